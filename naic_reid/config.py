@@ -1,0 +1,419 @@
+"""The settings, as one typed tree: what changes the answer, and nothing else.
+
+One YAML file describes one result. `load` reads it into an immutable `Config` and refuses unknown
+keys, wrong types, impossible values and dangling names together, each with its dotted key and a
+sentence. Each section is named after the stage that owns it; `models` and `rerank` are tables, of
+which a stage receives one entry.
+"""
+
+import difflib
+import json
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from naic_reid.errors import ReidError, listing
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Pixels = Annotated[int, Field(ge=16, le=2048)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+HOLDOUT = "holdout"
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses what it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+
+class Toy(Section):
+    """Generated images in the competition's layout, when there are no real ones."""
+
+    train_identities: Annotated[int, Field(ge=8)] = Field(48, description="persons to train on")
+    test_identities: Annotated[int, Field(ge=4)] = Field(16, description="persons in query and gallery")
+    images: Annotated[int, Field(ge=4)] = Field(10, description="images of each person")
+    cameras: Annotated[int, Field(ge=2)] = Field(4, description="cameras, each with its colours and blur")
+    height: Pixels = Field(128, description="pixels of a drawn image")
+    width: Pixels = Field(64, description="pixels of a drawn image")
+
+
+class Source(Section):
+    """One published label list and the folder its paths start from, both within the data folder."""
+
+    name: Name = Field(description="short name; identities are called name/label")
+    list: str = Field(description="the label list, e.g. train_2020_fs/train_list.txt")
+    images: str = Field(description="folder the listed paths are relative to, e.g. train_2020_fs/images")
+
+
+class Collect(Section):
+    """Where training images come from."""
+
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)] = Field(
+        description="label lists, most trusted first: of identical images the first source's is kept"
+    )
+    unreadable: Literal["fail", "drop"] = Field(
+        "fail",
+        description="what to do with images that cannot be decoded: stop before training, or leave out",
+    )
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        names = [source.name for source in self.sources]
+        _require(len(set(names)) == len(names), "two sources have the same name")
+        return self
+
+
+class Dedupe(Section):
+    """What is dropped and who is united before training."""
+
+    wrong_labels: tuple[str, ...] = Field(
+        (), description="listed paths known to be labelled wrongly (e.g. train/105180993.png)"
+    )
+    wrong_label_sources: tuple[str, ...] = Field((), description="sources the wrong labels occur in")
+    by_pixels: bool = Field(True, description="also compare decoded pixels, not only file bytes")
+    unite: bool = Field(True, description="make one identity of two that share an image; false: the original")
+    min_images: Count = Field(2, description="identities with fewer images are dropped, last of all")
+
+
+class Holdout(Section):
+    """Whole identities set aside as a labelled query and gallery: the domain `holdout`."""
+
+    share: Share = Field(0.05, description="share of identities set aside; 0 switches the hold-out off")
+    query_images: Count = Field(1, description="images of each identity that become queries")
+
+
+class Split(Section):
+    """Query and gallery folders into domains that are searched on their own."""
+
+    query: str = Field("image_B_v1_1/query", description="folder of query images in the data folder")
+    gallery: str = Field("image_B_v1_1/gallery", description="folder of gallery images in the data folder")
+    rule: Literal["brightness", "none"] = Field(
+        "brightness",
+        description="brightness: green if all channel means exceed the threshold; none: one domain",
+    )
+    threshold: Annotated[float, Field(ge=0, le=255)] = Field(65.0, description="grey levels, strictly above")
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The competition's domains under this rule."""
+        return ("green", "normal") if self.rule == "brightness" else ("all",)
+
+
+class Model(Section):
+    """One network at one resolution: trained once."""
+
+    backbone: str = Field(description="resnet{18,34,50,101}, with _ibn_a or _ibn_b, or timm/<name>")
+    height: Pixels = Field(description="pixels")
+    width: Pixels = Field(description="pixels")
+    pooling: Literal["gem", "average"] = Field("gem", description="how the map becomes a vector; gem: p = 3")
+    last_stride: Literal[1, 2] = Field(1, description="stride of the last stage; 1 keeps twice the detail")
+    pretrained: str | None = Field(None, description="file of ImageNet weights; none: random start")
+    batch: Count | None = Field(None, description="images in a batch for this model; none: train.batch")
+    weight: Positive = Field(1.0, description="weight of this model's distances in the fusion")
+
+
+class Loss(Section):
+    """One term of the training loss."""
+
+    name: str = Field(description="a name in losses.IDENTITY_LOSSES or losses.METRIC_LOSSES")
+    weight: NotNegative = Field(1.0, description="factor of this term in the sum")
+    scale: Positive | None = Field(None, description="scale s or gamma, where the loss has one")
+    margin: NotNegative | None = Field(
+        None, description="margin m, where the loss has one; none: soft margin"
+    )
+    smoothing: Share | None = Field(None, description="label smoothing, where the loss has one")
+
+
+class Augment(Section):
+    """How training images are varied; each is off at 0."""
+
+    flip: Share = Field(0.5, description="probability of mirroring")
+    pad: Annotated[int, Field(ge=0)] = Field(10, description="pixels of zero border before the random crop")
+    brightness: NotNegative = Field(0.5, description="colour jitter: factor in 1 ± this")
+    contrast: NotNegative = Field(0.5, description="colour jitter: factor in 1 ± this")
+    saturation: NotNegative = Field(0.5, description="colour jitter: factor in 1 ± this")
+    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.2, description="colour jitter: turn in ± this share of a circle"
+    )
+    erasing: Share = Field(0.2, description="probability of erasing a rectangle")
+
+
+class Schedule(Section):
+    """The learning rate's factor by epoch."""
+
+    kind: Literal["multistep", "cosine"] = Field("multistep", description="how the rate falls after warm-up")
+    warmup_epochs: Annotated[int, Field(ge=0)] = Field(10, description="epochs of rising rate")
+    warmup_factor: Share = Field(0.01, description="factor at epoch 0")
+    milestones: tuple[Count, ...] = Field((25, 40), description="epochs (from 0) at which the rate falls")
+    gamma: Share = Field(0.1, description="factor at each milestone")
+
+
+class Train(Section):
+    """The recipe that all models share."""
+
+    epochs: Count = Field(60, description="passes over the training list")
+    steps_per_epoch: Count | None = Field(None, description="cut an epoch to this many steps; none: whole")
+    batch: Count = Field(224, description="images in a batch: P identities × images_per_identity")
+    images_per_identity: Annotated[int, Field(ge=2)] = Field(2, description="K of the P×K sampler")
+    optimizer: Literal["ranger", "adam", "sgd"] = Field("ranger", description="ranger: RAdam with look-ahead")
+    learning_rate: Positive = Field(0.01, description="of the body, before the schedule")
+    head_learning_rate: Positive | None = Field(None, description="of the classifier; none: as the body")
+    weight_decay: NotNegative = Field(5.0e-4, description="decoupled for ranger: rate × decay")
+    schedule: Schedule = Field(default_factory=Schedule)
+    identity_loss: Loss = Field(default_factory=lambda: Loss(name="arcface", scale=30, margin=0.4))
+    metric_loss: Loss | None = Field(default_factory=lambda: Loss(name="weighted_triplet"))
+    augment: Augment = Field(default_factory=Augment)
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp16", description="autocast; fp16 needs a GPU")
+
+    @model_validator(mode="after")
+    def _groups(self) -> Self:
+        _require(
+            self.batch % self.images_per_identity == 0,
+            f"batch {self.batch} is not a multiple of images_per_identity {self.images_per_identity}",
+        )
+        return self
+
+
+class Extract(Section):
+    """How features are taken from a trained model."""
+
+    flip: bool = Field(True, description="add the mirrored image's feature before normalising")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="of the network; features are fp32 on disk"
+    )
+
+
+class Search(Section):
+    """Exact nearest neighbours within query ∪ gallery."""
+
+    keep: Count = Field(64, description="neighbours kept of each row; at least k1 + 1 of every domain")
+
+
+class Rerank(Section):
+    """k-reciprocal re-ranking of one domain (Zhong et al. 2017)."""
+
+    k1: Count = Field(30, description="neighbours that must be mutual")
+    k2: Count = Field(2, description="neighbours averaged in query expansion; 1: none")
+    lambda_: Share = Field(
+        0.8, alias="lambda", description="weight of the original distance; 1: no re-ranking"
+    )
+
+
+class Ensemble(Section):
+    """Which checkpoints of every model are members of the fusion."""
+
+    epochs: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+        (40, 50), description="epochs (from 1) whose checkpoints are kept and fused"
+    )
+
+
+class Fuse(Section):
+    """The weighted sum of the members' distances."""
+
+    best: Count = Field(200, description="gallery images listed for each query")
+
+
+class Config(Section):
+    """One result: every setting that changes it."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(1234, description="of every random draw")
+    toy: Toy | None = Field(None, description="draw the images; none: they lie in the data folder")
+    collect: Collect
+    dedupe: Dedupe = Field(default_factory=Dedupe)
+    holdout: Holdout = Field(default_factory=Holdout)
+    split: Split = Field(default_factory=Split)
+    models: Annotated[dict[Name, Model], Field(min_length=1)] = Field(description="networks, by name")
+    train: Train = Field(default_factory=Train)
+    ensemble: Ensemble = Field(default_factory=Ensemble)
+    extract: Extract = Field(default_factory=Extract)
+    search: Search = Field(default_factory=Search)
+    rerank: dict[Name, Rerank] = Field(description="re-ranking, by domain")
+    fuse: Fuse = Field(default_factory=Fuse)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Every domain that is searched: the competition's, and the hold-out where there is one."""
+        return (*self.split.domains, HOLDOUT) if self.holdout.share else self.split.domains
+
+    @model_validator(mode="after")
+    def _names_lead_somewhere(self) -> Self:
+        missing = [domain for domain in self.domains if domain not in self.rerank]
+        _require(not missing, f"rerank has no entry for the domain {', '.join(missing)}")
+        idle = [domain for domain in self.rerank if domain not in self.domains]
+        _require(
+            not idle, f"rerank.{', '.join(idle)} is no domain of this config ({', '.join(self.domains)})"
+        )
+        for domain, rerank in self.rerank.items():
+            _require(
+                self.search.keep >= rerank.k1 + 1,
+                f"search.keep {self.search.keep} must be at least rerank.{domain}.k1 + 1 = {rerank.k1 + 1}",
+            )
+        late = [epoch for epoch in self.ensemble.epochs if epoch > self.train.epochs]
+        _require(not late, f"ensemble.epochs {late} lie beyond train.epochs {self.train.epochs}")
+        known = {source.name for source in self.collect.sources}
+        unknown = sorted(set(self.dedupe.wrong_label_sources) - known)
+        _require(
+            not unknown, f"dedupe.wrong_label_sources {unknown} are not in collect.sources {sorted(known)}"
+        )
+        for name, model in self.models.items():
+            _require(
+                model.batch is None or model.batch % self.train.images_per_identity == 0,
+                f"models.{name}.batch is not a multiple of train.images_per_identity",
+            )
+        return self
+
+
+def load(path: Path) -> Config:
+    """The config in a YAML file.
+
+    Raises:
+        ReidError: the file cannot be read, is not YAML, or has wrong settings; all of them are listed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReidError(f"{path}: cannot be read: {error}; name an existing config with --config") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> Config:
+    """The config in a YAML text; `name` is what errors call it."""
+    try:
+        raw = yaml.load(text, Loader=_Strict)
+    except yaml.YAMLError as error:
+        raise ReidError(f"{name}: not a config: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise ReidError(f"{name}: not a config: it must be a table of sections, such as `seed: 1234`")
+    config: Config = _validated(Config, raw, name)
+    return config
+
+
+def section(kind: type[BaseModel], raw: Any, name: str) -> Any:
+    """One section from plain values, e.g. of a rule's settings; `name` is what errors call it."""
+    return _validated(kind, raw, name)
+
+
+def describe() -> str:
+    """Every setting with its default and meaning, as an indented outline."""
+    lines: list[str] = []
+    _outline(Config, "", lines)
+    return "\n".join(lines)
+
+
+class _Strict(yaml.SafeLoader):
+    """YAML without the surprises: no repeated keys, no aliases, and numbers that are numbers."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
+            raise yaml.YAMLError(f"line {line}: aliases (*name) are not supported: write the values out")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.YAMLError(
+                    f"the key {key.value!r} stands twice, again on line {key.start_mark.line + 1}"
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def construct_scalar(self, node: Any) -> Any:
+        value = super().construct_scalar(node)
+        if node.style is None and node.tag == "tag:yaml.org,2002:str" and _exponent_without_point(value):
+            mantissa, exponent = value.lower().split("e")
+            number = f"{float(mantissa)}e{exponent}"
+            line = node.start_mark.line + 1
+            raise yaml.YAMLError(f"line {line}: YAML reads {value} as text: write {number}")
+        return value
+
+
+def _exponent_without_point(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return "e" in value.lower()
+
+
+def _validated(kind: type[BaseModel], raw: Any, name: str) -> Any:
+    try:
+        # Through JSON: YAML's lists become tuples, while 1 stays no bool and "3" no number.
+        return kind.model_validate_json(json.dumps(raw), strict=True)
+    except TypeError as error:
+        raise ReidError(f"{name}: not a config: {error}") from error
+    except ValidationError as error:
+        problems = [_sentence(kind, problem) for problem in error.errors()]
+        raise listing(problems, f"{name}: wrong settings") from error
+
+
+def _sentence(kind: type[BaseModel], problem: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "(whole)"
+    if problem["type"] == "extra_forbidden":
+        known = _keys_at(kind, problem["loc"][:-1])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+        return f"{key}: unknown key; {hint}"
+    if problem["type"] == "missing":
+        return f"{key}: missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" + ("" if problem["type"] == "value_error" else f", not {problem['input']!r}")
+
+
+def _keys_at(kind: type[BaseModel], place: tuple[str | int, ...]) -> list[str]:
+    """The keys of the section at a dotted place, found by walking the annotations."""
+    current: Any = kind
+    for part in place:
+        fields = _fields(current)
+        if isinstance(part, str) and part in fields:
+            current = _section_in(fields[part])
+    return sorted(_fields(current))
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return {}
+    return {info.alias or name: info.annotation for name, info in kind.model_fields.items()}
+
+
+def _section_in(annotation: Any) -> Any:
+    """The section class inside an annotation such as `Loss | None` or `dict[str, Model]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _section_in(inner)
+        if found is not None:
+            return found
+    return None
+
+
+def _outline(kind: type[BaseModel], indent: str, lines: list[str]) -> None:
+    for name, info in kind.model_fields.items():
+        inner = _section_in(info.annotation)
+        is_table = str(info.annotation).startswith(("dict", "typing.Annotated[dict", "tuple"))
+        meaning = info.description or (inner.__doc__ or "").split("\n")[0]
+        default = (
+            "" if info.is_required() or inner else f" [{_shown(info.get_default(call_default_factory=True))}]"
+        )
+        lines.append(f"{indent}{info.alias or name}:{default}  {meaning}")
+        if inner is not None:
+            if is_table:
+                lines.append(f"{indent}  (each entry)")
+            _outline(inner, indent + ("    " if is_table else "  "), lines)
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)

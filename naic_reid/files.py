@@ -1,0 +1,95 @@
+"""Files that are there whole or not at all, and their digests."""
+
+import errno
+import glob
+import hashlib
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from naic_reid.errors import ReidError
+
+
+@contextmanager
+def whole(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """A temporary place beside `path` that becomes `path` in one step when the block ends well.
+
+    When the block raises, nothing is left and what stood at `path` stays as it was. What a killed
+    process left behind is swept up by the next writer of the same path.
+
+    Args:
+        path: where the finished file (or folder) shall stand; its parents are made.
+        folder: the place is a folder, made empty; else a file that the block has to write.
+    """
+    part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        if folder:
+            part.mkdir()
+        yield part
+        if folder:
+            _replace_folder(part, path)
+        else:
+            with part.open("rb") as handle:
+                os.fsync(handle.fileno())
+            part.replace(path)
+    except OSError as error:
+        raise _explained(error, path, part) from error
+    finally:
+        with suppress(OSError):
+            _remove(part)
+
+
+def digest(path: Path) -> str:
+    """BLAKE2b of the file's bytes, 128 bits, as 32 hexadecimal digits."""
+    state = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as handle:
+        while block := handle.read(1 << 20):
+            state.update(block)
+    return state.hexdigest()
+
+
+def _explained(error: OSError, path: Path, part: Path) -> Exception:
+    """What the user can mend is said in a sentence; an error about another file stays as it is."""
+    about_this = str(error.filename or "").startswith((str(part), str(path.parent)))
+    if about_this or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return ReidError(
+            f"{path}: cannot be written ({error.strerror}): free space or mend the permissions, "
+            "then run again; nothing was changed"
+        )
+    return error
+
+
+def _sweep(path: Path) -> None:
+    """Remove parts of `path` whose writer, on this host, is dead."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.{socket.gethostname()}.*.part"):
+        pid = part.name.split(".")[-2]
+        if pid.isdigit() and not _alive(int(pid)):
+            _remove(part)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid != os.getpid()
+
+
+def _replace_folder(part: Path, path: Path) -> None:
+    # A folder cannot be renamed over a filled one: the old one steps aside first.
+    _remove(path)
+    part.replace(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
