@@ -73,8 +73,8 @@ class Collect(Section):
 class Dedupe(Section):
     """What is dropped and who is united before training."""
 
-    wrong_labels: tuple[str, ...] = Field(
-        (), description="listed paths known to be labelled wrongly (e.g. train/105180993.png)"
+    wrong_labels: str | None = Field(
+        None, description="file of wrongly labelled listed paths, e.g. data_lists/wrong_labels.txt"
     )
     wrong_label_sources: tuple[str, ...] = Field((), description="sources the wrong labels occur in")
     by_pixels: bool = Field(True, description="also compare decoded pixels, not only file bytes")

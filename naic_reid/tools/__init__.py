@@ -1,0 +1,5 @@
+"""Commands beside the walk, by name: each a module with `arguments(parser)` and `run(options)`."""
+
+TOOLS = {
+    "check": "is this file a valid submission?",
+}
