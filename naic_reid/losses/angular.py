@@ -1,0 +1,93 @@
+"""Identity losses on angles: every class is a unit direction, and the right one must win by a margin.
+
+All compute `scale · cos` between the unit feature and the unit class rows, change the target's cosine
+(and, for circle, the others') and take the cross-entropy. They differ in that change alone.
+
+Sources: ArcFace, Deng et al. 2019, eq. 3; CosFace, Wang et al. 2018, eq. 4; AM-Softmax, Wang et al.
+2018, eq. 6; circle, Sun et al. 2020, eq. 6 with classes for pairs, as in fast-reid (Apache-2.0).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Below this 1 − cos² counts as this: the square root's slope would be infinite at |cos| = 1.
+_LEAST_SQUARED_SINE = 1e-7
+
+
+class _Angular(nn.Module):
+    """Cross-entropy over scaled cosines after `_moved`; float32 whatever autocast says."""
+
+    def __init__(self, num_classes: int, dimension: int, scale: float, margin: float) -> None:
+        super().__init__()
+        self.scale, self.margin = scale, margin
+        self.weight = nn.Parameter(torch.empty(num_classes, dimension))
+        nn.init.xavier_uniform_(self.weight)
+
+    def forward(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean loss, and logits without the margin, float32 [B, C], to count hits by.
+
+        Args:
+            features: [B, D] after the bottleneck, of any length.
+            labels: int64 [B], the class index of each row.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            rows = F.normalize(self.weight.float())
+            cosines = F.linear(F.normalize(features.float()), rows)
+            loss = F.cross_entropy(self.scale * self._moved(cosines, labels), labels)
+            return loss, self.scale * cosines.detach()
+
+    def _moved(self, cosines: Tensor, labels: Tensor) -> Tensor:
+        """The cosines [B, C] with the margin at work."""
+        raise NotImplementedError
+
+
+class ArcFace(_Angular):
+    """The margin is added to the target's angle, in radians."""
+
+    def __init__(self, num_classes: int, dimension: int, scale: float = 30.0, margin: float = 0.4) -> None:
+        super().__init__(num_classes, dimension, scale, margin)
+
+    def _moved(self, cosines: Tensor, labels: Tensor) -> Tensor:
+        target = cosines.gather(1, labels[:, None])
+        sine = (1 - target.square()).clamp(min=_LEAST_SQUARED_SINE).sqrt()
+        # Beyond π − m the angle plus margin would wrap round: from there the penalty is a constant.
+        moved = torch.where(
+            target > math.cos(math.pi - self.margin),
+            target * math.cos(self.margin) - sine * math.sin(self.margin),
+            target - self.margin * math.sin(self.margin),
+        )
+        return cosines.scatter(1, labels[:, None], moved)
+
+
+class CosFace(_Angular):
+    """The margin is taken from the target's cosine."""
+
+    def __init__(self, num_classes: int, dimension: int, scale: float = 64.0, margin: float = 0.35) -> None:
+        super().__init__(num_classes, dimension, scale, margin)
+
+    def _moved(self, cosines: Tensor, labels: Tensor) -> Tensor:
+        target = cosines.gather(1, labels[:, None])
+        return cosines.scatter(1, labels[:, None], target - self.margin)
+
+
+class AMSoftmax(CosFace):
+    """CosFace's formula, found at the same time, with the paper's smaller scale."""
+
+    def __init__(self, num_classes: int, dimension: int, scale: float = 30.0, margin: float = 0.35) -> None:
+        super().__init__(num_classes, dimension, scale, margin)
+
+
+class Circle(_Angular):
+    """Each cosine is weighted by how far it is from its optimum; the weights carry no gradient."""
+
+    def __init__(self, num_classes: int, dimension: int, scale: float = 64.0, margin: float = 0.35) -> None:
+        super().__init__(num_classes, dimension, scale, margin)
+
+    def _moved(self, cosines: Tensor, labels: Tensor) -> Tensor:
+        fixed, m = cosines.detach(), self.margin
+        others = F.relu(fixed + m) * (cosines - m)
+        target = F.relu(1 + m - fixed) * (cosines - (1 - m))
+        return others.scatter(1, labels[:, None], target.gather(1, labels[:, None]))

@@ -1,0 +1,62 @@
+"""Metric losses on distances: the farthest of one's own must be nearer than the nearest of the others.
+
+Embeddings are taken as they are, not scaled to unit length, and in float32. An anchor without
+negatives costs nothing. Positives include the anchor itself, at distance 0, as in the original.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_LEAST_DISTANCE = 1e-6  # sqrt(1e-12): below it the distance has no gradient
+
+
+class HardTriplet(nn.Module):
+    """Batch-hard triplet (Hermans et al. 2017, eq. 5); margin None: soft margin, log(1 + exp)."""
+
+    def __init__(self, margin: float | None = None) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """The mean over anchors; embeddings [B, D] before the bottleneck, labels int64 [B]."""
+        distances, same = _distances(embeddings, labels)
+        farthest = distances.masked_fill(~same, 0).amax(1)
+        nearest = distances.masked_fill(same, torch.inf).amin(1)
+        return _violation(farthest - nearest, self.margin)
+
+
+class WeightedTriplet(nn.Module):
+    """Triplet of softmax-weighted mean distances (AGW, Ye et al. 2021, eq. 6; the original's loss).
+
+    A positive weighs exp(d), a negative exp(−d). Margin None: soft margin. Differs from the
+    original: the softmax is stable (it overflowed at d > 88), rows may have different numbers of
+    positives, and with a margin it compares the weighted means and not whole matrices.
+    """
+
+    def __init__(self, margin: float | None = None) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """The mean over anchors; embeddings [B, D] before the bottleneck, labels int64 [B]."""
+        distances, same = _distances(embeddings, labels)
+        positive = (distances.masked_fill(~same, -torch.inf).softmax(1) * distances).sum(1)
+        # A finite filling, for a row may have no negative: it is then infinitely far.
+        least = torch.finfo(distances.dtype).min
+        weights = (-distances).masked_fill(same, least).softmax(1)
+        negative = torch.where(same.all(1), torch.inf, (weights * distances).sum(1))
+        return _violation(positive - negative, self.margin)
+
+
+def _distances(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Euclidean distances, float32 [B, B], and who shares an identity with whom, bool [B, B]."""
+    rows = embeddings.float()
+    # Differences, not |a|² + |b|² − 2ab, which cancels to noise between long, near vectors.
+    distances = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+    return distances.clamp(min=_LEAST_DISTANCE), labels[:, None] == labels[None, :]
+
+
+def _violation(excess: Tensor, margin: float | None) -> Tensor:
+    """Mean of max(0, excess + margin), or of log(1 + exp(excess)) without a margin."""
+    return (F.softplus(excess) if margin is None else F.relu(excess + margin)).mean()
