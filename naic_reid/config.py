@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from naic_reid.errors import ReidError, listing
 
@@ -295,9 +295,12 @@ def parse(text: str, name: str) -> Config:
     return config
 
 
-def section(kind: type[BaseModel], raw: Any, name: str) -> Any:
-    """One section from plain values, e.g. of a rule's settings; `name` is what errors call it."""
-    return _validated(kind, raw, name)
+def typed(annotations: Mapping[str, Any], raw: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Plain values as sections of the annotated types; `name` is what errors call them."""
+    fields: dict[str, Any] = {key: (hint, ...) for key, hint in annotations.items()}
+    whole = create_model("Settings", __base__=Section, **fields)
+    checked = _validated(whole, dict(raw), name)
+    return {key: getattr(checked, key) for key in annotations}
 
 
 def describe() -> str:

@@ -5,14 +5,13 @@ there is: the command line and the workflow both read it here.
 """
 
 import inspect
-import types
 import typing
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from naic_reid.config import Config, Section
+from naic_reid.config import Config
 
 STAGES = {
     "survey": "data folder → what it holds: label lists and test images, by name and digest",
@@ -91,21 +90,3 @@ def values(config: Config, stage: str, keys: dict[str, str]) -> dict[str, Any]:
         else:
             chosen[name] = getattr(config, name)
     return chosen
-
-
-def plain(chosen: dict[str, Any], revision: int) -> dict[str, Any]:
-    """Settings as JSON values, with the stage's revision: what a rule's `params` hold."""
-    dumped = {
-        name: value.model_dump(mode="json", by_alias=True) if isinstance(value, Section) else value
-        for name, value in chosen.items()
-    }
-    return {**dumped, "revision": revision}
-
-
-def section_of(annotation: Any) -> type[Section] | None:
-    """The section class in an annotation such as `Toy` or `Toy | None`; none for plain values."""
-    kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-    for kind in kinds:
-        if isinstance(kind, type) and issubclass(kind, Section):
-            return kind
-    return None

@@ -1,0 +1,200 @@
+"""The config, loaded once; where each artefact stands; and the door through which rules call stages."""
+
+import fcntl
+import os
+import shlex
+import socket
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+
+from naic_reid import artifacts, config as settings, stages
+from naic_reid.errors import ReidError
+from naic_reid.stages import survey
+
+HOME = Path(workflow.basedir)
+FROM_COMMAND_LINE = {"data", "truth", "gpus"}
+HOW_TO_RESUME = (
+    "\nStopped before the end. The failed step's message and log are named above. What was finished is kept:\n"
+    "repeat the same command (run.sh or snakemake) and only what failed or changed runs again."
+)
+
+
+def load_config():
+    """The one config file: the command line's, or the competition's where its folders are, or the toy."""
+    files = workflow.overwrite_configfiles
+    if len(files) > 1:
+        raise WorkflowError("name one --configfile: one file describes one result")
+    unknown = set(workflow.config_settings.config) - FROM_COMMAND_LINE
+    if unknown:
+        raise WorkflowError(
+            f"--config {', '.join(sorted(unknown))}: only data, truth and gpus are set there; settings that "
+            "change the answer stand in the config file"
+        )
+    real = HOME / "configs" / "naic2020.yaml"
+    toy = HOME / "configs" / "toy.yaml"
+    return settings.load(Path(files[0]) if files else real if DATA.is_dir() else toy)
+
+
+DATA = Path(config.get("data", "data/MyDataSet"))
+try:
+    CONFIG = load_config()
+except ReidError as error:
+    raise WorkflowError(str(error)) from None
+if CONFIG.toy:
+    DATA = Path("results/toy/MyDataSet")
+TRUTH = (
+    [config["truth"]]
+    if "truth" in config
+    else ["results/toy/truth.csv"] if CONFIG.toy else []
+)
+GPUS = int(config.get("gpus", len(list(Path("/dev").glob("nvidia[0-9]*")))))
+
+# Where each artefact stands. The package knows formats; only this table knows places.
+TRAIN_SURVEY = "results/survey/train.tsv"
+TEST_SURVEY = "results/survey/test.tsv"
+TOY_TRUTH = "results/toy/truth.csv"
+COLLECTED = "results/collect/images.tsv"
+DEDUPED = "results/dedupe/images.tsv"
+TRAINING = "results/holdout/train.tsv"
+MEANS = "results/split/means.tsv"
+CHECKPOINT = "results/train/{model}/epoch_{epoch}.pt"
+HISTORY = "results/train/{model}/history.jsonl"
+FEATURES = "results/extract/{model}/epoch_{epoch}/{role}_{domain}.npz"
+NEIGHBOURS = "results/search/{model}/epoch_{epoch}/{domain}.npz"
+JACCARD = "results/rerank/{model}/epoch_{epoch}/{domain}.npz"
+RANKING = "results/fuse/{domain}.npz"
+SUBMISSION = "results/submission.json"
+RECORD = "results/submission.record.json"
+SCORES = "results/evaluate/{domain}.json"
+SCORE_CARD = "results/card/card.txt"
+
+
+wildcard_constraints:
+    model="|".join(CONFIG.models),
+    epoch="|".join(map(str, CONFIG.ensemble.epochs)),
+    role="query|gallery",
+    domain="|".join(CONFIG.domains),
+
+
+def image_list(role, domain):
+    """The list of a role's images in a domain."""
+    stage = "holdout" if domain == settings.HOLDOUT else "split"
+    return f"results/{stage}/{role}_{domain}.tsv"
+
+
+def members(pattern, **known):
+    """A pattern's files over the ensemble, in the order that `fuse` expects: models, then their epochs."""
+    known = {"role": "{role}", "domain": "{domain}"} | known
+    return [
+        pattern.format(model=model, epoch=epoch, **known)
+        for model in CONFIG.models
+        for epoch in CONFIG.ensemble.epochs
+    ]
+
+
+def shipped(path):
+    """A file that comes with the project, as seen from the working folder."""
+    return os.path.relpath(HOME / path)
+
+
+def scored_domains():
+    """The domains whose answers are known."""
+    return [domain for domain in CONFIG.domains if TRUTH or domain == settings.HOLDOUT]
+
+
+def door(stage):
+    """A rule's params: the settings its stage depends on, as JSON, and the files as options.
+
+    Snakemake reruns a rule when `settings` differs. `files` is computed from input and output and so is
+    left out of that comparison: places and threads never rerun anything.
+    """
+    signature = stages.signature(stage)
+
+    def chosen(wildcards):
+        keys = {key: getattr(wildcards, key) for key in signature.keys}
+        return artifacts.canonical(
+            stages.values(CONFIG, stage, keys) | {"revision": signature.revision}
+        )
+
+    def files(wildcards, input, output, threads):
+        words = []
+        for name in signature.paths:
+            given = input[name] if name in input.keys() else output[name]
+            for path in [given] if isinstance(given, str) else given:
+                words += ["--" + name.replace("_", "-"), str(path)]
+        for name in signature.places:
+            words += [f"--{name}", str(DATA if name == "data" else name)]
+        for name in ("workers", "threads"):
+            if name in signature.speed:
+                words += [f"--{name}", str(threads)]
+        return shlex.join(words)
+
+    asks = (
+        {"settings": chosen} if signature.settings else {"revision": signature.revision}
+    )
+    return asks | {"files": files}
+
+
+# Output goes to the terminal and is appended to the log, so that a resumed attempt keeps the first one's.
+RUN = "naic-reid {rule} --settings {params.settings:q} {params.files} 2>&1 | tee -a {log:q}"
+RUN_PLAIN = "naic-reid {rule} {params.files} 2>&1 | tee -a {log:q}"
+
+
+def agree_with_stages():
+    """Refuse a rule whose file names and its stage's parameters differ, in either direction."""
+    for rule in workflow.rules:
+        if rule.name not in stages.STAGES:
+            continue
+        named = set(rule.input.keys()) | set(rule.output.keys())
+        expected = set(stages.signature(rule.name).paths)
+        if named != expected:
+            raise WorkflowError(
+                f"rule {rule.name} and its stage disagree on {', '.join(sorted(named ^ expected))}"
+            )
+
+
+def alone_in_this_folder():
+    """Hold this folder until this Snakemake ends, however it ends, and clear a dead one's lock."""
+    marker = Path(".snakemake/running")
+    marker.parent.mkdir(exist_ok=True)
+    handle = marker.open("a+")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.seek(0)
+        raise WorkflowError(
+            f"another Snakemake is at work in this folder ({handle.read()}): wait or stop it"
+        )
+    handle.truncate(0)
+    handle.write(f"host {socket.gethostname()}, process {os.getpid()}")
+    handle.flush()
+    for lock in Path(".snakemake/locks").glob("*"):
+        logger.info("Cleared the lock of a Snakemake that was killed.")
+        lock.unlink()
+    return handle
+
+
+def look_at_data():
+    """Write down what the data folder holds, where that has changed: rules read this, not the folder."""
+    try:
+        survey.run(
+            CONFIG.collect,
+            CONFIG.split,
+            data=DATA,
+            train=Path(TRAIN_SURVEY),
+            test=Path(TEST_SURVEY),
+        )
+    except ReidError as error:
+        raise WorkflowError(
+            f"{error}\n(the data folder is {DATA}; --data or --config data=… names another)"
+        ) from None
+
+
+if workflow.is_main_process and not workflow.dryrun:
+    ALONE = alone_in_this_folder()
+if workflow.is_main_process and not CONFIG.toy:
+    look_at_data()
+# Jobs end with the Snakemake that started them, even when it is killed outright.
+os.environ["NAIC_REID_WORKFLOW"] = str(os.getpid())

@@ -1,0 +1,91 @@
+"""From the data folder to the lists of images."""
+
+if CONFIG.toy:
+
+    rule toy:
+        output:
+            folder=directory(DATA),
+            truth=TOY_TRUTH,
+        log:
+            "logs/toy.log",
+        params:
+            **door("toy"),
+        shell:
+            RUN
+
+    rule survey:
+        input:
+            TOY_TRUTH,
+        output:
+            train=TRAIN_SURVEY,
+            test=TEST_SURVEY,
+        log:
+            "logs/survey.log",
+        params:
+            **door("survey"),
+        shell:
+            RUN
+
+
+rule collect:
+    input:
+        lists=TRAIN_SURVEY,
+    output:
+        images=COLLECTED,
+    log:
+        "logs/collect.log",
+    threads: 2
+    params:
+        **door("collect"),
+    shell:
+        RUN
+
+
+rule dedupe:
+    input:
+        images=COLLECTED,
+        wrong=(
+            [shipped(CONFIG.dedupe.wrong_labels)] if CONFIG.dedupe.wrong_labels else []
+        ),
+    output:
+        kept=DEDUPED,
+        dropped="results/dedupe/dropped.tsv",
+        counts="results/dedupe/counts.tsv",
+    log:
+        "logs/dedupe.log",
+    threads: 2
+    params:
+        **door("dedupe"),
+    shell:
+        RUN
+
+
+rule holdout:
+    input:
+        images=DEDUPED,
+    output:
+        train=TRAINING,
+        query=image_list("query", "holdout"),
+        gallery=image_list("gallery", "holdout"),
+    log:
+        "logs/holdout.log",
+    params:
+        **door("holdout"),
+    shell:
+        RUN
+
+
+rule split:
+    input:
+        test=TEST_SURVEY,
+    output:
+        query=[image_list("query", domain) for domain in CONFIG.split.domains],
+        gallery=[image_list("gallery", domain) for domain in CONFIG.split.domains],
+        means=MEANS,
+    log:
+        "logs/split.log",
+    threads: 2
+    params:
+        **door("split"),
+    shell:
+        RUN

@@ -1,0 +1,114 @@
+"""From features to the submission and the score card."""
+
+
+def features(role):
+    return FEATURES.replace("{role}", role)
+
+
+rule search:
+    input:
+        query=features("query"),
+        gallery=features("gallery"),
+    output:
+        neighbours=NEIGHBOURS,
+    log:
+        "logs/search/{model}_{epoch}_{domain}.log",
+    threads: 2
+    resources:
+        gpu=min(1, GPUS),
+    params:
+        **door("search"),
+    shell:
+        RUN
+
+
+rule rerank:
+    input:
+        neighbours=NEIGHBOURS,
+        query=features("query"),
+        gallery=features("gallery"),
+    output:
+        jaccard=JACCARD,
+    log:
+        "logs/rerank/{model}_{epoch}_{domain}.log",
+    threads: 2
+    params:
+        **door("rerank"),
+    shell:
+        RUN
+
+
+rule fuse:
+    input:
+        query=members(FEATURES, role="query"),
+        gallery=members(FEATURES, role="gallery"),
+        jaccard=members(JACCARD),
+    output:
+        ranking=RANKING,
+    log:
+        "logs/fuse/{domain}.log",
+    threads: 2
+    params:
+        **door("fuse"),
+    shell:
+        RUN
+
+
+rule submit:
+    input:
+        rankings=expand(RANKING, domain=CONFIG.split.domains),
+        queries=[image_list("query", domain) for domain in CONFIG.split.domains],
+        galleries=[image_list("gallery", domain) for domain in CONFIG.split.domains],
+    output:
+        submission=SUBMISSION,
+        record=RECORD,
+    log:
+        "logs/submit.log",
+    params:
+        **door("submit"),
+    shell:
+        RUN_PLAIN
+
+
+def other_galleries(wildcards):
+    """Gallery lists of the competition's other domains: what can never be returned to these queries."""
+    domains = CONFIG.split.domains if wildcards.domain in CONFIG.split.domains else ()
+    return [
+        image_list("gallery", domain)
+        for domain in domains
+        if domain != wildcards.domain
+    ]
+
+
+rule evaluate:
+    input:
+        query_list=lambda wildcards: image_list("query", wildcards.domain),
+        gallery_list=lambda wildcards: image_list("gallery", wildcards.domain),
+        others=other_galleries,
+        query=members(FEATURES, role="query"),
+        gallery=members(FEATURES, role="gallery"),
+        jaccard=members(JACCARD),
+        truth=lambda wildcards: [] if wildcards.domain == settings.HOLDOUT else TRUTH,
+    output:
+        scores=SCORES,
+    log:
+        "logs/evaluate/{domain}.log",
+    threads: 2
+    params:
+        **door("evaluate"),
+    shell:
+        RUN
+
+
+rule card:
+    input:
+        scores=expand(SCORES, domain=scored_domains()),
+    output:
+        card="results/card/card.json",
+        table=SCORE_CARD,
+    log:
+        "logs/card.log",
+    params:
+        **door("card"),
+    shell:
+        RUN_PLAIN
