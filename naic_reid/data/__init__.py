@@ -1,0 +1,1 @@
+"""Pixels and lists: from label files and image folders to batches."""

@@ -1,0 +1,207 @@
+"""One file → its pixels, and what one reading of its bytes tells about it.
+
+A reader that trains on a damaged image is worse than one that stops: OpenCV fills what a truncated
+JPEG lacks with grey and says nothing, and asks for 1.2 GB when a header promises 20,000 × 20,000
+pixels. So the bytes are looked at before they are decoded: the format by content and not by name,
+the size in the header, every PNG checksum, the end of a JPEG.
+
+What is accepted, and what it becomes (always uint8 [H, W, 3], RGB): greyscale is repeated three
+times; a palette is looked up; alpha is dropped; of 16 bits the upper 8 stay; CMYK is converted; an
+EXIF rotation is ignored, as the original's reader does, so pixels stay as stored.
+"""
+
+import os
+import re
+import stat
+import zlib
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from naic_reid.errors import ReidError
+
+Pixels = NDArray[np.uint8]
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+MIN_SIDE = 8  # pixels; nothing smaller shows a person
+MAX_PIXELS = 1 << 26  # of the header; 200 MB when decoded
+MAX_BYTES = 1 << 28  # of the file
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # not stuffing, not a restart inside a scan
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_END = 0xD9
+
+
+class Look(NamedTuple):
+    """What one reading of an image file tells.
+
+    `digest` and `pixels` are BLAKE2b, 128 bits, of the file's bytes and of shape and decoded RGB;
+    `means` are the channels' averages in the order B, G, R; `scene` is a 64-bit difference hash,
+    close (in bits) for the same scene re-compressed or resized. Without decoding, `pixels` is empty
+    and `means` and `scene` are zero. `fault` says why the file is no usable image; empty: it is one.
+    """
+
+    digest: bytes = b""
+    pixels: bytes = b""
+    height: int = 0
+    width: int = 0
+    means: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    scene: int = 0
+    fault: str = ""
+
+
+def read(path: Path) -> Pixels:
+    """The image in a PNG or JPEG file, uint8 [H, W, 3] in RGB.
+
+    Raises:
+        ReidError: the file is missing, damaged, too small, too large, or neither PNG nor JPEG.
+    """
+    try:
+        return decode(_content(path))
+    except OSError as error:
+        raise ReidError(f"{path}: {_reason(error)}; put the image there or take it off its list") from error
+    except ValueError as error:
+        raise ReidError(f"{path}: {error}; replace the image or take it off its list") from error
+
+
+def look(path: Path, *, with_pixels: bool = True) -> Look:
+    """What the file's bytes tell, read once; never an error: what is wrong stands in `fault`.
+
+    Args:
+        path: the image file.
+        with_pixels: decode it; else only the bytes are hashed and the header is looked at.
+    """
+    digest = b""
+    try:
+        content = _content(path)
+        digest = blake2b(content, digest_size=16).digest()
+        if not with_pixels:
+            height, width = header(content)
+            return Look(digest, b"", height, width)
+        image = decode(content)
+    except OSError as error:
+        return Look(digest, fault=_reason(error))
+    except ValueError as error:
+        return Look(digest, fault=str(error))
+    height, width = image.shape[:2]
+    shape = np.array((height, width), "<u4").tobytes()
+    pixels = blake2b(shape + image.tobytes(), digest_size=16).digest()
+    red, green, blue, _ = cv2.sumElems(image)  # whole numbers: the quotient is the exact mean, rounded once
+    area = height * width
+    return Look(digest, pixels, height, width, (blue / area, green / area, red / area), _scene(image))
+
+
+def decode(content: bytes) -> Pixels:
+    """The image in the bytes of a PNG or JPEG file, uint8 [H, W, 3] in RGB.
+
+    Raises:
+        ValueError: why it is not a whole image of usable size.
+    """
+    header(content)
+    if content.startswith(_PNG):
+        _check_png(content)
+    else:
+        _check_jpeg(content)
+    try:
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error as error:
+        raise ValueError("cannot be decoded") from error
+    if image is None:
+        raise ValueError("cannot be decoded")
+    return np.asarray(image, np.uint8)
+
+
+def header(content: bytes) -> tuple[int, int]:
+    """Height and width as the first bytes state them.
+
+    Raises:
+        ValueError: neither PNG nor JPEG, or a size that is no person's picture.
+    """
+    if not content:
+        raise ValueError("is empty")
+    if content.startswith(_PNG):
+        if content[12:16] != b"IHDR" or len(content) < 24:
+            raise ValueError("is a damaged PNG: no header")
+        width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+    elif content.startswith(_JPEG):
+        height, width = _jpeg_size(content)
+    else:
+        raise ValueError(f"is neither PNG nor JPEG: it begins with {content[:8]!r}")
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"is {width} × {height} pixels by its header, more than {MAX_PIXELS:,} in all")
+    if min(height, width) < MIN_SIDE:
+        raise ValueError(f"is only {width} × {height} pixels; at least {MIN_SIDE} × {MIN_SIDE} are needed")
+    return height, width
+
+
+def _content(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe must not hold us up
+    with os.fdopen(descriptor, "rb") as handle:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise ValueError("is not a regular file")
+        if about.st_size > MAX_BYTES:
+            raise ValueError(f"is a file of {about.st_size:,} bytes, more than {MAX_BYTES:,}")
+        return handle.read()
+
+
+def _reason(error: OSError) -> str:
+    return f"cannot be read: {error.strerror or error}"
+
+
+def _check_png(content: bytes) -> None:
+    """Every chunk is there, whole, up to the last."""
+    view = memoryview(content)
+    at = len(_PNG)
+    while at + 12 <= len(content):
+        length = int.from_bytes(content[at : at + 4], "big")
+        end = at + 12 + length
+        if end > len(content):
+            break
+        kind = content[at + 4 : at + 8]
+        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(content[end - 4 : end], "big"):
+            raise ValueError(f"is a damaged PNG: wrong checksum in {kind.decode('latin-1')}")
+        if kind == b"IEND":
+            return
+        at = end
+    raise ValueError("is a truncated PNG")
+
+
+def _segments(content: bytes) -> "list[tuple[int, int]]":
+    """(marker, where its content begins) of a JPEG, up to the end marker or the end of the bytes."""
+    found, at = [], 2
+    while match := _MARKER.search(content, at):
+        code = match[1][0]
+        at = match.end()
+        found.append((code, at))
+        if code == _END:
+            break
+        at += int.from_bytes(content[at : at + 2], "big")  # its own length, so that thumbnails are skipped
+    return found
+
+
+def _jpeg_size(content: bytes) -> tuple[int, int]:
+    for code, at in _segments(content):
+        if code in _FRAMES and at + 7 <= len(content):
+            height = int.from_bytes(content[at + 3 : at + 5], "big")
+            return height, int.from_bytes(content[at + 5 : at + 7], "big")
+    raise ValueError("is a damaged JPEG: no size")
+
+
+def _check_jpeg(content: bytes) -> None:
+    if not any(code == _END for code, _ in _segments(content)):
+        raise ValueError("is a truncated JPEG")
+
+
+def _scene(image: Pixels) -> int:
+    """Signs of horizontal differences of a 9 × 8 grey thumbnail, as 64 bits."""
+    small = cv2.resize(image, (9, 8), interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+    return int.from_bytes(np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes(), "big")
