@@ -1,0 +1,114 @@
+"""The config refuses what is wrong, all at once, with key and remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from naic_reid import config
+from naic_reid.errors import ReidError
+
+GOOD = """
+seed: 1
+collect: {sources: [{name: a, list: a.txt, images: a}, {name: b, list: b.txt, images: b}]}
+models: {small: {backbone: resnet18, height: 128, width: 64}}
+rerank: {green: {k1: 30, k2: 2, lambda: 0.8}, normal: {}, holdout: {}}
+"""
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(ReidError) as caught:
+        config.parse(text, "some.yaml")
+    return str(caught.value)
+
+
+def test_a_good_config_has_defaults_for_what_it_does_not_say() -> None:
+    loaded = config.parse(GOOD, "some.yaml")
+    assert loaded.rerank["green"].lambda_ == 0.8
+    assert loaded.train.images_per_identity == 2
+    assert loaded.domains == ("green", "normal", "holdout")
+
+
+def test_all_problems_are_told_in_one_error_with_file_and_dotted_key() -> None:
+    text = refusal(GOOD + "train: {epoks: 3, batch: many, schedule: {gama: 0.1}}\nfuse: {best: 0}")
+    assert "some.yaml: wrong settings (4 in all)" in text
+    for line in (
+        "train.epoks: unknown key; did you mean epochs?",
+        "train.batch: Input should be a valid integer, not 'many'",
+        "train.schedule.gama: unknown key; did you mean gamma?",
+        "fuse.best: Input should be greater than or equal to 1, not 0",
+    ):
+        assert line in text
+
+
+@pytest.mark.parametrize(
+    ("addition", "sentence"),
+    [
+        ("search: {keep: 30}", "search.keep 30 must be at least rerank.green.k1 + 1 = 31"),
+        ("holdout: {share: 0}", "rerank.holdout is no domain of this config (green, normal)"),
+        ("split: {rule: none}", "rerank has no entry for the domain all"),
+        ("train: {batch: 7}", "batch 7 is not a multiple of images_per_identity 2"),
+        ("ensemble: {epochs: [61]}", "ensemble.epochs [61] lie beyond train.epochs 60"),
+        ("dedupe: {wrong_label_sources: [c]}", "dedupe.wrong_label_sources ['c'] are not in collect.sources"),
+        ("dedupe: {unite: 1}", "dedupe.unite: Input should be a valid boolean, not 1"),
+        ("seed: 2", "the key 'seed' stands twice, again on line 6"),
+        ("train: {learning_rate: 1e-3}", "YAML reads 1e-3 as text: write 1.0e-3"),
+        ("train: {learning_rate: 5E-4}", "write 5.0e-4"),
+        ("train: {learning_rate: .nan}", "train.learning_rate"),
+        ("train: {learning_rate: -1.0}", "train.learning_rate: Input should be greater than 0"),
+        ("extract: &e {flip: true}", None),
+        ("extract: &e {flip: true}\nsearch: *e", "aliases (*name) are not supported"),
+        ("extract: {flip: 2020-01-01}", "not a config"),
+        ("extract: [", "not a config"),
+        ("extract: !!python/object/apply:os.getcwd []", "not a config"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(addition: str, sentence: str | None) -> None:
+    if sentence is None:
+        config.parse(GOOD + addition, "some.yaml")
+    else:
+        assert sentence in refusal(GOOD + addition)
+
+
+def test_an_expanding_document_is_refused_before_it_expands() -> None:
+    levels = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    for above, name in zip("abcdefgh", "bcdefghi", strict=True):
+        levels.append(f"{name}: &{name} [{', '.join([f'*{above}'] * 9)}]")
+    assert "aliases" in refusal("\n".join(levels))
+
+
+def test_a_text_that_is_no_table_is_refused() -> None:
+    for text in ("", "- a", "just words", "3"):
+        assert "it must be a table of sections" in refusal(text)
+
+
+def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    for name in ("nowhere.yaml", "binary.yaml"):
+        with pytest.raises(ReidError, match=rf"{name}: cannot be read"):
+            config.load(tmp_path / name)
+
+
+def test_a_section_cannot_be_changed_after_loading() -> None:
+    loaded = config.parse(GOOD, "some.yaml")
+    with pytest.raises(ValueError, match="frozen"):
+        loaded.train.epochs = 3  # type: ignore[misc]
+
+
+def test_every_setting_has_a_description() -> None:
+    def undescribed(kind: type[config.BaseModel], place: str) -> list[str]:
+        found = []
+        for name, info in kind.model_fields.items():
+            inner = config._section_in(info.annotation)
+            if inner is None and not info.description:
+                found.append(f"{place}{name}")
+            if inner is not None:
+                found += undescribed(inner, f"{place}{name}.")
+        return found
+
+    assert undescribed(config.Config, "") == []
+
+
+def test_the_description_names_every_setting_with_its_default() -> None:
+    text = config.describe()
+    assert "lambda: [0.8]  weight of the original distance" in text
+    assert "milestones: [[25, 40]]" in text
