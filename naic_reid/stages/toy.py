@@ -1,0 +1,58 @@
+"""Generated images in the competition's layout, and the truth about them.
+
+Draws every image from the seed and lays them out as the competition does, duplicates, wrong labels and
+all, so that the other stages run as they do on real data. Equal settings give equal bytes.
+"""
+
+import logging
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from naic_reid import files
+from naic_reid.config import Toy
+from naic_reid.data.toy import camera, draw, generator, person
+from naic_reid.data.toy_layout import Shot, layout
+
+REVISION = 1
+
+_PERSON, _CAMERA, _IMAGE = 0, 1, 2  # generator keys
+_log = logging.getLogger(__name__)
+
+
+def run(seed: int, toy: Toy, *, folder: Path, truth: Path) -> None:
+    """Writes `folder`, laid out like the competition's, and `truth`: subset,name,pid,camid as CSV."""
+    started = time.monotonic()
+    plan = layout(seed, toy.train_identities, toy.test_identities, toy.images, toy.cameras)
+    _log.info("toy: %d files to draw at %d × %d", len(plan.shots), toy.height, toy.width)
+    pixels: dict[tuple[int, int], NDArray[np.uint8]] = {}
+    with files.whole(folder, folder=True) as place:
+        for shot in plan.shots:
+            key = (shot.person, shot.image)
+            if key not in pixels:
+                pixels[key] = _drawn(seed, toy, shot)
+            target = place / shot.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(_png(pixels[key], shot.compression))
+        for name, content in plan.lists.items():
+            (place / name).write_bytes(content)
+    rows = [("subset", "name", "pid", "camid"), *plan.truth]
+    with files.whole(truth) as part:
+        part.write_text("".join(",".join(row) + "\n" for row in rows))
+    _log.info("toy: wrote %s and %s in %.1f s", folder, truth, time.monotonic() - started)
+
+
+def _drawn(seed: int, toy: Toy, shot: Shot) -> NDArray[np.uint8]:
+    who = person(generator(seed, _PERSON, shot.person))
+    where = camera(generator(seed, _CAMERA, shot.camera))
+    rng = generator(seed, _IMAGE, shot.person, shot.image)
+    return draw(who, where, shot.domain, toy.height, toy.width, rng)
+
+
+def _png(image: NDArray[np.uint8], compression: int) -> bytes:
+    done, encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, compression])
+    assert done, image.shape
+    return encoded.tobytes()
