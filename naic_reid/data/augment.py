@@ -1,0 +1,157 @@
+"""Training images, varied: mirrored, shifted, recoloured and partly erased.
+
+Drawing and doing are apart. `draw` makes every random number of a batch from one generator; `vary` and
+`finish` only obey, so a batch does not depend on which worker makes it or in which order. `vary` works
+on uint8 images with OpenCV, a few microseconds each; `finish` turns a batch into normalised floats on
+whichever device it lies.
+
+Colour jitter is one affine map of R, G, B per image. With luma Y = w·x (Rec. 601) and Ȳ its mean
+over the image:
+
+    brightness b    x ← b·x
+    contrast c      x ← c·x + (1 − c)·Ȳ
+    saturation s    x ← s·x + (1 − s)·Y
+    hue h           chroma of YIQ turned by 2π·h, luma kept
+
+The four commute, so there is no order to draw. Differs from torchvision's `ColorJitter`: values are
+rounded and clipped to 0 … 255 once at the end instead of after each step, and hue turns around the
+grey axis at constant luma instead of the HSV hexagon at constant maximum.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+"""Of ImageNet's R, G, B in 0 … 1."""
+
+_LUMA = np.array((0.299, 0.587, 0.114))
+_TO_YIQ = np.array((_LUMA, (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135)))
+_FROM_YIQ = np.linalg.inv(_TO_YIQ)
+
+_TRIES = 100
+_AREA = (0.02, 0.4)
+_ASPECT = (0.3, 1 / 0.3)
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How much training images are varied; each is off at 0. The fields are the config's."""
+
+    flip: float = 0.0
+    pad: int = 0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    erasing: float = 0.0
+
+    @property
+    def recolours(self) -> bool:
+        return any((self.brightness, self.contrast, self.saturation, self.hue))
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What happens to each of B images."""
+
+    flip: NDArray[np.bool_]
+    """[B] mirrored or not."""
+    shift: NDArray[np.int64]
+    """[B, 2] rows and columns, in −pad … pad, by which the crop moves over the image."""
+    colour: NDArray[np.float64] | None
+    """[B, 4] factors of brightness, contrast, saturation, and the turn of hue; none: colours stay."""
+    erase: NDArray[np.int64]
+    """[B, 4] top, left, height, width of the erased rectangle; height 0: none."""
+
+    def __getitem__(self, part: slice) -> "Draws":
+        colour = None if self.colour is None else self.colour[part]
+        return Draws(self.flip[part], self.shift[part], colour, self.erase[part])
+
+
+def draw(recipe: Recipe, num: int, height: int, width: int, rng: np.random.Generator) -> Draws:
+    """What shall happen to `num` images of height × width."""
+    flip = rng.random(num) < recipe.flip
+    shift = rng.integers(-recipe.pad, recipe.pad + 1, (num, 2))
+    colour = None
+    if recipe.recolours:
+        reach = np.array((recipe.brightness, recipe.contrast, recipe.saturation))
+        factors = rng.uniform(np.maximum(0, 1 - reach), 1 + reach, (num, 3))
+        turn = rng.uniform(-recipe.hue, recipe.hue, (num, 1))
+        colour = np.concatenate((factors, turn), axis=1)
+    return Draws(flip, shift, colour, _rectangles(recipe.erasing, num, height, width, rng))
+
+
+def _rectangles(
+    probability: float, num: int, height: int, width: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Random erasing (Zhong et al. 2020, algorithm 1) with the original's draws.
+
+    Area uniform in 0.02 … 0.4 of the image, height/width uniform in 0.3 … 1/0.3 (the ratio itself,
+    not its logarithm), the first of 100 tries that lies strictly inside the image; none: no erasing.
+    """
+    chosen = rng.random(num) < probability
+    area = rng.uniform(*_AREA, (num, _TRIES)) * height * width
+    aspect = rng.uniform(*_ASPECT, (num, _TRIES))
+    tall = np.rint(np.sqrt(area * aspect)).astype(np.int64)
+    wide = np.rint(np.sqrt(area / aspect)).astype(np.int64)
+    fits = (tall < height) & (wide < width)
+    first = np.argmax(fits, axis=1)
+    rows = np.arange(num)
+    chosen &= fits[rows, first]
+    tall, wide = tall[rows, first] * chosen, wide[rows, first] * chosen
+    place = rng.random((num, 2))
+    top = (place[:, 0] * (height - tall + 1)).astype(np.int64)
+    left = (place[:, 1] * (width - wide + 1)).astype(np.int64)
+    return np.stack((top, left, tall, wide), axis=1)
+
+
+def vary(images: Pixels, draws: Draws) -> Pixels:
+    """Images uint8 [B, H, W, 3] mirrored, then moved over a black border, then recoloured."""
+    varied = np.zeros_like(images)
+    num, height, width, _ = images.shape
+    for i in range(num):
+        image = cv2.flip(images[i], 1) if draws.flip[i] else images[i]
+        down, right = draws.shift[i].tolist()
+        target = varied[i, max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
+        target[:] = image[max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)]
+        if draws.colour is not None:
+            recolour(varied[i], draws.colour[i])
+    return varied
+
+
+def recolour(image: Pixels, factors: NDArray[np.float64]) -> None:
+    """Change an image's colours in place; `factors` is a row of `Draws.colour`."""
+    brightness, contrast, saturation, turn = factors.tolist()
+    cosine, sine = saturation * np.cos(2 * np.pi * turn), saturation * np.sin(2 * np.pi * turn)
+    chroma = np.array(((1, 0, 0), (0, cosine, -sine), (0, sine, cosine)))
+    linear = brightness * contrast * (_FROM_YIQ @ chroma @ _TO_YIQ)
+    grey = (1 - contrast) * brightness * float(_LUMA @ cv2.mean(image)[:3])
+    cv2.transform(image, np.column_stack((linear, np.full(3, grey))), dst=image)
+
+
+def finish(images: Tensor, erase: NDArray[np.int64]) -> Tensor:
+    """Normalised float32 [B, 3, H, W], channels last in memory, of uint8 [B, H, W, 3]; parts erased.
+
+    What is erased becomes MEAN *in normalised space*, a constant near zero, as in the original.
+    """
+    finished = normalised(images)
+    fill = torch.tensor(MEAN, device=finished.device).view(3, 1, 1)
+    for i in np.flatnonzero(erase[:, 2]).tolist():
+        top, left, tall, wide = erase[i].tolist()
+        finished[i, :, top : top + tall, left : left + wide] = fill
+    return finished
+
+
+def normalised(images: Tensor) -> Tensor:
+    """(x / 255 − MEAN) / STD as float32 [B, 3, H, W], channels last in memory, of uint8 [B, H, W, 3]."""
+    scale = torch.tensor([1 / (255 * deviation) for deviation in STD], device=images.device)
+    shift = torch.tensor([-mean / deviation for mean, deviation in zip(MEAN, STD, strict=True)])
+    return torch.addcmul(shift.to(images.device), images, scale).permute(0, 3, 1, 2)

@@ -1,0 +1,209 @@
+"""Images by the batch: P identities × K images to train on, or a list in its order to take features of.
+
+A training batch is determined by (seed, epoch, number): the sampler lays out an epoch before it
+begins, and each batch draws its own augmentation. Workers are threads, since decoding and resizing
+release the interpreter's lock; how many there are changes nothing but the speed.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from naic_reid.data import augment, images
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+def test_batches(
+    data: Path, paths: Sequence[str], height: int, width: int, batch: int, *, workers: int
+) -> Iterator[Tensor]:
+    """The images in list order as normalised float32 [B, 3, H, W], R, G, B, channels last in memory.
+
+    Raises:
+        ReidError: an image cannot be read; the message names it.
+    """
+    for pixels in test_pixels(data, paths, height, width, batch, workers=workers):
+        yield augment.normalised(pixels)
+
+
+def test_pixels(
+    data: Path, paths: Sequence[str], height: int, width: int, batch: int, *, workers: int
+) -> Iterator[Tensor]:
+    """As `test_batches`, before `augment.normalised`: uint8 [B, H, W, 3], a quarter of the bytes to move."""
+
+    def read(start: int) -> Tensor:
+        part = paths[start : start + batch]
+        return torch.from_numpy(np.stack([resized(data / path, height, width) for path in part]))
+
+    return _ahead(read, range(0, len(paths), batch), workers)
+
+
+def resized(path: Path, height: int, width: int) -> NDArray[np.uint8]:
+    """One image as uint8 [height, width, 3], R, G, B; averaged over areas when it shrinks, else bilinear."""
+    pixels = images.read(path)
+    shrinks = pixels.shape[0] >= height and pixels.shape[1] >= width
+    if pixels.shape[:2] != (height, width):
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        pixels = np.asarray(cv2.resize(pixels, (width, height), interpolation=method), np.uint8)
+    return pixels
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Varied images of P identities, K of each side by side, not yet on the device."""
+
+    number: int
+    """From 0 in its epoch."""
+    pixels: Tensor
+    """uint8 [B, H, W, 3]."""
+    erase: NDArray[np.int64]
+    """[B, 4], for `augment.finish`."""
+    labels: Tensor
+    """int64 [B], class indices."""
+    paths: tuple[str, ...]
+
+
+class TrainingImages:
+    """Labelled images from which the batches of an epoch are made; decoded ones are kept when they fit."""
+
+    def __init__(
+        self,
+        data: Path,
+        paths: Sequence[str],
+        labels: Sequence[int],
+        height: int,
+        width: int,
+        *,
+        cache_bytes: int = 1 << 30,
+    ) -> None:
+        self.data, self.paths, self.height, self.width = data, tuple(paths), height, width
+        self.labels = np.asarray(labels, np.int64)
+        fits = len(paths) * height * width * 3 <= cache_bytes
+        # Pages of an empty array cost nothing until a picture is put there.
+        self._kept = np.empty((len(paths), height, width, 3), np.uint8) if fits else None
+        self._is_kept = np.zeros(len(paths), np.bool_)
+
+    def batches(
+        self, order: NDArray[np.int64], recipe: augment.Recipe, seed: int, epoch: int, *,
+        first: int = 0, workers: int = 1,
+    ) -> Iterator[Batch]:  # fmt: skip
+        """The batches of one epoch from number `first` on; `order` is `identity_batches`' answer.
+
+        Raises:
+            ReidError: an image cannot be read; the message names it.
+        """
+
+        def make(number: int) -> Batch:
+            rows = order[number]
+            rng = np.random.default_rng((seed, epoch, number))
+            draws = augment.draw(recipe, len(rows), self.height, self.width, rng)
+            pixels = np.stack([self._image(int(row)) for row in rows])
+            paths = tuple(self.paths[row] for row in rows)
+            varied = torch.from_numpy(augment.vary(pixels, draws))
+            return Batch(number, varied, draws.erase, torch.from_numpy(self.labels[rows]), paths)
+
+        return _ahead(make, range(first, len(order)), workers)
+
+    def _image(self, row: int) -> NDArray[np.uint8]:
+        if self._kept is not None and self._is_kept[row]:
+            return np.asarray(self._kept[row])
+        pixels = resized(self.data / self.paths[row], self.height, self.width)
+        if self._kept is not None:
+            self._kept[row] = pixels
+            self._is_kept[row] = True
+        return pixels
+
+
+def identity_batches(
+    labels: Sequence[int] | NDArray[np.int64], identities: int, images: int, seed: int, epoch: int
+) -> NDArray[np.int64]:
+    """An epoch laid out: rows into `labels`, int64 [number of batches, identities × images].
+
+    Every batch shows `identities` different classes, `images` of each side by side. Every image occurs
+    at least once: a class whose count is no multiple of `images` fills its last group from its own
+    others (repeating only when it has too few), and the last batches are filled with further groups of
+    other classes. Determined by (seed, epoch).
+
+    Differs from the original, which drops the images that fill no group and the classes left over when
+    fewer than P have groups, so that its length was not what it said.
+    """
+    classes = np.asarray(labels, np.int64)
+    assert 0 < identities <= len(np.unique(classes)), (identities, len(np.unique(classes)))
+    rng = np.random.default_rng((seed, epoch))
+    groups, owners = _groups(classes, images, rng)
+    line = rng.permutation(len(groups)).tolist()
+    owner_of = owners.tolist()
+    laid: list[list[int]] = []
+    waiting: list[int] = []
+    at = 0
+    while at < len(line) or waiting:
+        chosen: list[int] = []
+        taken: set[int] = set()
+        still: list[int] = []
+        for group in waiting:  # whose class was in the batch before: they go first
+            if len(chosen) < identities and owner_of[group] not in taken:
+                chosen.append(group)
+                taken.add(owner_of[group])
+            else:
+                still.append(group)
+        while len(chosen) < identities and at < len(line):
+            group = line[at]
+            at += 1
+            if owner_of[group] in taken:
+                still.append(group)
+            else:
+                chosen.append(group)
+                taken.add(owner_of[group])
+        waiting = still
+        if len(chosen) < identities:
+            for group in rng.permutation(len(groups)).tolist():
+                if owner_of[group] not in taken:
+                    chosen.append(group)
+                    taken.add(owner_of[group])
+                if len(chosen) == identities:
+                    break
+        laid.append(chosen)
+    rows: NDArray[np.int64] = groups[np.asarray(laid)].reshape(len(laid), -1)
+    return rows
+
+
+def _groups(
+    classes: NDArray[np.int64], images: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Groups int64 [groups, images] of rows of one class, all rows covered; and the class of each."""
+    shuffled = rng.permutation(len(classes))
+    by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
+    bounds = np.flatnonzero(np.diff(classes[by_class], prepend=-1, append=-1))
+    parts = []
+    for begin, end in pairwise(bounds.tolist()):
+        places = np.arange(-(-(end - begin) // images) * images) % (end - begin)
+        parts.append(by_class[begin + places].reshape(-1, images))
+    groups = np.concatenate(parts)
+    return groups, classes[groups[:, 0]]
+
+
+def _ahead(work: Callable[[_In], _Out], items: Iterable[_In], workers: int) -> Iterator[_Out]:
+    """`work` of each item, in order, with `workers` threads at most two items each ahead of the reader."""
+    waiting: deque[Future[_Out]] = deque()
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > 2 * max(1, workers):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

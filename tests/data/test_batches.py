@@ -1,0 +1,123 @@
+"""Laying out epochs and making batches."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from naic_reid.data import augment, batches
+from naic_reid.errors import ReidError
+
+RECIPE = augment.Recipe(0.5, 3, 0.5, 0.5, 0.5, 0.2, 0.5)
+HEIGHT, WIDTH = 32, 16
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(1)
+    for i in range(11):
+        cv2.imwrite(str(tmp_path / f"{i:02}.png"), rng.integers(0, 256, (40 + i, 30, 3), np.uint8))
+    return tmp_path
+
+
+def _paths(num: int = 11) -> list[str]:
+    return [f"{i:02}.png" for i in range(num)]
+
+
+counts = st.lists(st.integers(1, 9), min_size=1, max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(counts=counts, images=st.integers(1, 4), want=st.integers(1, 12), seed=st.integers(0, 99))
+def test_an_epoch_shows_every_image_in_whole_groups_of_different_identities(
+    counts: list[int], images: int, want: int, seed: int
+) -> None:
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)) * 7, counts))
+    identities = min(want, len(counts))
+    order = batches.identity_batches(labels, identities, images, seed, epoch=0)
+    assert set(order.ravel().tolist()) == set(range(len(labels)))
+    for rows in order.reshape(len(order), identities, images):
+        owners = labels[rows]
+        assert (owners == owners[:, :1]).all()
+        assert len(set(owners[:, 0].tolist())) == identities
+        for group, owner in zip(rows, owners[:, 0], strict=True):
+            assert len(set(group.tolist())) == min(images, int((labels == owner).sum()))
+
+
+def test_even_counts_need_no_filling_so_an_epoch_is_as_short_as_it_can_be() -> None:
+    order = batches.identity_batches(np.repeat(np.arange(40), 4), 8, 2, seed=3, epoch=5)
+    assert len(order) in (10, 11)
+
+
+def test_an_epoch_is_determined_by_seed_and_number() -> None:
+    labels = np.repeat(np.arange(12), 5)
+    first = batches.identity_batches(labels, 4, 2, seed=1, epoch=0)
+    assert np.array_equal(first, batches.identity_batches(labels, 4, 2, seed=1, epoch=0))
+    assert not np.array_equal(first, batches.identity_batches(labels, 4, 2, seed=1, epoch=1))
+    assert not np.array_equal(first, batches.identity_batches(labels, 4, 2, seed=2, epoch=0))
+
+
+def _made(folder: Path, *, workers: int, first: int = 0, cache_bytes: int = 1 << 30) -> list[batches.Batch]:
+    labels = [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 3]
+    source = batches.TrainingImages(folder, _paths(), labels, HEIGHT, WIDTH, cache_bytes=cache_bytes)
+    order = batches.identity_batches(labels, 2, 2, 1, 0)
+    list(source.batches(order, RECIPE, 1, 0))  # once, to fill the cache
+    return list(source.batches(order, RECIPE, 1, 0, first=first, workers=workers))
+
+
+def _same(a: list[batches.Batch], b: list[batches.Batch]) -> bool:
+    return len(a) == len(b) and all(
+        x.number == y.number and torch.equal(x.pixels, y.pixels) and np.array_equal(x.erase, y.erase)
+        and torch.equal(x.labels, y.labels) and x.paths == y.paths
+        for x, y in zip(a, b, strict=True)
+    )  # fmt: skip
+
+
+def test_batches_depend_neither_on_workers_nor_on_the_cache_nor_on_where_one_begins(folder: Path) -> None:
+    alone = _made(folder, workers=1)
+    assert _same(alone, _made(folder, workers=4))
+    assert _same(alone, _made(folder, workers=2, cache_bytes=0))
+    assert _same(alone[2:], _made(folder, workers=2, first=2))
+
+
+def test_labels_and_paths_of_a_batch_belong_to_its_images(folder: Path) -> None:
+    labels = list(range(11))
+    source = batches.TrainingImages(folder, _paths(), labels, HEIGHT, WIDTH)
+    order = batches.identity_batches(labels, 3, 2, 1, 0)
+    for batch in source.batches(order, augment.Recipe(), 1, 0):
+        for pixels, label, path in zip(batch.pixels, batch.labels, batch.paths, strict=True):
+            assert path == f"{int(label):02}.png"
+            assert np.array_equal(pixels.numpy(), batches.resized(folder / path, HEIGHT, WIDTH))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_test_batches_keep_the_order_and_end_with_what_is_left(folder: Path, workers: int) -> None:
+    parts = list(batches.test_batches(folder, _paths(), HEIGHT, WIDTH, 4, workers=workers))
+    assert [tuple(part.shape) for part in parts] == [(4, 3, HEIGHT, WIDTH)] * 2 + [(3, 3, HEIGHT, WIDTH)]
+    assert parts[0].dtype == torch.float32
+    assert parts[0].is_contiguous(memory_format=torch.channels_last)
+    for path, image in zip(_paths(), torch.cat(parts), strict=True):
+        expected = batches.resized(folder / path, HEIGHT, WIDTH) / 255
+        expected = (expected - np.array(augment.MEAN)) / np.array(augment.STD)
+        assert np.allclose(image.permute(1, 2, 0).numpy(), expected, atol=1e-5)
+
+
+def test_test_batches_of_nothing_are_none(tmp_path: Path) -> None:
+    assert list(batches.test_batches(tmp_path, [], HEIGHT, WIDTH, 4, workers=1)) == []
+
+
+def test_channels_are_red_green_blue(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "red.png"), np.full((32, 16, 3), (0, 0, 200), np.uint8))  # B, G, R
+    (image,) = batches.test_batches(tmp_path, ["red.png"], HEIGHT, WIDTH, 1, workers=1)
+    assert image[0, 0].min() > 1
+    assert image[0, 1:].max() < -1
+
+
+def test_an_unreadable_image_is_named(folder: Path) -> None:
+    (folder / "03.png").write_bytes(b"no image")
+    with pytest.raises(ReidError, match=r"03\.png"):
+        list(batches.test_batches(folder, _paths(), HEIGHT, WIDTH, 4, workers=2))
