@@ -1,0 +1,26 @@
+"""A map [B, D, H, W] becomes a vector [B, D], in float32 whatever the network's precision."""
+
+from torch import Tensor, nn
+
+_LEAST = 1e-6  # activations below count as this: the cube root's slope at 0 is infinite
+
+
+class GeM(nn.Module):
+    """Generalised mean with a fixed p = 3 (Radenović et al. 2018, eq. 3).
+
+    In half precision it would give 0, and infinite gradients, for small activations.
+    """
+
+    def forward(self, activations: Tensor) -> Tensor:
+        x = activations.float().clamp(min=_LEAST)
+        return (x.square() * x).mean((2, 3)).pow(1 / 3)
+
+
+class Average(nn.Module):
+    """The mean over positions."""
+
+    def forward(self, activations: Tensor) -> Tensor:
+        return activations.float().mean((2, 3))
+
+
+POOLINGS: dict[str, type[nn.Module]] = {"gem": GeM, "average": Average}

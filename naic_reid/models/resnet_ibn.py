@@ -1,0 +1,180 @@
+"""ResNets, plain and with instance normalisation, whose tensors are called as the published files call them.
+
+ResNet: He et al. 2016. IBN-a and IBN-b: Pan et al. 2018, section 3.2, and github.com/XingangPan/IBN-Net
+(MIT). Squeeze and excitation: Hu et al. 2018. What the variants change:
+
+* a: in layers 1 to 3 every block's `bn1` normalises its first half of channels per image (`bn1.IN`)
+  and the rest over the batch (`bn1.BN`).
+* b: the stem's `bn1` is an instance normalisation, and the last block of the early layers has one
+  more, `IN`, after the residual sum. For 50 and 101 layers the original does so in layers 1, 2 and 3,
+  and we with it; IBN-Net's own release, and our 18 and 34, in layers 1 and 2 only. Its released
+  weights for `resnet101_ibn_b` therefore lack `layer3.22.IN`, which then starts as drawn: scale 1.
+
+No classifier, no final pooling: an image [B, 3, H, W] becomes a map [B, D, H/16, W/16], or H/32 and
+W/32 with `last_stride` 2.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+
+class IBN(nn.Module):
+    """Instance normalisation for the first half of the channels, batch normalisation for the rest."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.split = channels // 2
+        self.IN = nn.InstanceNorm2d(self.split, affine=True)
+        self.BN = nn.BatchNorm2d(channels - self.split)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat((self.IN(x[:, : self.split]), self.BN(x[:, self.split :])), 1)
+
+
+class SqueezeExcitation(nn.Module):
+    """Each channel times a gate in (0, 1) that is computed from all channels' means."""
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        self.fc = nn.Sequential(
+            nn.Linear(channels, channels // reduction, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Linear(channels // reduction, channels, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        gates: Tensor = self.fc(x.mean((2, 3)))
+        return x * gates[:, :, None, None]
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions and a shortcut, for 18 and 34 layers."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, planes: int, stride: int, *, ibn: str = "", se: bool = False) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, planes, 3, stride, 1, bias=False)
+        self.bn1 = IBN(planes) if ibn == "a" else nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.se = SqueezeExcitation(planes) if se else None
+        self.IN = nn.InstanceNorm2d(planes, affine=True) if ibn == "b" else None
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(inputs, planes, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        return _joined(self, x, out)
+
+
+class Bottleneck(nn.Module):
+    """1×1, 3×3 and 1×1 convolutions and a shortcut, for 50 and 101 layers; the 3×3 has the stride."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, planes: int, stride: int, *, ibn: str = "", se: bool = False) -> None:
+        super().__init__()
+        outputs = planes * self.expansion
+        self.conv1 = nn.Conv2d(inputs, planes, 1, bias=False)
+        self.bn1 = IBN(planes) if ibn == "a" else nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, outputs, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.se = SqueezeExcitation(outputs) if se else None
+        self.IN = nn.InstanceNorm2d(outputs, affine=True) if ibn == "b" else None
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(inputs, outputs, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        return _joined(self, x, out)
+
+
+class ResNet(nn.Module):
+    """Stem and four layers of blocks; `ibn` is "", "a" or "b", `ibn_layers` the layers that have it."""
+
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
+
+    def __init__(
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        depths: tuple[int, int, int, int],
+        last_stride: int,
+        *,
+        ibn: str = "",
+        ibn_layers: tuple[int, ...] = (1, 2, 3),
+        se: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.InstanceNorm2d(64, affine=True) if ibn == "b" else nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.dimension = 512 * block.expansion
+        inputs = 64
+        for number, (depth, stride) in enumerate(zip(depths, (1, 2, 2, last_stride), strict=True), start=1):
+            planes = 32 << number
+            blocks = []
+            for index in range(depth):
+                here = number in ibn_layers and (ibn == "a" or index == depth - 1)
+                kind = ibn if here else ""
+                blocks.append(block(inputs, planes, stride if index == 0 else 1, ibn=kind, se=se))
+                inputs = planes * block.expansion
+            self.add_module(f"layer{number}", nn.Sequential(*blocks))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The last map; images [B, 3, H, W]."""
+        x: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        x = self.layer2(self.layer1(x))
+        x = self.layer4(self.layer3(x))
+        return x
+
+
+def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module | None:
+    """What makes a block's input fit its output; none where it fits already."""
+    if stride == 1 and inputs == outputs:
+        return None
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+
+def _joined(block: BasicBlock | Bottleneck, x: Tensor, out: Tensor) -> Tensor:
+    """The end of both blocks: gate, shortcut, instance normalisation, ReLU."""
+    if block.se is not None:
+        out = block.se(out)
+    out += x if block.downsample is None else block.downsample(x)
+    if block.IN is not None:
+        out = block.IN(out)
+    joined: Tensor = block.relu(out)
+    return joined
+
+
+_18, _34, _50, _101 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 6, 3), (3, 4, 23, 3)
+
+resnet18 = partial(ResNet, BasicBlock, _18)
+resnet34 = partial(ResNet, BasicBlock, _34)
+resnet50 = partial(ResNet, Bottleneck, _50)
+resnet101 = partial(ResNet, Bottleneck, _101)
+resnet18_ibn_a = partial(resnet18, ibn="a")
+resnet34_ibn_a = partial(resnet34, ibn="a")
+resnet50_ibn_a = partial(resnet50, ibn="a")
+resnet101_ibn_a = partial(resnet101, ibn="a")
+resnet18_ibn_b = partial(resnet18, ibn="b", ibn_layers=(1, 2))
+resnet34_ibn_b = partial(resnet34, ibn="b", ibn_layers=(1, 2))
+resnet50_ibn_b = partial(resnet50, ibn="b")
+resnet101_ibn_b = partial(resnet101, ibn="b")
+se_resnet50_ibn_a = partial(resnet50, ibn="a", se=True)
+se_resnet101_ibn_a = partial(resnet101, ibn="a", se=True)

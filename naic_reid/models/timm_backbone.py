@@ -1,0 +1,66 @@
+"""Backbones of the timm library by name, with their feature width and image size found, not typed."""
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from naic_reid.errors import ReidError
+
+
+def timm_backbone(
+    name: str, height: int, width: int
+) -> tuple[nn.Module, int, Callable[[Tensor], Tensor] | None]:
+    """A randomly drawn timm model without classifier and pooling, its width D, and how its output is a map.
+
+    The third value is None where the output is a map [B, D, H, W] already; else it turns tokens
+    [B, T, D] or maps [B, H, W, D] into one. Strides are timm's own.
+
+    Raises:
+        ReidError: timm has no such model, or the model cannot take images of this size.
+    """
+    if not timm.is_model(name):
+        known = timm.list_models()
+        near = difflib.get_close_matches(name.split(".")[0], known, n=3)
+        hint = (
+            f"near: {', '.join(near)}"
+            if near
+            else f"one of {len(known)}: python -c 'import timm; print(timm.list_models())'"
+        )
+        raise ReidError(f"backbone timm/{name}: timm {timm.__version__} has no such model; {hint}")
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    # Vision transformers are drawn for one size; convolutional networks take any and refuse the word.
+    size: dict[str, Any] = (
+        {"img_size": (height, width)} if config is not None and config.fixed_input_size else {}
+    )
+    try:
+        net: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, global_pool="", **size)
+        training = net.training
+        with torch.no_grad():
+            shape = net.eval()(torch.zeros(1, 3, height, width)).shape
+        net.train(training)
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ReidError(f"backbone timm/{name}: not at {height}×{width} pixels: {reason}") from error
+    if len(shape) == 3:
+        return net, shape[2], _Tokens(getattr(net, "num_prefix_tokens", 0))
+    if getattr(net, "output_fmt", "NCHW") == "NHWC":
+        return net, shape[3], _channels_first
+    return net, shape[1], None
+
+
+class _Tokens:
+    """Patch tokens [B, T, D] as a map [B, D, T', 1], without the class token and its like."""
+
+    def __init__(self, num_prefix: int) -> None:
+        self.num_prefix = num_prefix
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        return tokens[:, self.num_prefix :].transpose(1, 2)[..., None]
+
+
+def _channels_first(activations: Tensor) -> Tensor:
+    return activations.permute(0, 3, 1, 2)
