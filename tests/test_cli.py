@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -112,9 +111,15 @@ def test_the_same_settings_by_config_and_by_json_reach_the_stage(tmp_path: Path)
 
 def test_a_job_ends_with_the_workflow_that_started_it() -> None:
     workflow = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    script = "import os, time; from naic_reid.cli import _stop_with; _stop_with(os.environ['W']); time.sleep(60)"
-    job = subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"W": str(workflow.pid)})
-    time.sleep(1)
+    script = (
+        "import os, time; from naic_reid import cli\n"
+        "cli._stop_with(os.environ['W']); print('ready', flush=True); time.sleep(60)"
+    )
+    environment = os.environ | {"W": str(workflow.pid)}
+    job = subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE)
+    assert job.stdout is not None
+    with job.stdout as told:
+        assert told.readline() == b"ready\n"
     assert job.poll() is None
     workflow.kill()
     workflow.wait()
