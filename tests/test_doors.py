@@ -1,0 +1,87 @@
+"""Rules, commands and stages agree by name."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from naic_reid import stages
+from naic_reid.config import Config
+from tests.walk import HOME, Walk, small_world
+
+RULES = {
+    name: text
+    for file in (HOME / "workflow" / "rules").glob("*.smk")
+    for name, text in re.findall(r"^ *rule (\w+):\n(.*?)(?=^ *rule |\Z)", file.read_text(), re.M | re.S)
+}
+
+
+def test_every_stage_has_a_rule_and_every_rule_a_stage() -> None:
+    assert set(RULES) == set(stages.STAGES)
+
+
+@pytest.mark.parametrize("name", stages.STAGES)
+def test_a_rule_names_no_file_that_its_stage_does_not(name: str) -> None:
+    named = set(re.findall(r"^ +(\w+)=", RULES[name].split("params:")[0], re.M))
+    assert named <= set(stages.signature(name).paths)
+
+
+@pytest.mark.parametrize("name", stages.STAGES)
+def test_a_stage_says_what_it_is_and_returns_nothing(name: str) -> None:
+    module = __import__(f"naic_reid.stages.{name}", fromlist=["run"])
+    assert module.__doc__
+    assert module.run.__doc__
+    assert module.run.__annotations__["return"] in (None, "None")
+
+
+def test_sections_are_named_after_stages_or_shared() -> None:
+    shared = {"seed", "models", "ensemble"}
+    assert set(Config.model_fields) - set(stages.STAGES) == shared
+
+
+def test_a_rule_that_disagrees_with_its_stage_is_refused(tmp_path: Path) -> None:
+    """The check inside the workflow, on a copy whose rule has another name for its output."""
+    subprocess.run(
+        [
+            "cp",
+            "-r",
+            *(str(HOME / part) for part in ("Snakefile", "workflow", "profiles", "configs")),
+            tmp_path,
+        ],
+        check=True,
+    )
+    rules = tmp_path / "workflow" / "rules" / "retrieve.smk"
+    rules.write_text(rules.read_text().replace("jaccard=JACCARD", "jacard=JACCARD"))
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run", "results/submission.json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "rule rerank and its stage disagree on jacard, jaccard" in done.stderr + done.stdout
+
+
+def test_a_setting_on_snakemakes_command_line_is_refused(tmp_path: Path) -> None:
+    walk = Walk(tmp_path, small_world())
+    printed = walk.run("--dry-run", "--config", "seed=3", status=1)
+    assert "--config seed: only data, truth and gpus are set there" in printed
+
+
+def test_a_misspelt_key_is_refused_with_the_right_one_before_anything_runs(tmp_path: Path) -> None:
+    raw = small_world()
+    raw["rerank"]["green"]["k_1"] = raw["rerank"]["green"].pop("k1")
+    printed = Walk(tmp_path, raw).run(status=1)
+    assert "rerank.green.k_1: unknown key; did you mean k1?" in printed
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_missing_data_folder_is_named_with_the_remedy(tmp_path: Path) -> None:
+    raw = small_world()
+    del raw["toy"]
+    printed = Walk(tmp_path, raw).run(status=1)
+    assert "data/MyDataSet" in printed
+    assert "--data" in printed

@@ -1,0 +1,146 @@
+"""The whole walk on a small generated world: what it gives, what runs again, what a kill costs."""
+
+import copy
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.walk import HOME, Walk, small_world
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Walk:
+    """A walk taken once to its end; tests leave its results as they are."""
+    walk = Walk(tmp_path_factory.mktemp("walk"), small_world())
+    walk.run()
+    return walk
+
+
+@pytest.fixture
+def changed(finished: Walk) -> Callable[..., dict[str, int]]:
+    """What would run after a change to the config, which is taken back at the end of the test."""
+    original = copy.deepcopy(finished.raw)
+
+    def would_run(change: Callable[[dict[str, Any]], Any]) -> dict[str, int]:
+        raw = copy.deepcopy(original)
+        change(raw)
+        finished.write(raw)
+        try:
+            return finished.would_run()
+        finally:
+            finished.write(original)
+
+    return would_run
+
+
+def test_the_submission_lists_every_query_once_with_images_of_its_own_domain(finished: Walk) -> None:
+    submission = json.loads(finished.submission)
+    data = finished.folder / "results" / "toy" / "MyDataSet" / "image_B_v1_1"
+    assert sorted(submission) == sorted(os.listdir(data / "query"))
+    domains = {}
+    for domain in ("green", "normal"):
+        lines = (finished.folder / f"results/split/gallery_{domain}.tsv").read_text().splitlines()[2:]
+        domains[domain] = {line.split("\t")[0].rpartition("/")[2] for line in lines}
+    assert set.union(*domains.values()) == set(os.listdir(data / "gallery"))
+    for names in submission.values():
+        assert len(set(names)) == len(names) <= 200
+        assert any(set(names) == domain for domain in domains.values())
+
+
+def test_the_score_card_states_its_rules(finished: Walk) -> None:
+    card = (finished.folder / "results" / "card" / "card.txt").read_text()
+    for word in ("mAP", "mINP", "R1", "pooled", "holdout", "fus"):
+        assert word in card, card
+
+
+def test_a_finished_walk_has_nothing_to_do(finished: Walk) -> None:
+    assert "Nothing to be done" in finished.run()
+
+
+def test_no_temporary_file_is_left(finished: Walk) -> None:
+    assert [path for path in finished.artefacts() if path.endswith(".part") or "/." in path] == []
+
+
+def test_another_run_from_scratch_gives_the_same_bytes(finished: Walk, tmp_path: Path) -> None:
+    again = Walk(tmp_path / "again", small_world())
+    again.run()
+    first, second = finished.artefacts(), again.artefacts()
+    assert first.keys() == second.keys()
+    assert [path for path in first if first[path] != second[path] and "history" not in path] == []
+
+
+def test_a_changed_k1_reruns_rerank_and_what_follows_of_that_domain(changed: Any) -> None:
+    found = changed(lambda raw: raw["rerank"]["green"].update(k1=raw["rerank"]["green"]["k1"] - 1))
+    assert found == {"rerank": 4, "fuse": 1, "submit": 1, "evaluate": 1, "card": 1}
+
+
+def test_one_models_size_reruns_only_that_models_chain(changed: Any) -> None:
+    found = changed(lambda raw: next(iter(raw["models"].values())).update(height=80))
+    assert (found["train"], found["extract"], found["search"], found["rerank"]) == (1, 12, 6, 6)
+    assert not {"collect", "dedupe", "holdout", "split", "toy"} & found.keys()
+
+
+def test_comments_threads_and_order_in_the_config_rerun_nothing(finished: Walk) -> None:
+    text = finished.config.read_text()
+    finished.config.write_text("# a remark\n" + text)
+    assert finished.would_run() == {}
+    finished.config.write_text(text)
+    assert finished.would_run("--cores", "1") == {}
+    assert finished.would_run("--set-threads", "search=1") == {}
+    finished.write({key: finished.raw[key] for key in reversed(finished.raw)})
+    assert finished.would_run() == {}
+    finished.write({key: finished.raw[key] for key in reversed(finished.raw)})
+
+
+def test_a_folder_that_moved_reruns_nothing(finished: Walk, tmp_path: Path) -> None:
+    shutil.copytree(finished.folder, tmp_path / "moved", dirs_exist_ok=True)
+    assert Walk(tmp_path / "moved", finished.raw).would_run() == {}
+
+
+def test_a_deleted_artefact_is_made_again_and_equal_bytes_end_it_there(finished: Walk) -> None:
+    before = finished.submission
+    victim = finished.folder / "results/fuse/green.npz"
+    victim.unlink()
+    assert finished.would_run() == {"fuse": 1, "submit": 1}
+    finished.run()
+    assert finished.submission == before
+
+
+@pytest.mark.parametrize("stage", ["collect", "train", "extract"])
+def test_killed_outright_and_run_again_it_ends_with_the_same_submission(
+    finished: Walk, tmp_path: Path, stage: str
+) -> None:
+    walk = Walk(tmp_path / "killed", small_world())
+    process = walk.start()
+    log = walk.folder / "logs"
+    while not (list(log.glob(f"{stage}*")) or list(log.glob(f"{stage}/*"))):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    time.sleep(1.5)
+    os.kill(process.pid, signal.SIGKILL)  # Snakemake alone: its jobs have to notice by themselves
+    process.communicate()
+    done = set(walk.artefacts())
+    printed = walk.run()
+    assert walk.submission == finished.submission
+    assert f"rule {stage}" in printed
+    for finished_before in ("toy/truth.csv", "collect/images.tsv"):
+        if finished_before in done and stage != "collect":
+            rule = finished_before.split("/")[0]
+            assert f"rule {rule}:" not in printed
+    assert [path for path in walk.artefacts() if path.endswith(".part")] == []
+
+
+def test_the_configs_of_the_project_are_read_by_the_workflow(tmp_path: Path) -> None:
+    """Without a word about the config, a folder without data takes the toy."""
+    for name in ("toy.yaml",):
+        raw = (HOME / "configs" / name).read_text()
+        walk = Walk(tmp_path / name, small_world())
+        walk.config.write_text(raw)
+        assert walk.would_run()["toy"] == 1
