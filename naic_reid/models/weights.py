@@ -1,0 +1,267 @@
+"""The model file: what training leaves and everything after needs, and weights from elsewhere.
+
+Nothing here runs code from a file: both are loaded as weights only.
+"""
+
+import json
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from naic_reid.artifacts import MadeBy, canonical
+from naic_reid.errors import ReidError
+from naic_reid.files import whole
+from naic_reid.models import build
+from naic_reid.models.embedder import Embedder
+
+ARCHITECTURE = ("backbone", "height", "width", "pooling", "last_stride")
+"""The settings that alone rebuild the network, as `models.build` takes them."""
+
+LEAST_COVERAGE = 0.95
+_WRAPPERS = ("state_dict", "model", "weights")
+_PREFIXES = ("module.", "base.", "backbone.")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network at the end of an epoch; with it and images, features can be taken.
+
+    `weights` are the embedder's tensors by name, `classifier` the identity loss's, of which
+    `weight` has a row per class. All are on the CPU.
+    """
+
+    weights: Mapping[str, Tensor]
+    classifier: Mapping[str, Tensor]
+    epoch: int
+    """From 1: how many were finished."""
+    identities: tuple[str, ...]
+    """`source/label` by class index."""
+    model: Mapping[str, Any]
+    """The settings named in `ARCHITECTURE`."""
+    made_by: MadeBy = field(default_factory=MadeBy)
+    name: str = field(default="this checkpoint", compare=False)
+    """What errors call it: its path, once read."""
+
+    def __post_init__(self) -> None:
+        _hold(set(self.model) == set(ARCHITECTURE), f"the model settings {', '.join(ARCHITECTURE)}")
+        _hold(self.epoch >= 0, "an epoch")
+        _hold(len(set(self.identities)) == len(self.identities), "unique identities")
+        for tensors in (self.weights, self.classifier):
+            for name, tensor in tensors.items():
+                _hold(
+                    not tensor.is_floating_point() or bool(torch.isfinite(tensor).all()),
+                    f"finite weights, which {name} is not",
+                )
+        if "weight" in self.classifier:
+            rows = len(self.classifier["weight"])
+            _hold(rows == len(self.identities), f"a class row for each identity, not {rows}")
+
+    @classmethod
+    def of(
+        cls,
+        embedder: Embedder,
+        classifier: nn.Module,
+        epoch: int,
+        identities: tuple[str, ...],
+        model: Mapping[str, Any],
+        made_by: MadeBy,
+    ) -> Self:
+        """A copy of a network and its identity loss as they are now, on the CPU."""
+        return cls(
+            _copied(embedder.state_dict()),
+            _copied(classifier.state_dict()),
+            epoch,
+            identities,
+            {name: model[name] for name in ARCHITECTURE},
+            made_by,
+        )
+
+    def embedder(self) -> Embedder:
+        """The network, in evaluation mode on the CPU; PyTorch's generator is left as it was.
+
+        Raises:
+            ReidError: the weights are not those of the model settings.
+        """
+        with torch.random.fork_rng(devices=[]):
+            embedder = build(**self.model)
+        report = _compared(embedder, dict(self.weights))
+        if report.missing or report.unexpected or report.mismatched:
+            raise ReidError(
+                f"{self.name}: its weights are not those of {self.model['backbone']}: {report}; "
+                "train the model again"
+            )
+        embedder.load_state_dict(dict(self.weights))
+        return embedder.eval()
+
+    def write(self, path: Path) -> None:
+        """One file; equal content gives equal bytes."""
+        # As one text, for pickle writes equal strings differently when they are one object.
+        record = canonical(
+            {
+                "epoch": self.epoch,
+                "identities": list(self.identities),
+                "model": dict(self.model),
+                "made_by": self.made_by.to_json(),
+            }
+        )
+        content = {
+            "type": "Checkpoint",
+            "record": record,
+            "weights": _copied(self.weights),
+            "classifier": _copied(self.classifier),
+        }
+        # Through a handle, for torch writes the file's name into a file it opens itself.
+        with whole(path) as part, part.open("wb") as handle:
+            torch.save(content, handle)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """A file that `write` wrote.
+
+        Raises:
+            ReidError: it is none, is damaged, or holds code.
+        """
+        content = _loaded(path)
+        try:
+            if content["type"] != "Checkpoint":
+                raise ValueError(f"it holds {content['type']}")
+            record = json.loads(content["record"])
+            made_by = MadeBy.from_json(record["made_by"])
+            return cls(
+                content["weights"],
+                content["classifier"],
+                record["epoch"],
+                tuple(record["identities"]),
+                record["model"],
+                made_by,
+                str(path),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise ReidError(
+                f"{path}: not a whole Checkpoint file: {reason}; delete it and train again"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a file's tensors fit a module's, by the module's names."""
+
+    loaded: int
+    total: int
+    missing: tuple[str, ...]
+    """In the module, not in the file: left as drawn."""
+    unexpected: tuple[str, ...]
+    """In the file, not in the module: left out."""
+    mismatched: tuple[str, ...]
+    """In both, with different shapes: left as drawn."""
+
+    @property
+    def coverage(self) -> float:
+        """The share of the module's tensors that were loaded."""
+        return self.loaded / max(self.total, 1)
+
+    def __str__(self) -> str:
+        parts = [f"{self.loaded} of {self.total} tensors"]
+        for word in ("missing", "unexpected", "mismatched"):
+            names: tuple[str, ...] = getattr(self, word)
+            if names:
+                more = ", …" if len(names) > 3 else ""
+                parts.append(f"{len(names)} {word} ({', '.join(names[:3])}{more})")
+        return "; ".join(parts)
+
+
+def load_pretrained(module: nn.Module, path: Path) -> Report:
+    """Put a published file's tensors into a backbone, by name, and say how they fit.
+
+    A `state_dict` or `model` around the tensors is taken off, and so are the prefixes `module.`,
+    `base.` and `backbone.`; the classifier, exactly `fc.…`, stays out, while a gate's `se.fc.…` comes
+    in; counters of batches need not be there.
+
+    Raises:
+        ReidError: the file cannot be read, holds code or non-finite weights, or less than 95 % of the
+            module's tensors would be loaded. The module is then as it was.
+    """
+    tensors = _unwrapped(_loaded(path), path)
+    report = _compared(module, tensors)
+    if report.coverage < LEAST_COVERAGE:
+        raise ReidError(
+            f"{path}: only {report.coverage:.0%} of the backbone's tensors are in it: {report}; "
+            "use weights of the same backbone"
+        )
+    fitting = set(module.state_dict()) - {*report.missing, *report.mismatched}
+    for name in sorted(fitting & set(tensors)):
+        if tensors[name].is_floating_point() and not bool(torch.isfinite(tensors[name]).all()):
+            raise ReidError(f"{path}: {name} is not finite; fetch the file again")
+    module.load_state_dict({name: tensors[name] for name in fitting if name in tensors}, strict=False)
+    return report
+
+
+def _compared(module: nn.Module, tensors: Mapping[str, Tensor]) -> Report:
+    own = {name: tensor.shape for name, tensor in module.state_dict().items() if not _counter(name)}
+    given = {name: tensor.shape for name, tensor in tensors.items() if not _counter(name)}
+    mismatched = tuple(name for name in own if name in given and own[name] != given[name])
+    missing = tuple(name for name in own if name not in given)
+    unexpected = tuple(name for name in given if name not in own)
+    return Report(len(own) - len(missing) - len(mismatched), len(own), missing, unexpected, mismatched)
+
+
+def _counter(name: str) -> bool:
+    return name.endswith("num_batches_tracked")
+
+
+def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
+    """The tensors by name, without what training wrapped around them."""
+    while isinstance(content, Mapping) and (key := next((k for k in _WRAPPERS if k in content), None)):
+        content = content[key]
+    if not isinstance(content, Mapping):
+        raise ReidError(f"{path}: not weights: a table of tensors by name is needed, not {type(content)}")
+    tensors = {}
+    for name, tensor in content.items():
+        if isinstance(name, str) and isinstance(tensor, Tensor):
+            while prefix := next((p for p in _PREFIXES if name.startswith(p)), ""):
+                name = name.removeprefix(prefix)
+            if not name.startswith("fc."):
+                tensors[name] = tensor
+    return tensors
+
+
+def _loaded(path: Path) -> Any:
+    """What `torch.save` wrote, as weights only, on the CPU."""
+    try:
+        if zipfile.is_zipfile(path):
+            # torch does not look at the checksums it wrote.
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+            if damaged is not None:
+                raise ValueError(f"bad CRC-32 for {damaged}")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ReidError(
+            f"{path}: it holds more than weights, and loading it would run its code; if you trust it, "
+            "save its tensors alone: torch.save(torch.load(path, weights_only=False)['state_dict'], new)"
+        ) from error
+    except OSError as error:
+        raise ReidError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (RuntimeError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else "it ends too early"
+        raise ReidError(f"{path}: not a whole file of weights: {reason}; fetch or make it again") from error
+
+
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Own, plainly laid out copies on the CPU: what is saved is the values and not their history."""
+    return {
+        name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+
+
+def _hold(condition: bool, promise: str) -> None:
+    if not condition:
+        raise ValueError(f"it must have {promise}")
