@@ -298,23 +298,26 @@ class Ranking:
 
 
 def write_table(path: Path, kind: str, made_by: MadeBy, header: list[str], rows: Sequence[str]) -> None:
-    """A TSV file: a first line `# kind digest made_by`, a header line, then the rows as given."""
-    body = "\n".join(["\t".join(header), *rows, ""]).encode()
-    first = f"# {kind} {blake2b(body, digest_size=16).hexdigest()} {made_by.to_json()}\n"
+    """A TSV file: a first line `# kind digest made_by`, a header line, then the rows as given.
+
+    The digest is of all that follows it, the record included.
+    """
+    rest = "\n".join([made_by.to_json(), "\t".join(header), *rows, ""]).encode()
     with whole(path) as part:
-        part.write_bytes(first.encode() + body)
+        part.write_bytes(f"# {kind} {blake2b(rest, digest_size=16).hexdigest()} ".encode() + rest)
 
 
 def read_table(path: Path, kind: str, header: list[str]) -> tuple[MadeBy, list[list[str]]]:
     """The record and the rows of a file that `write_table` wrote; refused when a byte differs."""
     try:
-        first, _, body = path.read_bytes().partition(b"\n")
-        mark, written, checksum, made_by = first.decode().split(" ", 3)
-        if mark != "#" or written != kind:
-            raise ValueError(f"it holds {written}")
-        if blake2b(body, digest_size=16).hexdigest() != checksum:
+        mark, written, checksum, rest = (path.read_bytes().split(b" ", 3) + [b""] * 3)[:4]
+        if mark != b"#":
+            raise ValueError("its first line is no record")
+        if written.decode() != kind:
+            raise ValueError(f"it holds {written.decode()}")
+        if blake2b(rest, digest_size=16).hexdigest().encode() != checksum:
             raise ValueError("its checksum does not match its content")
-        columns, *lines = body.decode().split("\n")[:-1]
+        made_by, columns, *lines = rest.decode().split("\n")[:-1]
         rows = [line.split("\t") for line in lines]
         if columns.split("\t") != header or any(len(row) != len(header) for row in rows):
             raise ValueError(f"its columns are not {', '.join(header)}")
