@@ -8,12 +8,21 @@ which a stage receives one entry.
 
 import difflib
 import json
+import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from naic_reid.errors import ReidError, listing
 
@@ -25,6 +34,30 @@ NotNegative = Annotated[float, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 HOLDOUT = "holdout"
+
+# The keys of models.BACKBONES; `timm/<name>` is known too. A test keeps these tables and the rooms' equal.
+BACKBONES = (
+    *("resnet18", "resnet34", "resnet50", "resnet101"),
+    *("resnet18_ibn_a", "resnet34_ibn_a", "resnet50_ibn_a", "resnet101_ibn_a"),
+    *("resnet18_ibn_b", "resnet34_ibn_b", "resnet50_ibn_b", "resnet101_ibn_b"),
+    *("se_resnet50_ibn_a", "se_resnet101_ibn_a"),
+)
+# The keys of losses.IDENTITY_LOSSES and losses.METRIC_LOSSES, and the options each takes.
+IDENTITY_LOSSES: dict[str, tuple[str, ...]] = {
+    "arcface": ("scale", "margin"),
+    "cosface": ("scale", "margin"),
+    "am_softmax": ("scale", "margin"),
+    "circle": ("scale", "margin"),
+    "linear": ("smoothing",),
+    "linear_fastreid": ("smoothing",),
+}
+METRIC_LOSSES: dict[str, tuple[str, ...]] = {
+    "weighted_triplet": ("margin",),
+    "hard_triplet": ("margin",),
+    "center": (),
+    "pairwise_cosface": ("scale", "margin"),
+    "pairwise_circle": ("scale", "margin"),
+}
 
 
 class Section(BaseModel):
@@ -62,6 +95,9 @@ class Collect(Section):
         "fail",
         description="what to do with images that cannot be decoded: stop before training, or leave out",
     )
+    decode: bool = Field(
+        True, description="decode every image: finds damaged ones before training; dedupe.by_pixels needs it"
+    )
 
     @model_validator(mode="after")
     def _unique(self) -> Self:
@@ -79,6 +115,9 @@ class Dedupe(Section):
     wrong_label_sources: tuple[str, ...] = Field((), description="sources the wrong labels occur in")
     by_pixels: bool = Field(True, description="also compare decoded pixels, not only file bytes")
     unite: bool = Field(True, description="make one identity of two that share an image; false: the original")
+    max_component: Annotated[int, Field(ge=2)] = Field(
+        16, description="refuse to make one person of more identities than this: a wrong link is likelier"
+    )
     min_images: Count = Field(2, description="identities with fewer images are dropped, last of all")
 
 
@@ -109,26 +148,47 @@ class Split(Section):
 class Model(Section):
     """One network at one resolution: trained once."""
 
-    backbone: str = Field(description="resnet{18,34,50,101}, with _ibn_a or _ibn_b, or timm/<name>")
+    backbone: str = Field(description=f"{', '.join(BACKBONES)}, or timm/<name>")
     height: Pixels = Field(description="pixels")
     width: Pixels = Field(description="pixels")
     pooling: Literal["gem", "average"] = Field("gem", description="how the map becomes a vector; gem: p = 3")
-    last_stride: Literal[1, 2] = Field(1, description="stride of the last stage; 1 keeps twice the detail")
+    last_stride: Literal[1, 2] = Field(
+        1, description="stride of a ResNet's last stage; 1 keeps twice the detail; timm's keep their own"
+    )
     pretrained: str | None = Field(None, description="file of ImageNet weights; none: random start")
     batch: Count | None = Field(None, description="images in a batch for this model; none: train.batch")
     weight: Positive = Field(1.0, description="weight of this model's distances in the fusion")
+
+    @field_validator("backbone")
+    @classmethod
+    def _known(cls, backbone: str) -> str:
+        known = backbone in BACKBONES or re.fullmatch(r"timm/[a-z0-9_.]+", backbone)
+        near = difflib.get_close_matches(backbone, BACKBONES, n=3) or BACKBONES
+        _require(bool(known), f"unknown backbone {backbone!r}; near: {', '.join(near)}; or timm/<name>")
+        return backbone
 
 
 class Loss(Section):
     """One term of the training loss."""
 
-    name: str = Field(description="a name in losses.IDENTITY_LOSSES or losses.METRIC_LOSSES")
+    name: str = Field(
+        description=f"identity: {', '.join(IDENTITY_LOSSES)}; metric: {', '.join(METRIC_LOSSES)}"
+    )
     weight: NotNegative = Field(1.0, description="factor of this term in the sum")
     scale: Positive | None = Field(None, description="scale s or gamma, where the loss has one")
     margin: NotNegative | None = Field(
         None, description="margin m, where the loss has one; none: soft margin"
     )
-    smoothing: Share | None = Field(None, description="label smoothing, where the loss has one")
+    smoothing: Share | None = Field(None, description="label smoothing, where the loss has one; none: 0.1")
+
+    @model_validator(mode="after")
+    def _options(self) -> Self:
+        known = {**IDENTITY_LOSSES, **METRIC_LOSSES}
+        _require(self.name in known, f"unknown loss {self.name!r}; there are {', '.join(known)}")
+        given = [option for option in ("scale", "margin", "smoothing") if getattr(self, option) is not None]
+        idle = [option for option in given if option not in known[self.name]]
+        _require(not idle, f"the loss {self.name} has no {', '.join(idle)}: leave it out")
+        return self
 
 
 class Augment(Section):
@@ -177,6 +237,14 @@ class Train(Section):
         _require(
             self.batch % self.images_per_identity == 0,
             f"batch {self.batch} is not a multiple of images_per_identity {self.images_per_identity}",
+        )
+        _require(
+            self.identity_loss.name in IDENTITY_LOSSES,
+            f"identity_loss {self.identity_loss.name} is none; there are {', '.join(IDENTITY_LOSSES)}",
+        )
+        _require(
+            self.metric_loss is None or self.metric_loss.name in METRIC_LOSSES,
+            f"metric_loss is none of {', '.join(METRIC_LOSSES)}",
         )
         return self
 
@@ -257,6 +325,10 @@ class Config(Section):
             )
         late = [epoch for epoch in self.ensemble.epochs if epoch > self.train.epochs]
         _require(not late, f"ensemble.epochs {late} lie beyond train.epochs {self.train.epochs}")
+        _require(
+            self.collect.decode or not self.dedupe.by_pixels,
+            "dedupe.by_pixels compares decoded pixels and needs collect.decode: true",
+        )
         known = {source.name for source in self.collect.sources}
         unknown = sorted(set(self.dedupe.wrong_label_sources) - known)
         _require(
