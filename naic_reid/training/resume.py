@@ -1,0 +1,152 @@
+"""Where a training run lives while it is unfinished, and where a cut-off one goes on from.
+
+A run's folder is named after everything that decides its result, so a changed setting is another
+folder and never a mixture. Inside: `settings.json`, `state.pt` (replaced in one step), and whatever
+the stage writes beside them. The folder is locked while a process trains in it.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from naic_reid.errors import ReidError
+from naic_reid.files import whole
+
+
+@contextmanager
+def run_folder(parent: Path, name: str, settings: str) -> Iterator[Path]:
+    """The locked folder of the run with these settings, made when it is new.
+
+    Args:
+        parent: of all runs' folders.
+        name: what people call the run; the settings' digest is added.
+        settings: canonical JSON of all that decides the result.
+
+    Raises:
+        ReidError: another process trains here, or the folder belongs to other settings.
+    """
+    folder = parent / f"{name}-{blake2b(settings.encode(), digest_size=6).hexdigest()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            raise ReidError(
+                f"{folder}: {holder} trains here already: wait for it, or stop it; then run again"
+            ) from error
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+        lock.flush()
+        _agree(folder / "settings.json", settings)
+        yield folder
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write a state in one step: a reader finds the old one or the new one."""
+    with whole(path) as part:
+        torch.save(state, part)
+
+
+def load(path: Path) -> dict[str, Any] | None:
+    """The state that was saved, on the CPU; none when nothing was.
+
+    Raises:
+        ReidError: the file is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the damage leads to
+        raise ReidError(
+            f"{path}: not a whole state of training; delete {path.parent} to begin anew"
+        ) from error
+    return state
+
+
+class Pace:
+    """Says when to save: no oftener than every `seconds`, and for no more than a twentieth of the time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._took = 0.0
+        self._last = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() - self._last >= max(self._seconds, 20 * self._took)
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        self._last = time.monotonic()
+        self._took = self._last - begun
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """A list to which the first signal that asks to stop is added; a second one has its usual effect.
+
+    SIGTERM, SIGINT, and SIGUSR1, which clusters send before the time is up. Outside the main thread
+    nothing is caught.
+    """
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def ask(number: int, _: FrameType | None) -> None:
+        asked.append(number)
+        restore()
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield asked
+    finally:
+        restore()
+
+
+def _agree(path: Path, settings: str) -> None:
+    if not path.exists():
+        with whole(path) as part:
+            part.write_text(settings + "\n", encoding="utf-8")
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ReidError(f"{path}: not JSON; delete {path.parent} to begin anew") from error
+    different = sorted(_differences(found, json.loads(settings)))
+    if different:
+        raise ReidError(
+            f"{path}: this run was begun with other settings ({', '.join(different)}); "
+            f"delete {path.parent} to begin anew"
+        )
+
+
+def _differences(a: Any, b: Any, place: str = "") -> list[str]:
+    """Dotted places at which two JSON values differ."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = a.keys() | b.keys()
+        return [d for key in keys for d in _differences(a.get(key), b.get(key), f"{place}.{key}".strip("."))]
+    return [] if a == b else [place or "(whole)"]
