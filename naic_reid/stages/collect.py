@@ -1,0 +1,75 @@
+"""Label lists → one table of listed images, each file read once.
+
+Every line of every list is checked before an image is opened, and every image before training
+begins; each time all problems are named together.
+"""
+
+import logging
+import sys
+import time
+from pathlib import Path, PurePosixPath
+
+from rich.console import Console
+from rich.progress import track
+
+from naic_reid.artifacts import MadeBy, read_table
+from naic_reid.config import Collect
+from naic_reid.data.label_lists import Entry, absent, parse
+from naic_reid.data.looks import looks
+from naic_reid.data.records import Records
+from naic_reid.errors import ReidError, listing
+from naic_reid.files import digest
+
+REVISION = 1
+
+_log = logging.getLogger(__name__)
+
+
+def run(
+    collect: Collect, *, data: Path, lists: Path, images: Path, workers: int = 1, cache: Path | None = None
+) -> None:
+    """Read the label lists that `survey` found, and every image they name once."""
+    began = time.monotonic()
+    entries = _entries(collect, data, lists)
+    paths = list(dict.fromkeys(path for path, *_ in entries))
+    _log.info("collect: %d lines of %d lists name %d images", len(entries), len(collect.sources), len(paths))
+    seen = looks([data / path for path in paths], with_pixels=collect.decode, workers=workers)
+    bar = track(seen, "images", len(paths), console=Console(file=sys.stderr), disable=not sys.stderr.isatty())
+    found = dict(zip(paths, bar, strict=True))
+    faults = [f"{data / path}: {known.fault}" for path, known in found.items() if known.fault]
+    if faults and collect.unreadable == "fail":
+        raise listing(
+            faults, "unusable images; mend them, take them off their lists, or set collect.unreadable: drop"
+        )
+    rows = (
+        (path, identity, line, found[path].digest.hex(), found[path].pixels.hex(), found[path].fault)
+        for path, identity, line in entries
+    )
+    Records.of(rows, MadeBy.of("collect", REVISION, {"collect": collect}, [lists])).write(images)
+    _log.info(
+        "collect: %d lines → %s in %.1f s; %d unusable images",
+        len(entries), images, time.monotonic() - began, len(faults),
+    )  # fmt: skip
+
+
+def _entries(collect: Collect, data: Path, lists: Path) -> list[tuple[str, str, int]]:
+    """(path in the data folder, identity, line) of every line, or one error about all bad ones."""
+    _, surveyed = read_table(lists, "TrainSurvey", ["path", "size", "digest"])
+    known = {path: checksum for path, _, checksum in surveyed}
+    found, problems = [], []
+    for source in collect.sources:
+        file = data / source.list
+        if source.list not in known:
+            raise ReidError(f"{lists}: does not name {source.list}: run survey again with this config")
+        if digest(file) != known[source.list]:
+            raise ReidError(f"{file}: changed since the survey: run survey again")
+        entries, wrong = parse(file.read_bytes(), str(file))
+        problems += wrong or absent(entries, data / source.images, str(file))
+        found += [_placed(source.name, source.images, entry) for entry in entries]
+    if problems:
+        raise listing(problems, "the label lists have lines that cannot be used")
+    return found
+
+
+def _placed(source: str, images: str, entry: Entry) -> tuple[str, str, int]:
+    return str(PurePosixPath(images) / entry.name), f"{source}/{entry.label}", entry.line
