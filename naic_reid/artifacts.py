@@ -35,6 +35,7 @@ _T = TypeVar("_T")
 
 UNIT_TOLERANCE = 1e-3
 _BLOCK = 1 << 14  # rows looked at in one go when a large array is checked
+_LONGEST_RECORD = 1 << 24  # bytes
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's first date: files carry no time of their own
 
 
@@ -324,6 +325,30 @@ def read_table(path: Path, kind: str, header: list[str]) -> tuple[MadeBy, list[l
         return MadeBy.from_json(made_by), rows
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, kind, error) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def record(path: Path) -> MadeBy | None:
+    """What made a table or a file of arrays, of whatever type; none where it is neither.
+
+    Only as much of the file is read as that takes: its other content is not checked.
+
+    Raises:
+        ReidError: the record is damaged, or the file cannot be read.
+    """
+    try:
+        with path.open("rb") as handle:
+            first = handle.readline(_LONGEST_RECORD)
+        if path.suffix == ".npz" and first.startswith(b"PK"):
+            with zipfile.ZipFile(path) as archive, archive.open("made_by.npy") as member:
+                return MadeBy.from_json(str(np.lib.format.read_array(member, allow_pickle=False)))
+        words = first.split(b" ", 3)
+        if path.suffix == ".tsv" and words[0] == b"#" and len(words) == 4:
+            return MadeBy.from_json(words[3].decode())
+        return None
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise _damaged(path, "artefact", error) from error
     except OSError as error:
         raise _unreadable(path, error) from error
 

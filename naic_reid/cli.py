@@ -126,6 +126,8 @@ class _Describe(argparse.Action):
 
 
 def _run_stage(name: str, given: list[str]) -> int:
+    from naic_reid import lineage  # with NumPy and SciPy, which `--help` does not wait for
+
     found = stages.signature(name)
     run = import_module(f"naic_reid.stages.{name}").run
     parser = _stage_parser(name, found)
@@ -133,7 +135,11 @@ def _run_stage(name: str, given: list[str]) -> int:
     passed: dict[str, Any] = {
         key: getattr(options, key) for key in (*found.paths, *found.places, *found.speed)
     }
-    run(**_settings(name, found, options, parser), **passed)
+    settings = _settings(name, found, options, parser)
+    given_files = [passed[key] for key in found.paths]
+    files = [path for given in given_files for path in (given if isinstance(given, list) else [given])]
+    lineage.refuse_stale(files, name, stages.revision)
+    run(**settings, **passed)
     return 0
 
 

@@ -5,6 +5,7 @@ there is: the command line and the workflow both read it here.
 """
 
 import inspect
+import re
 import typing
 from dataclasses import dataclass
 from importlib import import_module
@@ -55,6 +56,14 @@ class Signature:
 
 
 PLACES = ("data", "scratch")
+
+
+def revision(name: str) -> int | None:
+    """A stage's revision, read from its source, for importing it may cost seconds; none: no such stage."""
+    if name not in STAGES:
+        return None
+    found = re.search(r"^REVISION = (\d+)", Path(__file__).with_name(f"{name}.py").read_text(), re.MULTILINE)
+    return int(found[1]) if found else 1
 
 
 def signature(name: str) -> Signature:

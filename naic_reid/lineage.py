@@ -1,0 +1,141 @@
+"""Where an artefact comes from: its record, the files it was made from, and whether these still are what
+they were.
+
+A record names its inputs as they were given on the command line, so a relative name is looked for from
+each folder above the artefact, the nearest first: results may be moved or looked at from elsewhere, and
+another run's files are never taken for their own.
+"""
+
+import json
+import pickletools
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from naic_reid import artifacts
+from naic_reid.artifacts import MadeBy
+from naic_reid.errors import ReidError
+from naic_reid.files import digest
+
+
+def record(path: Path) -> MadeBy | None:
+    """What made a file; none where it is no artefact, such as a label list, weights or the truth.
+
+    A JSON file's record stands in it or, where its format leaves no room, beside it: `x.record.json`.
+
+    Raises:
+        ReidError: the file is an artefact and damaged, or cannot be read.
+    """
+    if path.suffix == ".json":
+        return _json_record(path)
+    if path.suffix in (".pt", ".pth"):
+        return _checkpoint_record(path)
+    return artifacts.record(path)
+
+
+def sidecar(path: Path) -> Path:
+    """Where the record of a file stands whose own format leaves no room for it."""
+    return path.with_suffix(".record.json")
+
+
+def place(artefact: Path, given: str) -> Path | None:
+    """Where an input of the artefact lies, by the name it was given then; none: nowhere."""
+    for folder in artefact.absolute().parents:
+        found = folder / given  # an absolute name stays itself
+        if found.exists():
+            return _as_called(found)
+    return None
+
+
+def changed(artefact: Path, made_by: MadeBy) -> list[str]:
+    """The recorded inputs of the artefact that lie in their places but are not what they were."""
+    return [
+        given
+        for given, recorded in made_by.inputs
+        if (found := place(artefact, given)) is not None and found.is_file() and digest(found) != recorded
+    ]
+
+
+def refuse_stale(paths: Iterable[Path], stage: str, revision: Callable[[str], int | None]) -> None:
+    """Refuse what a stage is given to read when its record and what lies around it disagree.
+
+    What cannot be judged is left to the stage: files without a record, damaged ones, and those the stage
+    itself made, for these it will write and not read.
+
+    Args:
+        paths: all files the stage is given, also those that it will write.
+        stage: its name.
+        revision: the current revision of a stage by its name; none for names unknown.
+
+    Raises:
+        ReidError: a file was made by another revision, or from an input that has changed since.
+    """
+    for path in paths:
+        try:
+            made_by = record(path) if path.is_file() else None
+        except ReidError:
+            continue
+        if made_by is None or made_by.stage in ("", stage):
+            continue
+        current = revision(made_by.stage)
+        if current is not None and made_by.revision != current:
+            raise ReidError(
+                f"{path}: made by revision {made_by.revision} of {made_by.stage}, and this is revision "
+                f"{current}: delete it and run again"
+            )
+        for given in changed(path, made_by):
+            raise ReidError(f"{path}: was made from another {given}: delete it and run again")
+
+
+def agree(path: Path, made_by: MadeBy, sources: Sequence[Path]) -> None:
+    """Refuse an artefact beside files of its kind of source that it was not made from.
+
+    A record without inputs, of a file made by other means, is not judged.
+
+    Raises:
+        ReidError: a source is not among the recorded inputs; the message names both files.
+    """
+    known = {recorded for _, recorded in made_by.inputs}
+    for source in sources if known else ():
+        if digest(source) not in known:
+            raise ReidError(f"{path}: was not made from {source}: delete it and run again")
+
+
+def _json_record(path: Path) -> MadeBy | None:
+    holder = sidecar(path) if sidecar(path).exists() else path
+    try:
+        content = json.loads(holder.read_text(encoding="utf-8"))
+        found = content.get("made_by") if isinstance(content, dict) else None
+        if found is None:
+            return None
+        if isinstance(found, dict):
+            found = json.dumps(found)
+        return MadeBy.from_json(found)
+    except OSError as error:
+        raise ReidError(f"{holder}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ReidError(f"{holder}: its record is damaged: {error}; delete it and run again") from error
+
+
+def _checkpoint_record(path: Path) -> MadeBy | None:
+    """The record in a `Checkpoint` file; none in other files of weights.
+
+    The pickle inside is looked through and not loaded: that runs nothing, and needs no torch.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+            texts = [text for _, text, _ in pickletools.genops(archive.read(name)) if isinstance(text, str)]
+        if texts[:3] != ["type", "Checkpoint", "record"]:
+            return None
+        return MadeBy.from_json(json.loads(texts[3])["made_by"])
+    except OSError as error:
+        raise ReidError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, StopIteration, ValueError, LookupError):
+        return None
+
+
+def _as_called(path: Path) -> Path:
+    """The path as a person in this folder would write it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
