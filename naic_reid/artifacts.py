@@ -310,6 +310,12 @@ def write_table(path: Path, kind: str, made_by: MadeBy, header: list[str], rows:
 
 def read_table(path: Path, kind: str, header: list[str]) -> tuple[MadeBy, list[list[str]]]:
     """The record and the rows of a file that `write_table` wrote; refused when a byte differs."""
+    made_by, rows = stream_table(path, kind, header)
+    return made_by, list(rows)
+
+
+def stream_table(path: Path, kind: str, header: list[str]) -> tuple[MadeBy, Iterator[list[str]]]:
+    """As `read_table`, but the rows are cut up one by one: for tables of a million."""
     try:
         mark, written, checksum, rest = (path.read_bytes().split(b" ", 3) + [b""] * 3)[:4]
         if mark != b"#":
@@ -319,10 +325,9 @@ def read_table(path: Path, kind: str, header: list[str]) -> tuple[MadeBy, list[l
         if blake2b(rest, digest_size=16).hexdigest().encode() != checksum:
             raise ValueError("its checksum does not match its content")
         made_by, columns, *lines = rest.decode().split("\n")[:-1]
-        rows = [line.split("\t") for line in lines]
-        if columns.split("\t") != header or any(len(row) != len(header) for row in rows):
+        if columns.split("\t") != header or any(line.count("\t") != len(header) - 1 for line in lines):
             raise ValueError(f"its columns are not {', '.join(header)}")
-        return MadeBy.from_json(made_by), rows
+        return MadeBy.from_json(made_by), (line.split("\t") for line in lines)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, kind, error) from error
     except OSError as error:

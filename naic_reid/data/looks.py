@@ -1,34 +1,158 @@
-"""Many images, each read once: hashes, means and faults in the order asked for."""
+"""Many images, each read once; and a memory of what was seen, so that a second run reads none.
 
+The memory is an SQLite file keyed by path, size and time of change. It is a matter of speed only: it
+may be deleted at any time, and one that is damaged, or was written by another decoder, is started
+afresh.
+"""
+
+import os
+import sqlite3
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 
+import cv2
+
 from naic_reid.data.images import Look, look
+from naic_reid.errors import ReidError
 
+REVISION = 1  # of what a look holds; the memory of another is not believed
 _CHUNK = 64  # images handed to a worker in one go
+_COMMIT = 64  # chunks after which the memory is made safe: a killed run loses no more than these
+
+_SELECT = (
+    "SELECT digest, pixels, height, width, blue, green, red, scene, fault FROM looks"
+    " WHERE path = ? AND decoded = ? AND size = ? AND changed = ?"
+)
+_INSERT = "INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+_Key = tuple[bytes, bool, int, int]  # path, decoded?, size, nanoseconds of the last change
 
 
-def looks(paths: Sequence[Path], *, with_pixels: bool = True, workers: int = 1) -> Iterator[Look]:
+def looks(
+    paths: Sequence[Path], *, with_pixels: bool = True, workers: int = 1, cache: Path | None = None
+) -> Iterator[Look]:
     """What one reading of each file tells, in the order of `paths`.
 
-    Workers are threads: reading, hashing and decoding let go of the interpreter.
+    Memory does not grow with their number. Workers are threads: reading, hashing and decoding let go
+    of the interpreter.
+
+    Args:
+        paths: image files.
+        with_pixels: decode them.
+        workers: images read at once.
+        cache: file that remembers looks; none: all are read.
     """
-
-    def some(start: int) -> list[Look]:
-        return [look(path, with_pixels=with_pixels) for path in paths[start : start + _CHUNK]]
-
-    starts = range(0, len(paths), _CHUNK)
-    if workers <= 1:
-        for start in starts:
-            yield from some(start)
+    if cache is None:
+        for _, seen in _in_order(paths, None, with_pixels, workers):
+            yield from seen
         return
+    with closing(_opened(cache)) as memory:
+        for number, (keys, seen) in enumerate(_in_order(paths, memory, with_pixels, workers), start=1):
+            _remember(memory, keys, seen)
+            if number % _COMMIT == 0:
+                _make_safe(memory)
+            yield from seen
+        _make_safe(memory)
+
+
+def _in_order(
+    paths: Sequence[Path], memory: sqlite3.Connection | None, with_pixels: bool, workers: int
+) -> Iterator[tuple[list[_Key | None], list[Look]]]:
+    """Chunk by chunk: the keys to remember looks by (none: known, or not to be kept), and the looks."""
+
+    def missing(chunk: Sequence[Path], known: list[Look | None]) -> list[Look]:
+        return [seen or look(path, with_pixels=with_pixels) for path, seen in zip(chunk, known, strict=True)]
+
     with ThreadPoolExecutor(workers) as pool:
-        pending: deque[Future[list[Look]]] = deque()
-        for start in starts:
-            pending.append(pool.submit(some, start))
-            if len(pending) > 4 * workers:  # a few ahead, so that memory does not grow with N
-                yield from pending.popleft().result()
-        while pending:
-            yield from pending.popleft().result()
+        pending: deque[tuple[list[_Key | None], Future[list[Look]]]] = deque()
+        try:
+            for start in range(0, len(paths), _CHUNK):
+                chunk = paths[start : start + _CHUNK]
+                keys: list[_Key | None] = [None] * len(chunk)
+                known: list[Look | None] = [None] * len(chunk)
+                if memory is not None:
+                    keys = [_key(path, with_pixels) for path in chunk]
+                    known = [_recall(memory, key) for key in keys]
+                    keys = [None if seen else key for key, seen in zip(keys, known, strict=True)]
+                pending.append((keys, pool.submit(missing, chunk, known)))
+                if len(pending) > 4 * workers:  # a few ahead keep all workers busy
+                    keys, future = pending.popleft()
+                    yield keys, future.result()
+            while pending:
+                keys, future = pending.popleft()
+                yield keys, future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _key(path: Path, with_pixels: bool) -> _Key | None:
+    """What the memory knows a file by, taken before it is read; none where there is no such file."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return os.fsencode(path.absolute()), with_pixels, about.st_size, about.st_mtime_ns
+
+
+def _opened(cache: Path) -> sqlite3.Connection:
+    """The memory in this file, made anew where it is damaged or was written by another decoder."""
+    version = f"{REVISION} OpenCV {cv2.__version__}"
+    with suppress(sqlite3.Error):
+        if cache.exists():
+            memory = _connected(cache)
+            if memory.execute("SELECT version FROM made_by").fetchall() == [(version,)]:
+                return memory
+            memory.close()
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        for suffix in ("", "-wal", "-shm"):
+            cache.with_name(cache.name + suffix).unlink(missing_ok=True)
+        memory = _connected(cache)
+        memory.execute("INSERT INTO made_by VALUES (?)", [version])
+        return memory
+    except (OSError, sqlite3.Error) as error:
+        raise ReidError(f"{cache}: cannot be written ({error}); name another --cache, or none") from error
+
+
+def _connected(cache: Path) -> sqlite3.Connection:
+    memory = sqlite3.connect(cache, timeout=60)
+    memory.execute("PRAGMA journal_mode = WAL")  # a kill leaves it whole
+    memory.execute("PRAGMA synchronous = NORMAL")
+    memory.execute("CREATE TABLE IF NOT EXISTS made_by (version TEXT PRIMARY KEY)")
+    memory.execute(
+        "CREATE TABLE IF NOT EXISTS looks (path BLOB, decoded INT, size INT, changed INT, digest BLOB,"
+        " pixels BLOB, height INT, width INT, blue REAL, green REAL, red REAL, scene BLOB, fault TEXT,"
+        " PRIMARY KEY (path, decoded)) WITHOUT ROWID"
+    )
+    return memory
+
+
+def _recall(memory: sqlite3.Connection, key: _Key | None) -> Look | None:
+    if key is None:
+        return None
+    try:
+        found = memory.execute(_SELECT, key).fetchone()
+    except sqlite3.Error:  # damaged further in: the file itself is read instead
+        return None
+    if found is None:
+        return None
+    digest, pixels, height, width, *means, scene, fault = found
+    return Look(digest, pixels, height, width, tuple(means), int.from_bytes(scene, "big"), fault)
+
+
+def _remember(memory: sqlite3.Connection, keys: list[_Key | None], seen: list[Look]) -> None:
+    rows = [
+        (*key, s.digest, s.pixels, s.height, s.width, *s.means, s.scene.to_bytes(8, "big"), s.fault)
+        for key, s in zip(keys, seen, strict=True)
+        if key and s.digest  # a file that could not be read may be readable next time
+    ]
+    with suppress(sqlite3.Error):  # no room to remember it: it is read again next time
+        memory.executemany(_INSERT, rows)
+
+
+def _make_safe(memory: sqlite3.Connection) -> None:
+    with suppress(sqlite3.Error):
+        memory.commit()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from naic_reid.artifacts import MadeBy, read_table, write_table
+from naic_reid.artifacts import MadeBy, stream_table, write_table
 
 _HEADER = ["path", "identity", "line", "digest", "pixels", "fault"]
 
@@ -48,7 +48,7 @@ class Records:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        made_by, rows = read_table(path, "Records", _HEADER)
+        made_by, rows = stream_table(path, "Records", _HEADER)
         return cls.of(((r[0], r[1], int(r[2]), r[3], r[4], r[5]) for r in rows), made_by)
 
     @classmethod

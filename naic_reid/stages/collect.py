@@ -5,12 +5,9 @@ begins; each time all problems are named together.
 """
 
 import logging
-import sys
 import time
 from pathlib import Path, PurePosixPath
-
-from rich.console import Console
-from rich.progress import track
+from sys import intern
 
 from naic_reid.artifacts import MadeBy, read_table
 from naic_reid.config import Collect
@@ -19,6 +16,7 @@ from naic_reid.data.looks import looks
 from naic_reid.data.records import Records
 from naic_reid.errors import ReidError, listing
 from naic_reid.files import digest
+from naic_reid.progress import shown
 
 REVISION = 1
 
@@ -33,18 +31,19 @@ def run(
     entries = _entries(collect, data, lists)
     paths = list(dict.fromkeys(path for path, *_ in entries))
     _log.info("collect: %d lines of %d lists name %d images", len(entries), len(collect.sources), len(paths))
-    seen = looks([data / path for path in paths], with_pixels=collect.decode, workers=workers)
-    bar = track(seen, "images", len(paths), console=Console(file=sys.stderr), disable=not sys.stderr.isatty())
-    found = dict(zip(paths, bar, strict=True))
-    faults = [f"{data / path}: {known.fault}" for path, known in found.items() if known.fault]
+    seen = looks([data / path for path in paths], with_pixels=collect.decode, workers=workers, cache=cache)
+    bar = shown(seen, "collect: images", len(paths))
+    # Of each look only this is kept: there may be a million.
+    found = {
+        path: (known.digest.hex(), known.pixels.hex(), known.fault)
+        for path, known in zip(paths, bar, strict=True)
+    }
+    faults = [f"{data / path}: {fault}" for path, (*_, fault) in found.items() if fault]
     if faults and collect.unreadable == "fail":
         raise listing(
             faults, "unusable images; mend them, take them off their lists, or set collect.unreadable: drop"
         )
-    rows = (
-        (path, identity, line, found[path].digest.hex(), found[path].pixels.hex(), found[path].fault)
-        for path, identity, line in entries
-    )
+    rows = ((path, identity, line, *found[path]) for path, identity, line in entries)
     Records.of(rows, MadeBy.of("collect", REVISION, {"collect": collect}, [lists])).write(images)
     _log.info(
         "collect: %d lines → %s in %.1f s; %d unusable images",
@@ -72,4 +71,5 @@ def _entries(collect: Collect, data: Path, lists: Path) -> list[tuple[str, str, 
 
 
 def _placed(source: str, images: str, entry: Entry) -> tuple[str, str, int]:
-    return str(PurePosixPath(images) / entry.name), f"{source}/{entry.label}", entry.line
+    identity = intern(f"{source}/{entry.label}")  # one object for a person's many lines
+    return str(PurePosixPath(images) / entry.name), identity, entry.line

@@ -4,19 +4,17 @@ Each domain is searched on its own: a query can only be answered from the galler
 """
 
 import logging
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from naic_reid.artifacts import ImageList, MadeBy, read_table, write_table
 from naic_reid.config import Split
 from naic_reid.data import domains
 from naic_reid.data.looks import looks
 from naic_reid.errors import ReidError, listing
+from naic_reid.progress import shown
 
 REVISION = 1
 MEANS_HEADER = ["role", "path", "mean_b", "mean_g", "mean_r", "domain"]
@@ -33,9 +31,8 @@ def run(
     _, surveyed = read_table(test, "TestSurvey", ["path", "size"])
     paths = [path for path, _ in surveyed]
     _log.info("split: %d images", len(paths))
-    seen = looks([data / path for path in paths], workers=workers)
-    bar = track(seen, "images", len(paths), console=Console(file=sys.stderr), disable=not sys.stderr.isatty())
-    found = list(bar)
+    seen = looks([data / path for path in paths], workers=workers, cache=cache)
+    found = list(shown(seen, "split: images", len(paths)))
     faults = [
         f"{data / path}: {known.fault}" for path, known in zip(paths, found, strict=True) if known.fault
     ]

@@ -129,6 +129,8 @@ def door(stage):
         for name in ("workers", "threads"):
             if name in signature.speed:
                 words += [f"--{name}", str(threads)]
+        if "cache" in signature.speed:
+            words += ["--cache", f"scratch/{stage}.sqlite"]
         return shlex.join(words)
 
     asks = (
