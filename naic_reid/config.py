@@ -272,6 +272,13 @@ class Rerank(Section):
     lambda_: Share = Field(
         0.8, alias="lambda", description="weight of the original distance; 1: no re-ranking"
     )
+    norm: Literal["rowmax", "none"] = Field(
+        "rowmax", description="distances over their row's largest; none: as fast-reid's evaluator"
+    )
+    power: Annotated[int, Field(ge=1, le=2)] = Field(
+        1, description="exponent of the squared distance; 2: as torchreid"
+    )
+    count_self: bool = Field(False, description="k1 counts the image itself, as in fast-reid's evaluator")
 
 
 class Ensemble(Section):

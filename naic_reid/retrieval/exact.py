@@ -1,0 +1,103 @@
+"""Distances that are the same on every run: the one order of summation that all others defer to.
+
+The last bits of a matrix product depend on its shape, the number of threads and the processor, and
+with them the order of near-equal neighbours. Here a cosine is a sum of float64 products in a fixed
+order, divided by the rows' lengths and rounded to float32. Products of two float32 numbers are exact
+in float64, so even a fused multiply-add changes nothing; the distance 2 − 2·cos follows from the
+rounded cosine. Two neighbours are tied when their float32 cosines are equal, and then the lower
+index comes first. Fast code elsewhere only decides *which* pairs have to be looked at here.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from naic_reid.artifacts import Floats
+from naic_reid.errors import ReidError
+
+Doubles = NDArray[np.float64]
+
+
+class Rows(NamedTuple):
+    """Query and gallery as one set of rows without a copy: [Q, D], [G, D], and 1/length float64 [N]."""
+
+    query: Floats
+    gallery: Floats
+    inverse: Doubles
+
+
+def rows(query: Floats, gallery: Floats) -> Rows:
+    """The union of query and gallery; rows may have any length, they are normalised inside.
+
+    Raises:
+        ReidError: a row is zero, not a number or infinite, or the two differ in feature length.
+    """
+    query, gallery = _read_only(query), _read_only(gallery)
+    if query.shape[1] != gallery.shape[1]:
+        raise ReidError(
+            f"query features have {query.shape[1]} numbers and gallery features {gallery.shape[1]}: "
+            "extract both with the same model"
+        )
+    inverse = np.concatenate([_inverse_lengths(query), _inverse_lengths(gallery)])
+    wrong = np.flatnonzero(~np.isfinite(inverse) | (inverse == 0))
+    if len(wrong):
+        place = int(wrong[0])
+        which = f"query {place}" if place < len(query) else f"gallery {place - len(query)}"
+        raise ReidError(
+            f"features: the row of {which} (from 0) is zero or not finite, and so are "
+            f"{len(wrong) - 1} others: extract them again"
+        )
+    return Rows(query, gallery, inverse)
+
+
+def _read_only(values: Floats) -> Floats:
+    # One array type (plain, C-ordered, read-only, mapped or not) means one compiled kernel.
+    view = np.ascontiguousarray(values, dtype=np.float32).view(np.ndarray)
+    view.flags.writeable = False
+    return view
+
+
+@njit(nogil=True, cache=True)
+def _inverse_lengths(values):  # type: ignore[no-untyped-def]
+    out = np.empty(len(values))
+    for i in range(len(values)):
+        square = dot(values[i], values[i])
+        out[i] = 1.0 / np.sqrt(square) if square > 0.0 else np.inf
+    return out
+
+
+@njit(nogil=True, cache=True)
+def dot(a, b):  # type: ignore[no-untyped-def]
+    """The inner product of two float32 rows in float64: eight running sums, then their sum in pairs."""
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+    whole = len(a) // 8 * 8
+    for k in range(0, whole, 8):
+        s0 += np.float64(a[k]) * np.float64(b[k])
+        s1 += np.float64(a[k + 1]) * np.float64(b[k + 1])
+        s2 += np.float64(a[k + 2]) * np.float64(b[k + 2])
+        s3 += np.float64(a[k + 3]) * np.float64(b[k + 3])
+        s4 += np.float64(a[k + 4]) * np.float64(b[k + 4])
+        s5 += np.float64(a[k + 5]) * np.float64(b[k + 5])
+        s6 += np.float64(a[k + 6]) * np.float64(b[k + 6])
+        s7 += np.float64(a[k + 7]) * np.float64(b[k + 7])
+    rest = 0.0
+    for k in range(whole, len(a)):
+        rest += np.float64(a[k]) * np.float64(b[k])
+    return (((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))) + rest
+
+
+@njit(nogil=True, cache=True)
+def cosine(union, i, j):  # type: ignore[no-untyped-def]
+    """The cosine of rows i and j of a `Rows`, as float32; the same for (j, i)."""
+    num_query = len(union.query)
+    a = union.query[i] if i < num_query else union.gallery[i - num_query]
+    b = union.query[j] if j < num_query else union.gallery[j - num_query]
+    return np.float32(dot(a, b) * (union.inverse[i] * union.inverse[j]))
+
+
+@njit(nogil=True, cache=True)
+def distance(cosine):  # type: ignore[no-untyped-def]
+    """The squared Euclidean distance 2 − 2·cos ≥ 0 of unit rows, as float32."""
+    return max(np.float32(0.0), np.float32(2.0) - np.float32(2.0) * cosine)

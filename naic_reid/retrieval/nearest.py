@@ -1,0 +1,253 @@
+"""Exact nearest neighbours of every row within query ∪ gallery, block by block.
+
+A rounded matrix product (bfloat16 where the processor multiplies it fast, else float32) only makes
+a short list: the error of each entry is bounded (see `_operand`), so a row keeps what may still be
+among its K nearest, and little more. The short list is then measured again in the canonical order
+of `exact`. The result therefore does not depend on block length, threads, precision of the product
+or processor. The product is symmetric: half of it is computed, and each tile serves the rows of
+both its sides. The farthest row is found in the same pass.
+
+Memory: the rounded rows (2·N·D bytes in bfloat16), short lists (about 24·N·K bytes) and a tile for
+each thread.
+"""
+
+import math
+from contextlib import nullcontext
+from threading import Lock
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numba import njit
+
+from naic_reid.artifacts import Floats, Ints, Neighbours
+from naic_reid.retrieval import exact, parallel, products
+
+BLOCK = 1024
+
+
+def k_nearest(
+    query: Floats,
+    gallery: Floats,
+    keep: int,
+    *,
+    threads: int = 0,
+    block: int = BLOCK,
+    rounded: bool | None = None,
+) -> Neighbours:
+    """The min(keep, N) nearest rows of every row, itself first, and its farthest distance.
+
+    Args:
+        query: float32 [Q, D], normalised inside.
+        gallery: float32 [G, D].
+        keep: neighbours of each row, itself counted.
+        threads: 0 means all processors.
+        block: rows on a side of a tile.
+        rounded: short lists from a bfloat16 product; None: if this processor has instructions for it.
+
+    Raises:
+        ReidError: a row is zero or not finite.
+    """
+    union = exact.rows(query, gallery)
+    num = len(union.inverse)
+    keep = min(keep, num)
+    if rounded is None:
+        rounded = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    spans = parallel.spans(num, block)
+    operand, slack, share = _operand(union, spans, rounded, threads)
+    near = _short(num, keep - 1, 1.0, slack, share)
+    far = _short(num, min(1, num - 1), -1.0, slack, share)
+    locks = [Lock() for _ in spans]
+
+    def tile(pair: tuple[int, int]) -> None:
+        (a, a_stop), (b, b_stop) = spans[pair[0]], spans[pair[1]]
+        product = (operand[a:a_stop] @ operand[b:b_stop].T).float().numpy()
+        # The lower block is always taken first, so that two threads cannot wait for each other.
+        with locks[pair[0]], locks[pair[1]] if a != b else nullcontext():
+            _scan(union, product, a, b, near, far)
+
+    pairs = [(i, j) for i in range(len(spans)) for j in range(i, len(spans))] if num > 1 else []
+    for _ in products.each(tile, pairs, threads):
+        pass
+    rows = np.empty((num, keep), np.int32)
+    distances = np.empty((num, keep), np.float32)
+    farthest = np.zeros(num, np.float32)
+    parallel.each(
+        lambda span: _finish(union, near, far, rows, distances, farthest, *span),
+        parallel.spans(num, 256),
+        threads,
+    )
+    return Neighbours(rows, distances, farthest, len(query))
+
+
+class _Short(NamedTuple):
+    """For each row the candidates for its `keep` largest signed cosines: those a bound cannot exclude."""
+
+    rows: Ints  # [N, capacity]
+    values: Floats  # [N, capacity]; of a row the first `sure` are measured, the others rounded
+    held: Ints  # [N], how many there are
+    sure: Ints  # [N]
+    cut: Floats  # [N]; a smaller rounded value cannot be among the row's largest
+    keep: int
+    sign: float  # −1: the smallest cosines are wanted, and values are negated
+    slack: float  # a rounded value v differs from the cosine by less than slack + share·|v|
+    share: float
+
+
+def _short(num: int, keep: int, sign: float, slack: float, share: float) -> _Short:
+    capacity = 3 * keep + 32
+    return _Short(
+        np.empty((num, capacity), np.int32),
+        np.empty((num, capacity), np.float32),
+        np.zeros(num, np.int32),
+        np.zeros(num, np.int32),
+        np.full(num, -np.inf if keep else np.inf, np.float32),
+        keep,
+        sign,
+        slack,
+        share,
+    )
+
+
+def _operand(
+    union: exact.Rows, spans: list[tuple[int, int]], rounded: bool, threads: int
+) -> tuple[torch.Tensor, float, float]:
+    """Unit rows in the product's precision [N, D], and the bound (slack, share) of the product's error.
+
+    With g = b + e a row and its rounded form, |g·g′ − b·b′| = |e·g′ + b·e′| ≤ δ + (1 + δ)·δ where δ
+    is the largest |e|. Summing in float32 adds `products.rounding`; a bfloat16 result is rounded once
+    more, by 2⁻⁹ of itself at most.
+    """
+    num, dimension = len(union.inverse), union.gallery.shape[1]
+    operand = torch.empty((num, dimension), dtype=torch.bfloat16 if rounded else torch.float32)
+
+    def fill(span: tuple[int, int]) -> float:
+        unit = torch.from_numpy(products.unit(union, *span))
+        operand[span[0] : span[1]] = unit
+        error = unit.sub_(operand[span[0] : span[1]]).square_().sum(1).max()
+        return math.sqrt(error.item())
+
+    largest = max(products.each(fill, spans, threads), default=0.0) * 1.001 + 2.0**-22
+    slack = largest + (1 + largest) * largest + products.rounding(dimension)
+    return operand, slack, 2.0**-9 * 1.01 if rounded else 0.0
+
+
+@njit(nogil=True, cache=True)
+def _scan(union, product, first_row, first_column, near, far):  # type: ignore[no-untyped-def]
+    """Offer a tile of the product to the rows of both its sides; of a tile on the diagonal, one half."""
+    num_rows, num_columns = product.shape
+    step = 64
+    for r in range(num_rows):
+        i = first_row + r
+        start = r + 1 if first_row == first_column else 0
+        for c0 in range(start, num_columns, step):
+            c1 = min(c0 + step, num_columns)
+            near_row, far_row = near.cut[i], -far.cut[i]
+            hits = 0  # branch-free, so that the compiler makes vector instructions of it
+            for c in range(c0, c1):
+                v = product[r, c]
+                j = first_column + c
+                hits += (v >= near_row) | (v >= near.cut[j]) | (v <= far_row) | (-v >= far.cut[j])
+            if hits == 0:
+                continue
+            for c in range(c0, c1):
+                v = product[r, c]
+                j = first_column + c
+                if v >= near.cut[i]:
+                    _push(union, near, i, j, v)
+                if v >= near.cut[j]:
+                    _push(union, near, j, i, v)
+                if -v >= far.cut[i]:
+                    _push(union, far, i, j, -v)
+                if -v >= far.cut[j]:
+                    _push(union, far, j, i, -v)
+
+
+@njit(nogil=True, cache=True)
+def _push(union, short, i, j, value):  # type: ignore[no-untyped-def]
+    place = short.held[i]
+    short.rows[i, place] = j
+    short.values[i, place] = value
+    short.held[i] = place + 1
+    if place + 1 == short.rows.shape[1]:
+        _drop_hopeless(short, i)
+        if short.held[i] > short.keep + (short.rows.shape[1] - short.keep) // 2:
+            _measure(union, short, i)  # near-equal rows crowd the list: only measuring tells them apart
+
+
+@njit(nogil=True, cache=True)
+def _drop_hopeless(short, i):  # type: ignore[no-untyped-def]
+    """Drop candidates whose upper bound lies below the keep-th largest lower bound, and raise the cut."""
+    count, sure = short.held[i], short.sure[i]
+    if count <= short.keep:
+        return
+    lower = np.empty(count, np.float64)
+    for c in range(count):
+        v = np.float64(short.values[i, c])
+        lower[c] = v if c < sure else v - short.slack - short.share * abs(v)
+    limit = np.partition(lower, count - short.keep)[count - short.keep]
+    kept, kept_sure = 0, 0
+    for c in range(count):
+        v = np.float64(short.values[i, c])
+        upper = v if c < sure else v + short.slack + short.share * abs(v)
+        if upper >= limit:
+            short.rows[i, kept] = short.rows[i, c]
+            short.values[i, kept] = short.values[i, c]
+            kept += 1
+            kept_sure += c < sure
+    short.held[i], short.sure[i] = kept, kept_sure
+    _raise_cut(short, i, limit)
+
+
+@njit(nogil=True, cache=True)
+def _measure(union, short, i):  # type: ignore[no-untyped-def]
+    """Replace the candidates by the `keep` best of them, measured; equal ones in the order of index."""
+    keep, best = short.keep, 0
+    values = np.empty(keep, np.float32)
+    rows = np.empty(keep, np.int32)
+    for c in range(short.held[i]):
+        j = short.rows[i, c]
+        v = short.values[i, c]
+        if c >= short.sure[i]:
+            rounded = v
+            v = np.float32(short.sign) * exact.cosine(union, i, j)
+            assert abs(v - rounded) <= short.slack + short.share * abs(rounded)
+        place = best
+        while place > 0 and (v > values[place - 1] or (v == values[place - 1] and j < rows[place - 1])):
+            place -= 1
+        if place < keep:
+            best = min(best + 1, keep)
+            for p in range(best - 1, place, -1):
+                values[p], rows[p] = values[p - 1], rows[p - 1]
+            values[place], rows[place] = v, j
+    short.rows[i, :best] = rows[:best]
+    short.values[i, :best] = values[:best]
+    short.held[i] = short.sure[i] = best
+    if best == keep:
+        _raise_cut(short, i, np.float64(values[keep - 1]))
+
+
+@njit(nogil=True, cache=True)
+def _raise_cut(short, i, limit):  # type: ignore[no-untyped-def]
+    """The smallest rounded value whose upper bound reaches `limit`."""
+    least = limit - short.slack
+    cut = np.float32(least / (1 + short.share) if least >= 0 else least / (1 - short.share))
+    # One unit lower, so that rounding the cut itself to float32 excludes nothing.
+    short.cut[i] = max(short.cut[i], cut - abs(cut) * np.float32(2.0**-23))
+
+
+@njit(nogil=True, cache=True)
+def _finish(union, near, far, rows, distances, farthest, start, stop):  # type: ignore[no-untyped-def]
+    """Measure the short lists of rows start … stop and write neighbours, distances, farthest distance."""
+    for i in range(start, stop):
+        rows[i, 0], distances[i, 0] = i, np.float32(0.0)
+        if near.keep > 0:
+            _drop_hopeless(near, i)
+            _measure(union, near, i)
+            for c in range(near.keep):
+                rows[i, c + 1] = near.rows[i, c]
+                distances[i, c + 1] = exact.distance(near.values[i, c])
+        if far.keep > 0:
+            _drop_hopeless(far, i)
+            _measure(union, far, i)
+            farthest[i] = exact.distance(-far.values[i, 0])

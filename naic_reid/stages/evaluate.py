@@ -1,0 +1,181 @@
+"""Scores every member and their fusion, with and without re-ranking, where the truth is known."""
+
+import csv
+import json
+import logging
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from naic_reid import files
+from naic_reid.artifacts import Features, ImageList, JaccardRows, MadeBy
+from naic_reid.config import Ensemble, Model, Rerank
+from naic_reid.errors import ReidError, listing
+from naic_reid.retrieval import fusion, metrics, parallel, products
+
+REVISION = 1
+FUSION = "fusion"
+_log = logging.getLogger(__name__)
+
+
+def run(
+    rerank: Rerank,
+    models: dict[str, Model],
+    ensemble: Ensemble,
+    *,
+    query_list: Path,
+    gallery_list: Path,
+    others: list[Path],
+    query: list[Path],
+    gallery: list[Path],
+    jaccard: list[Path],
+    truth: list[Path],
+    scores: Path,
+    threads: int = 0,
+) -> None:
+    """Reads one domain's lists and members, writes where each query's positives stand in every ranking.
+
+    Persons come from `truth` (CSV: subset,name,pid,camid) or, without one, from the lists. `others` are
+    the gallery lists of the other domains: positives in them can never be found, and are counted.
+    """
+    started = time.monotonic()
+    queries, galleries = ImageList.read(query_list), ImageList.read(gallery_list)
+    elsewhere_lists = [ImageList.read(path) for path in others]
+    of_query = _persons("query", queries, truth)
+    of_gallery = _persons("gallery", galleries, truth)
+    of_others = [person for names in elsewhere_lists for person in _persons("gallery", names, truth)]
+    numbers = {person: number for number, person in enumerate(sorted({*of_query, *of_gallery, *of_others}))}
+    query_ids = np.array([numbers[person] for person in of_query], np.int64)
+    gallery_ids = np.array([numbers[person] for person in of_gallery], np.int64)
+    counts = np.bincount([numbers[person] for person in of_others], minlength=len(numbers) + 1)
+    elsewhere = counts[query_ids]
+    names = [f"{model}/epoch_{epoch}" for model in models for epoch in ensemble.epochs]
+    weights = [model.weight for model in models.values() for _ in ensemble.epochs]
+    members = _members(weights, query, gallery, jaccard, queries, galleries)
+    _log.info("evaluate: %d members, %d queries, %d gallery images", len(names), len(queries), len(galleries))
+    mix = fusion.Mix(rerank.lambda_, rerank.norm, rerank.power)
+    found = _hits(members, mix, query_ids, gallery_ids, threads)
+    entries = [
+        {"member": name, "reranked": reranked, "scores": metrics.score(hit), "hits": _plain(hit)}
+        for (name, reranked), hit in zip(
+            [(name, reranked) for name in [*names, FUSION] for reranked in (False, True)], found, strict=True
+        )
+    ]
+    inputs = [query_list, gallery_list, *others, *query, *gallery, *jaccard, *truth]
+    settings = {"rerank": rerank, "ensemble": ensemble, "weights": weights}
+    made_by = MadeBy.of("evaluate", REVISION, settings, inputs)
+    result = {
+        "queries": len(queries),
+        "gallery": len(galleries),
+        "elsewhere": elsewhere.tolist(),
+        "entries": entries,
+        "made_by": json.loads(made_by.to_json()),
+    }
+    with files.whole(scores) as part:
+        part.write_text(json.dumps(result, separators=(",", ":")) + "\n", encoding="utf-8")
+    for entry in entries[-2:]:
+        kind = "re-ranked" if entry["reranked"] else "plain"
+        _log.info("evaluate: fusion %s: %s", kind, entry["scores"])
+    _log.info("evaluate: wrote %s in %.1f s", scores, time.monotonic() - started)
+
+
+def _persons(subset: str, images: ImageList, truth: list[Path]) -> list[str]:
+    """Who is on each image of a list; an image that nobody knows is an error."""
+    if truth:
+        known = _read_truth(truth[0], subset)
+        persons = [known.get(name, "") for name in images.names]
+        place = f"{truth[0]}: no row for these {subset} images"
+    else:
+        persons = list(images.identities)
+        place = f"the {subset} list names no person for these images; give --truth"
+    missing = [path for path, person in zip(images.paths, persons, strict=True) if not person]
+    if missing:
+        raise listing(missing, place)
+    return persons
+
+
+def _read_truth(path: Path, subset: str) -> dict[str, str]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            rows = list(csv.DictReader(handle))
+            return {row["name"]: row["pid"] for row in rows if row["subset"] == subset}
+    except OSError as error:
+        raise ReidError(
+            f"{path}: cannot be read: {error.strerror or error}; name an existing file"
+        ) from error
+    except (KeyError, ValueError, csv.Error) as error:
+        raise ReidError(
+            f"{path}: not a table of the truth: its first line must be subset,name,pid,camid ({error})"
+        ) from error
+
+
+def _members(
+    weights: list[float],
+    query: list[Path],
+    gallery: list[Path],
+    jaccard: list[Path],
+    queries: ImageList,
+    galleries: ImageList,
+) -> list[fusion.Member]:
+    members = []
+    for weight, one, other, overlap in zip(weights, query, gallery, jaccard, strict=True):
+        of_query, of_gallery = Features.read(one), Features.read(other)
+        for path, features, images in ((one, of_query, queries), (other, of_gallery, galleries)):
+            if features.names not in (images.names, images.paths):
+                raise ReidError(f"{path}: its images are not those of the list: extract the features again")
+        members.append(fusion.Member(of_query.values, of_gallery.values, JaccardRows.read(overlap), weight))
+    return members
+
+
+def _hits(
+    members: list[fusion.Member],
+    mix: fusion.Mix,
+    query_ids: NDArray[np.int64],
+    gallery_ids: NDArray[np.int64],
+    threads: int,
+) -> list[metrics.Hits]:
+    """Hits of each member plain and re-ranked, then of the fusion plain and re-ranked; one product each."""
+    cameras = np.zeros(len(query_ids), np.int64), np.zeros(len(gallery_ids), np.int64)
+    mixes = (fusion.PLAIN, mix)
+
+    def of_block(span: tuple[int, int]) -> list[metrics.Hits]:
+        start, stop = span
+
+        def measured(distances: NDArray[np.float32]) -> metrics.Hits:
+            return metrics.hits(
+                distances, query_ids[start:stop], gallery_ids, cameras[0][start:stop], cameras[1],
+                cross_camera=False,
+            )  # fmt: skip
+
+        shape = (stop - start, len(gallery_ids))
+        fused = [np.zeros(shape, np.float32) for _ in mixes]
+        found = []
+        for member in members:
+            cosines = member.cosines(start, stop)
+            for which, total in zip(mixes, fused, strict=True):
+                alone = np.zeros(shape, np.float32)
+                member.add(alone, cosines, which, start)
+                found.append(measured(alone))
+                total += alone
+        return [*found, *map(measured, fused)]
+
+    spans = parallel.spans(len(query_ids), fusion.BLOCK)
+    progress = track(
+        products.each(of_block, spans, threads),
+        description="evaluate",
+        total=len(spans),
+        console=Console(stderr=True),
+    )
+    blocks = list(progress)
+    if not blocks:
+        return [metrics.Hits.empty() for _ in range(2 * len(members) + 2)]
+    return [metrics.Hits.joined(parts) for parts in zip(*blocks, strict=True)]
+
+
+def _plain(found: metrics.Hits) -> dict[str, list[float]]:
+    return {name: values.tolist() for name, values in asdict(found).items()}

@@ -1,0 +1,62 @@
+"""Adds up the distances of all members of a domain and lists the best of the gallery for each query."""
+
+import logging
+import time
+from pathlib import Path
+
+from naic_reid.artifacts import Features, JaccardRows, MadeBy, Ranking
+from naic_reid.config import Ensemble, Fuse, Model, Rerank
+from naic_reid.errors import ReidError
+from naic_reid.retrieval import fusion
+
+REVISION = 1
+_log = logging.getLogger(__name__)
+
+
+def run(
+    rerank: Rerank,
+    models: dict[str, Model],
+    ensemble: Ensemble,
+    fuse: Fuse,
+    *,
+    query: list[Path],
+    gallery: list[Path],
+    jaccard: list[Path],
+    ranking: Path,
+    threads: int = 0,
+) -> None:
+    """Reads `Features` and `JaccardRows` of every member (models in order, then epochs), writes `Ranking`."""
+    started = time.monotonic()
+    weights = [model.weight for model in models.values() for _ in ensemble.epochs]
+    if not len(weights) == len(query) == len(gallery) == len(jaccard):
+        raise ReidError(
+            f"fuse: {len(weights)} members in the config, but {len(query)} query, {len(gallery)} gallery and "
+            f"{len(jaccard)} Jaccard files: give one of each for every model and epoch, in that order"
+        )
+    of_query = [Features.read(path) for path in query]
+    of_gallery = [Features.read(path) for path in gallery]
+    for path, features, first in [
+        *((path, features, of_query[0]) for path, features in zip(query, of_query, strict=True)),
+        *((path, features, of_gallery[0]) for path, features in zip(gallery, of_gallery, strict=True)),
+    ]:
+        if features.names != first.names:
+            raise ReidError(
+                f"{path}: its images are not those of the first member: extract all from one list"
+            )
+    queries, names = of_query[0].names, of_gallery[0].names
+    _log.info("fuse: %d members, %d queries, %d gallery images", len(weights), len(queries), len(names))
+    overlaps = [JaccardRows.read(path) for path in jaccard]
+    for path, rows in zip(jaccard, overlaps, strict=True):
+        if rows.similarity.shape != (len(queries), len(names)):
+            raise ReidError(f"{path}: made for {rows.similarity.shape} images: run rerank on these features")
+    members = [
+        fusion.Member(features.values, others.values, rows, weight)
+        for features, others, rows, weight in zip(of_query, of_gallery, overlaps, weights, strict=True)
+    ]
+    mix = fusion.Mix(rerank.lambda_, rerank.norm, rerank.power)
+    indices, distances = fusion.best(members, mix, fuse.best, threads=threads)
+    settings = {"rerank": rerank, "models": {n: m.weight for n, m in models.items()}, "fuse": fuse}
+    settings["ensemble"] = ensemble
+    made_by = MadeBy.of("fuse", REVISION, settings, [*query, *gallery, *jaccard])
+    Ranking(queries, names, indices, distances, made_by).write(ranking)
+    _log.info("fuse: wrote %s in %.1f s", ranking, time.monotonic() - started)

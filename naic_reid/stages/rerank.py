@@ -1,0 +1,69 @@
+"""Encodes rows by their k-reciprocal neighbours and writes how much queries and gallery overlap."""
+
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from naic_reid.artifacts import Features, MadeBy, Neighbours
+from naic_reid.config import Rerank
+from naic_reid.errors import ReidError
+from naic_reid.retrieval.k_reciprocal import jaccard_rows
+
+REVISION = 1
+_log = logging.getLogger(__name__)
+
+
+def run(
+    rerank: Rerank,
+    *,
+    neighbours: Path,
+    query: Path,
+    gallery: Path,
+    jaccard: Path,
+    threads: int = 0,
+) -> None:
+    """Reads `Neighbours` and the `Features` they were found in, writes `JaccardRows`."""
+    started = time.monotonic()
+    found = Neighbours.read(neighbours)
+    of_query, of_gallery = Features.read(query), Features.read(gallery)
+    num, kept = found.rows.shape
+    _require_same(neighbours, found, query, of_query, gallery, of_gallery)
+    if kept < min(max(rerank.k1 + 1, rerank.k2), num):
+        raise ReidError(
+            f"{neighbours}: holds {kept} neighbours of each row, and k1 = {rerank.k1}, k2 = {rerank.k2} need "
+            f"{max(rerank.k1 + 1, rerank.k2)}: raise search.keep and run search again"
+        )
+    if num and rerank.k1 > num - 1:
+        _log.warning("rerank: k1 = %d is more than there are other rows; using %d", rerank.k1, num - 1)
+    _log.info(
+        "rerank: %d queries, %d gallery images, k1 = %d, k2 = %d",
+        len(of_query.names), len(of_gallery.names), rerank.k1, rerank.k2,
+    )  # fmt: skip
+    rows = jaccard_rows(
+        found,
+        of_query.values,
+        of_gallery.values,
+        rerank.k1,
+        rerank.k2,
+        norm=rerank.norm,
+        power=rerank.power,
+        count_self=rerank.count_self,
+        threads=threads,
+    )
+    made_by = MadeBy.of("rerank", REVISION, {"rerank": rerank}, [neighbours, query, gallery])
+    replace(rows, made_by=made_by).write(jaccard)
+    _log.info(
+        "rerank: wrote %s, %d overlaps, in %.1f s", jaccard, rows.similarity.nnz, time.monotonic() - started
+    )
+
+
+def _require_same(
+    neighbours: Path, found: Neighbours, query: Path, of_query: Features, gallery: Path, of_gallery: Features
+) -> None:
+    num = len(of_query.names) + len(of_gallery.names)
+    if found.num_query != len(of_query.names) or len(found.rows) != num:
+        raise ReidError(
+            f"{neighbours}: {found.num_query} queries among {len(found.rows)} rows, but {query} and "
+            f"{gallery} hold {len(of_query.names)} and {len(of_gallery.names)}: run search on these features"
+        )

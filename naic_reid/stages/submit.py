@@ -1,0 +1,46 @@
+"""Puts the rankings of all domains into the competition's JSON, with a record of what made it beside."""
+
+import json
+import logging
+from pathlib import Path
+
+from naic_reid import files
+from naic_reid.artifacts import ImageList, MadeBy, Ranking
+from naic_reid.errors import listing
+from naic_reid.retrieval import submission as json_of
+
+REVISION = 1
+_log = logging.getLogger(__name__)
+
+
+def run(
+    *, rankings: list[Path], queries: list[Path], galleries: list[Path], submission: Path, record: Path
+) -> None:
+    """Reads a `Ranking` and two `ImageList`s of each domain; writes the JSON and its record.
+
+    Raises:
+        ReidError: a query of the lists is missing, or answered with images of another domain.
+    """
+    read = [Ranking.read(path) for path in rankings]
+    answers = json_of.merge(read)
+    domains = [
+        (ImageList.read(one).names, ImageList.read(other).names)
+        for one, other in zip(queries, galleries, strict=True)
+    ]
+    wrong = json_of.problems(answers, domains)
+    if wrong:
+        raise listing(wrong, "the rankings do not fit the lists of images; run fuse again on these lists")
+    made_by = MadeBy.of("submit", REVISION, {}, [*rankings, *queries, *galleries])
+    with files.whole(submission) as part:
+        part.write_text(json.dumps(answers, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    told = {
+        "submission": files.digest(submission),
+        "made_by": json.loads(made_by.to_json()),
+        "rankings": {
+            path.as_posix(): json.loads(ranking.made_by.to_json())
+            for path, ranking in zip(rankings, read, strict=True)
+        },
+    }
+    with files.whole(record) as part:
+        part.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _log.info("submit: wrote %s, %d queries", submission, len(answers))
