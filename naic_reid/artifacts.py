@@ -334,6 +334,36 @@ def stream_table(path: Path, kind: str, header: list[str]) -> tuple[MadeBy, Iter
         raise _unreadable(path, error) from error
 
 
+def write_json(path: Path, kind: str, made_by: MadeBy, content: Mapping[str, Any]) -> None:
+    """A JSON object with the content's keys, its `type`, its record and, last, a checksum of them all."""
+    whole_content = {"type": kind, **content, "made_by": json.loads(made_by.to_json())}
+    with whole(path) as part:
+        text = json.dumps(
+            whole_content | {"checksum": _json_checksum(whole_content)}, indent=1, ensure_ascii=False
+        )
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, kind: str) -> tuple[MadeBy, dict[str, Any]]:
+    """The record and the content of a file that `write_json` wrote; refused when a value differs."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        checksum, written = content.pop("checksum"), content.pop("type")
+        if written != kind:
+            raise ValueError(f"it holds {written}")
+        if checksum != _json_checksum({"type": kind, **content}):
+            raise ValueError("its checksum does not match its content")
+        return MadeBy.from_json(canonical(content.pop("made_by"))), content
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, kind, error) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _json_checksum(content: Mapping[str, Any]) -> str:
+    return blake2b(canonical(content).encode(), digest_size=16).hexdigest()
+
+
 def record(path: Path) -> MadeBy | None:
     """What made a table or a file of arrays, of whatever type; none where it is neither.
 
@@ -446,7 +476,7 @@ def _built(path: Path, build: Callable[[], _T]) -> _T:
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> ReidError:
-    reason = f"no array {error}" if isinstance(error, KeyError) else str(error)
+    reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
     return ReidError(f"{path}: not a whole {kind} file: {reason}; delete it and run again")
 
 

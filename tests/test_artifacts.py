@@ -16,7 +16,10 @@ from naic_reid.artifacts import (
     MadeBy,
     Neighbours,
     Ranking,
+    read_json,
+    record,
     streamed_features,
+    write_json,
 )
 from naic_reid.errors import ReidError
 
@@ -189,3 +192,22 @@ def test_values_that_break_a_promise_are_refused() -> None:
         JaccardRows(sp.csr_array(np.array([[2]], np.float32)), np.ones(1, np.float32))
     with pytest.raises(ValueError, match=r"the row of 0\.png is not"):
         Features(("0.png",), np.array([[np.nan, 1]], np.float32))
+
+
+def test_json_is_read_back_with_its_record_and_refused_when_a_value_differs(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, "Scores", MADE_BY, {"hits": [0.1, 1e-9, 3], "name": "ü"})
+    assert read_json(path, "Scores") == (MADE_BY, {"hits": [0.1, 1e-9, 3], "name": "ü"})
+    for damage in [("0.1", "0.2"), ("ü", "u"), ("rerank", "Rerank"), ("Scores", "Card"), ('"type"', '"t"')]:
+        other = tmp_path / "other.json"
+        other.write_text(path.read_text().replace(*damage))
+        with pytest.raises(ReidError, match="not a whole Scores"):
+            read_json(other, "Scores")
+
+
+def test_the_record_of_any_artefact_is_found_without_reading_the_rest(tmp_path: Path) -> None:
+    for make, suffix in [(features, ".npz"), (image_list, ".tsv"), (ranking, ".npz")]:
+        make().write(tmp_path / f"x{suffix}")
+        assert record(tmp_path / f"x{suffix}") == MADE_BY
+    (tmp_path / "list.txt").write_text("1.png:3\n")
+    assert record(tmp_path / "list.txt") is None
