@@ -105,12 +105,11 @@ def _json_record(path: Path) -> MadeBy | None:
     holder = sidecar(path) if sidecar(path).exists() else path
     try:
         content = json.loads(holder.read_text(encoding="utf-8"))
-        found = content.get("made_by") if isinstance(content, dict) else None
-        if found is None:
+        if not isinstance(content, dict) or "made_by" not in content:
             return None
-        if isinstance(found, dict):
-            found = json.dumps(found)
-        return MadeBy.from_json(found)
+        if "checksum" in content:
+            return artifacts.read_json(holder, content["type"])[0]
+        return MadeBy.from_json(json.dumps(content["made_by"]))
     except OSError as error:
         raise ReidError(f"{holder}: cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -2,4 +2,5 @@
 
 TOOLS = {
     "check": "is this file a valid submission?",
+    "provenance": "what was this file made from, and is that still so?",
 }

@@ -1,0 +1,163 @@
+"""Where a result comes from: the chain from a file back to lists, weights and settings.
+
+    naic-reid provenance results/submission.json            as a tree, each file once
+    naic-reid provenance results/submission.json --verify   and is every file what it was then?
+    naic-reid provenance results/submission.json --verify --data data/MyDataSet    lists and images too
+
+Each line names a file, its digest and the stage that made it; below stand the settings that mattered and
+what it was made from. Exit status 1 when a file is missing or differs.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from naic_reid import lineage
+from naic_reid.artifacts import MadeBy, canonical, read_table
+from naic_reid.data.records import Records
+from naic_reid.errors import ReidError
+from naic_reid.files import digest
+
+_SHORT = 12  # digits of a digest that are shown
+
+
+@dataclass
+class Node:
+    """A file in the chain. `found` is its digest now, `recorded` what its users say it was."""
+
+    name: str
+    path: Path | None
+    found: str = ""
+    made_by: MadeBy | None = None
+    inputs: list["Node"] = field(default_factory=list)
+    recorded: dict[str, str] = field(default_factory=dict)
+    """Digest → the first file that was made from the file when it had this digest."""
+    fault: str = ""
+    """Why its own record cannot be read."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="a submission, or any other artefact")
+    parser.add_argument("--verify", action="store_true", help="recheck every digest; status 1 if one differs")
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="with --verify: also label lists and images in there"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    if not options.file.is_file():
+        raise ReidError(f"{options.file}: no such file: name a submission or another result")
+    nodes: dict[str, Node] = {}
+    top = _traced(options.file.as_posix(), options.file, nodes)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(_tree(top))
+    if top.made_by is None and not top.fault:
+        console.print(Text(f"{top.name} carries no record: it was given, or made by other means"))
+    if not options.verify:
+        return 0
+    problems = [problem for node in nodes.values() for problem in _problems(node)]
+    if options.data is not None:
+        problems += [problem for node in nodes.values() for problem in _data_problems(node, options.data)]
+    for problem in problems:
+        console.print(Text(problem))
+    console.print(Text(f"{len(nodes)} files looked at, {len(problems) or 'no'} problems"))
+    return 1 if problems else 0
+
+
+def _traced(name: str, path: Path | None, nodes: dict[str, Node]) -> Node:
+    """The file with all that it was made from, each file once in `nodes`, by where it lies."""
+    node = nodes.setdefault(str(path.absolute()) if path else name, Node(name, path))
+    if path is None:
+        return node
+    node.found = digest(path)
+    try:
+        node.made_by = lineage.record(path)
+    except ReidError as error:
+        node.fault = str(error)
+    for given, recorded in node.made_by.inputs if node.made_by else ():
+        place = lineage.place(path, given)
+        key = str(place.absolute()) if place else given
+        below = nodes.get(key) or _traced(place.as_posix() if place else given, place, nodes)
+        below.recorded.setdefault(recorded, node.name)
+        node.inputs.append(below)
+    return node
+
+
+def _problems(node: Node) -> Iterator[str]:
+    if node.path is None:
+        yield f"{node.name}: is missing; {next(iter(node.recorded.values()))} was made from it"
+        return
+    for recorded, user in node.recorded.items():
+        if recorded != node.found:
+            yield f"{node.name}: is not what {user} was made from: {node.found}, and was {recorded}"
+    if node.fault:
+        yield node.fault
+    beside = lineage.sidecar(node.path)
+    if beside.is_file():
+        told = json.loads(beside.read_text(encoding="utf-8")).get("submission")
+        if told != node.found:
+            yield f"{node.name}: is not what {beside} was written for: {node.found}, and was {told}"
+
+
+def _data_problems(node: Node, data: Path) -> Iterator[str]:
+    """Label lists and images that are not what the stages read."""
+    if node.path is None or node.made_by is None:
+        return
+    known: dict[str, str] = {}
+    with suppress(ReidError):  # another of the stage's files, or a damaged one, which was said already
+        if node.made_by.stage == "survey":
+            _, rows = read_table(node.path, "TrainSurvey", ["path", "size", "digest"])
+            known = {path: recorded for path, _, recorded in rows}
+        elif node.made_by.stage == "collect":
+            records = Records.read(node.path)
+            known = dict(zip(records.paths, records.digests, strict=True))
+    for path, recorded in known.items():
+        if not (data / path).is_file():
+            yield f"{data / path}: is missing; {node.name} names it"
+        elif recorded and (found := digest(data / path)) != recorded:
+            yield f"{data / path}: is not what {node.name} was made from: {found}, and was {recorded}"
+
+
+def _tree(top: Node) -> Tree:
+    shown: set[int] = set()
+    told: dict[str, str] = {}
+
+    def grown(tree: Tree, node: Node) -> Tree:
+        shown.add(id(node))
+        if node.made_by and node.made_by.settings != "{}":
+            tree.add(_settings(node, told))
+        above = [below.name for below in node.inputs if id(below) in shown]
+        for below in node.inputs:
+            if id(below) not in shown:
+                grown(tree.add(_line(below)), below)
+            elif below.name not in above:
+                above.append(below.name)
+        if above:
+            tree.add(Text(f"and from {', '.join(above)} (above)", style="dim"))
+        return tree
+
+    return grown(Tree(_line(top), guide_style="dim"), top)
+
+
+def _line(node: Node) -> Text:
+    if node.path is None:
+        return Text.assemble((node.name, "bold red"), " is missing")
+    by = "given"
+    if node.made_by is not None:
+        by = f"{node.made_by.stage}, revision {node.made_by.revision}, naic-reid {node.made_by.version}"
+    return Text.assemble((node.name, "bold"), f"  {node.found[:_SHORT]}  {node.fault or by}")
+
+
+def _settings(node: Node, told: dict[str, str]) -> Text:
+    """The settings, once for equal ones of a stage."""
+    assert node.made_by is not None
+    text = f"{node.made_by.stage} {canonical(json.loads(node.made_by.settings))}"
+    first = told.setdefault(text, node.name)
+    return Text("settings " + (text.partition(" ")[2] if first == node.name else f"of {first}"), style="cyan")
