@@ -12,8 +12,7 @@ class GeM(nn.Module):
     """
 
     def forward(self, activations: Tensor) -> Tensor:
-        x = activations.float().clamp(min=_LEAST)
-        return (x.square() * x).mean((2, 3)).pow(1 / 3)
+        return activations.float().clamp(min=_LEAST).pow(3).mean((2, 3)).pow(1 / 3)
 
 
 class Average(nn.Module):

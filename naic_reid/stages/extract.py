@@ -1,0 +1,118 @@
+"""One list of images and one checkpoint → a feature for each image, written as they come.
+
+A feature is the network's output after the bottleneck, of the image and of its mirror image added
+(when `extract.flip`), scaled to length 1. Only the checkpoint and the images are read. Memory does
+not grow with the number of images.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from naic_reid.artifacts import ImageList, MadeBy, streamed_features
+from naic_reid.config import Extract
+from naic_reid.data import augment
+from naic_reid.data.batches import test_pixels
+from naic_reid.errors import ReidError
+from naic_reid.models.embedder import Embedder
+from naic_reid.models.inference import fused, halved
+from naic_reid.models.weights import Checkpoint
+from naic_reid.progress import shown
+
+REVISION = 1
+
+_log = logging.getLogger(__name__)
+
+
+def run(
+    extract: Extract,
+    *,
+    data: Path,
+    images: Path,
+    checkpoint: Path,
+    features: Path,
+    workers: int = 1,
+    device: str = "auto",
+    threads: int = 0,
+    batch: int = 64,
+) -> None:
+    """Writes `Features` for the images of a list, in its order.
+
+    Rows are called by file name, or by path where two folders of the list share a file name.
+
+    Args:
+        workers: threads that read images.
+        device: auto, cpu, cuda or cuda:N.
+        threads: of the computation on a CPU; 0: as many as torch takes.
+        batch: images that go through the network together.
+    """
+    started = time.monotonic()
+    listed = ImageList.read(images)
+    trained = Checkpoint.read(checkpoint)
+    made_by = MadeBy.of("extract", REVISION, {"extract": extract}, [images, checkpoint])
+    if threads:
+        torch.set_num_threads(threads)
+    place = _device(device)
+    embedder = prepared(trained.embedder(), extract.precision, place)
+    height, width = trained.model["height"], trained.model["width"]
+    _log.info(
+        "extract: %d images at %d × %d through %s, epoch %d, on %s",
+        len(listed), height, width, trained.model["backbone"], trained.epoch, place,
+    )  # fmt: skip
+    with streamed_features(features, _names(listed), embedder.dimension, made_by) as append:
+
+        def written() -> Iterator[None]:
+            for pixels in test_pixels(data, listed.paths, height, width, batch, workers=workers):
+                with torch.inference_mode():
+                    rows = unit_features(embedder, pixels.to(place), flip=extract.flip)
+                append(rows.cpu().numpy())
+                yield from (None for _ in rows)
+
+        for _ in shown(written(), "extract", len(listed)):
+            pass
+    seconds = time.monotonic() - started
+    _log.info("extract: wrote %s in %.1f s, %.0f images/s", features, seconds, len(listed) / seconds)
+
+
+def prepared(embedder: Embedder, precision: str, device: torch.device) -> Embedder:
+    """The embedder as it is quickest: folded, channels last, in the precision asked for, on the device."""
+    quick = fused(embedder)
+    if precision == "bf16":
+        quick = halved(quick)
+    return quick.to(device).to(memory_format=torch.channels_last)
+
+
+def unit_features(embedder: Embedder, pixels: Tensor, *, flip: bool) -> Tensor:
+    """Features float32 [B, D] of length 1, of uint8 [B, H, W, 3] on the embedder's device.
+
+    Products run in bfloat16 where the embedder has weights in it.
+    """
+    inputs = augment.normalised(pixels)
+    half = any(weight.dtype == torch.bfloat16 for weight in embedder.parameters())
+    with torch.autocast(pixels.device.type, dtype=torch.bfloat16, enabled=half):
+        features: Tensor = embedder(inputs)[1]
+        if flip:
+            features = features + embedder(inputs.flip(3))[1]
+    return F.normalize(features.float())
+
+
+def _names(listed: ImageList) -> tuple[str, ...]:
+    """File names, as submissions list them; whole paths where two folders share a file name."""
+    return listed.names if len(set(listed.names)) == len(listed) else listed.paths
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ReidError(f"--device {name}: no such device; use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ReidError(f"--device {name}: no usable GPU here; use auto or cpu")
+    return device
