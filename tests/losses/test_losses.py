@@ -1,0 +1,237 @@
+"""Every loss by name: against its plain loops, at its extremes, and under autocast."""
+
+import inspect
+
+import pytest
+import torch
+from torch import Tensor
+
+from naic_reid import config, losses
+from naic_reid.errors import ReidError
+from tests.oracles import losses as oracle
+
+CLASSES, DIMENSION = 5, 7
+IDENTITY = [
+    ("arcface", {"scale": 30.0, "margin": 0.4}),
+    ("arcface", {"scale": 8.0, "margin": 1.3}),
+    ("cosface", {"scale": 64.0, "margin": 0.35}),
+    ("am_softmax", {"scale": 30.0, "margin": 0.35}),
+    ("circle", {"scale": 64.0, "margin": 0.35}),
+    ("linear", {"smoothing": 0.1}),
+    ("linear", {"smoothing": 0.0}),
+    ("linear_fastreid", {"smoothing": 0.1}),
+    ("linear_fastreid", {"smoothing": 0.0}),
+]
+METRIC = [
+    ("weighted_triplet", {"margin": None}),
+    ("weighted_triplet", {"margin": 0.3}),
+    ("hard_triplet", {"margin": None}),
+    ("hard_triplet", {"margin": 0.3}),
+    ("pairwise_cosface", {"scale": 64.0, "margin": 0.35}),
+    ("pairwise_circle", {"scale": 16.0, "margin": 0.25}),
+]
+LABELS = {
+    "P×K": [0, 0, 1, 1, 2, 2, 3, 3],
+    "uneven groups": [0, 0, 0, 1, 1, 2, 2, 2],
+    "shuffled": [3, 0, 1, 0, 2, 3, 1, 2],
+}
+
+
+def _batch(labels: list[int], seed: int, length: float = 1.0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    rows = length * torch.randn(len(labels), DIMENSION, generator=generator)
+    return rows.requires_grad_(), torch.tensor(labels)
+
+
+@pytest.mark.parametrize(("name", "options"), IDENTITY)
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS.keys())
+def test_identity_loss_equals_its_loops(name: str, options: dict[str, float], labels: list[int]) -> None:
+    torch.manual_seed(1)
+    loss = losses.build_identity(name, CLASSES, DIMENSION, **options)
+    features, targets = _batch(labels, 2)
+    found, logits = loss(features, targets)
+    expected = getattr(oracle, {"am_softmax": "cosface"}.get(name, name))(
+        features.tolist(), loss.weight.tolist(), labels, *options.values()
+    )
+    assert found.item() == pytest.approx(expected, rel=2e-5, abs=1e-6)
+    assert logits.shape == (len(labels), CLASSES)
+
+
+@pytest.mark.parametrize(("name", "options"), METRIC)
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS.keys())
+@pytest.mark.parametrize("length", [0.3, 1.0, 5.0])
+def test_metric_loss_equals_its_loops(
+    name: str, options: dict[str, float | None], labels: list[int], length: float
+) -> None:
+    embeddings, targets = _batch(labels, 3, length)
+    found = losses.build_metric(name, CLASSES, DIMENSION, **options)(embeddings, targets)
+    expected = getattr(oracle, name)(embeddings.tolist(), labels, *options.values())
+    assert found.item() == pytest.approx(expected, rel=2e-5, abs=1e-6)
+
+
+def test_center_loss_equals_its_loops_and_its_centres_follow_the_papers_rule() -> None:
+    torch.manual_seed(4)
+    loss = losses.build_metric("center", CLASSES, DIMENSION)
+    embeddings, targets = _batch([0, 0, 0, 2, 2, 4], 5)
+    before = loss.centers.tolist()
+    found = loss(embeddings, targets)
+    assert found.item() == pytest.approx(
+        oracle.center(embeddings.tolist(), targets.tolist(), before), rel=1e-5
+    )
+    moved = oracle.moved_centers(embeddings.tolist(), targets.tolist(), before, 0.5)
+    torch.testing.assert_close(loss.centers, torch.tensor(moved))
+    assert loss.centers[1].tolist() == before[1]
+    now = loss.centers.clone()
+    loss.eval()(embeddings, targets)
+    assert torch.equal(now, loss.centers)
+
+
+@pytest.mark.parametrize(("name", "options"), IDENTITY)
+def test_gradient_of_an_identity_loss_equals_the_slope_of_its_loops(
+    name: str, options: dict[str, float]
+) -> None:
+    torch.manual_seed(6)
+    labels = [0, 1, 2, 3, 4]
+    loss = losses.build_identity(name, CLASSES, DIMENSION, **options)
+    features, targets = _batch(labels, 7)
+    loss(features, targets)[0].backward()
+    plain = getattr(oracle, {"am_softmax": "cosface"}.get(name, name))
+    fixed = [features.tolist()] if name == "circle" else []  # its weights carry no gradient
+    for row, column in ((0, 0), (3, 5)):
+        slope = _slope(
+            lambda rows: plain(rows, loss.weight.tolist(), labels, *options.values(), *fixed),
+            features.tolist(), row, column,
+        )  # fmt: skip
+        assert features.grad[row, column].item() == pytest.approx(slope, rel=2e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize(("name", "options"), METRIC)
+def test_gradient_of_a_metric_loss_equals_the_slope_of_its_loops(
+    name: str, options: dict[str, float | None]
+) -> None:
+    labels = LABELS["uneven groups"]
+    embeddings, targets = _batch(labels, 8)
+    losses.build_metric(name, CLASSES, DIMENSION, **options)(embeddings, targets).backward()
+    plain = getattr(oracle, name)
+    fixed = [embeddings.tolist()] if name == "pairwise_circle" else []  # its weights carry no gradient
+    for row, column in ((0, 0), (4, 3)):
+        slope = _slope(
+            lambda rows: plain(rows, labels, *options.values(), *fixed), embeddings.tolist(), row, column
+        )
+        assert embeddings.grad[row, column].item() == pytest.approx(slope, rel=2e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize(("name", "options"), IDENTITY)
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("length", [1e-4, 1.0, 1e4])
+def test_identity_loss_and_its_gradient_are_finite_where_cosines_are_one(
+    name: str, options: dict[str, float], sign: float, length: float
+) -> None:
+    loss = losses.build_identity(name, 2, 4, **options)
+    with torch.no_grad():
+        loss.weight.copy_(torch.tensor([[1.0, 0, 0, 0], [-1.0, 0, 0, 0]]))
+    features = (sign * length * torch.tensor([[1.0, 0, 0, 0]] * 2)).requires_grad_()
+    value, _ = loss(features, torch.tensor([0, 1]))
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(features.grad).all()
+    assert torch.isfinite(loss.weight.grad).all()
+
+
+EXTREMES = {
+    "huge distances": (torch.eye(6, 4) * 1e6, [0, 0, 1, 1, 2, 2]),
+    "all the same": (torch.ones(6, 4), [0, 0, 1, 1, 2, 2]),
+    "all zero": (torch.zeros(6, 4), [0, 0, 1, 1, 2, 2]),
+    "persons seen once": (torch.eye(6, 4), [0, 1, 2, 3, 4, 5]),
+    "one person only": (torch.eye(6, 4), [0, 0, 0, 0, 0, 0]),
+    "one positive pair": (torch.eye(6, 4), [0, 0, 1, 2, 3, 4]),
+    "opposite": (torch.tensor([[1.0, 0], [-1.0, 0], [1.0, 0], [-1.0, 0]]), [0, 0, 1, 1]),
+}
+
+
+@pytest.mark.parametrize("name", losses.METRIC_LOSSES)
+@pytest.mark.parametrize(("rows", "labels"), EXTREMES.values(), ids=EXTREMES.keys())
+def test_metric_loss_and_its_gradient_are_finite_at_extremes(
+    name: str, rows: Tensor, labels: list[int]
+) -> None:
+    embeddings = rows.clone().requires_grad_()
+    loss = losses.build_metric(name, 6, rows.shape[1])(embeddings, torch.tensor(labels))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(embeddings.grad).all()
+
+
+@pytest.mark.parametrize("name", [name for name in losses.METRIC_LOSSES if name != "center"])
+def test_an_anchor_without_negatives_costs_nothing(name: str) -> None:
+    embeddings, targets = _batch([0, 0, 0, 0], 9)
+    assert losses.build_metric(name, 1, DIMENSION)(embeddings, targets).item() == 0
+
+
+@pytest.mark.parametrize(("name", "options"), IDENTITY)
+def test_identity_loss_is_float32_under_autocast(name: str, options: dict[str, float]) -> None:
+    loss = losses.build_identity(name, CLASSES, DIMENSION, **options)
+    features, targets = _batch(LABELS["P×K"], 10)
+    with torch.autocast("cpu", torch.bfloat16):
+        value, logits = loss(features, targets)
+    assert value.dtype == logits.dtype == torch.float32
+    assert torch.equal(value, loss(features, targets)[0])
+
+
+@pytest.mark.parametrize("name", [name for name in losses.METRIC_LOSSES if name != "center"])
+def test_metric_loss_is_float32_under_autocast(name: str) -> None:
+    embeddings, targets = _batch(LABELS["P×K"], 11)
+    loss = losses.build_metric(name, CLASSES, DIMENSION)
+    with torch.autocast("cpu", torch.bfloat16):
+        value = loss(embeddings, targets)
+    assert value.dtype == torch.float32
+    assert torch.equal(value, loss(embeddings, targets))
+
+
+@pytest.mark.parametrize("name", losses.METRIC_LOSSES)
+def test_the_order_of_a_batch_does_not_matter(name: str) -> None:
+    torch.manual_seed(12)
+    embeddings, targets = _batch(LABELS["uneven groups"], 13)
+    loss = losses.build_metric(name, CLASSES, DIMENSION).eval()
+    turned = torch.tensor([5, 2, 7, 0, 1, 6, 3, 4])
+    torch.testing.assert_close(loss(embeddings, targets), loss(embeddings[turned], targets[turned]))
+
+
+def test_logits_leave_the_margin_out() -> None:
+    loss = losses.build_identity("arcface", CLASSES, DIMENSION)
+    with torch.no_grad():
+        _, logits = loss(loss.weight.detach(), torch.arange(CLASSES))
+    assert logits.diagonal().tolist() == pytest.approx([30.0] * CLASSES, rel=1e-5)
+
+
+def test_an_option_a_loss_does_not_have_is_refused_by_name() -> None:
+    with pytest.raises(ReidError, match="linear has no scale, margin: leave it out"):
+        losses.build_identity("linear", 2, 2, scale=1.0, margin=0.1)
+    with pytest.raises(ReidError, match="weighted_triplet has no scale"):
+        losses.build_metric("weighted_triplet", 2, 2, scale=1.0)
+
+
+def test_a_loss_that_is_none_is_answered_with_those_there_are() -> None:
+    with pytest.raises(ReidError, match="arcfase: no identity loss; there are arcface, cosface"):
+        losses.build_identity("arcfase", 2, 2)
+    with pytest.raises(ReidError, match="arcface: no metric loss; there are weighted_triplet"):
+        losses.build_metric("arcface", 2, 2)
+
+
+def test_the_configs_tables_are_the_rooms() -> None:
+    for table, room in (
+        (config.IDENTITY_LOSSES, losses.IDENTITY_LOSSES),
+        (config.METRIC_LOSSES, losses.METRIC_LOSSES),
+    ):
+        assert list(table) == list(room)
+        for name, factory in room.items():
+            options = tuple(inspect.signature(factory).parameters)
+            assert table[name] == tuple(o for o in options if o not in ("num_classes", "dimension")), name
+
+
+def _slope(function, rows: list[list[float]], row: int, column: int, step: float = 1e-5) -> float:  # type: ignore[no-untyped-def]
+    values = []
+    for move in (step, -step):
+        moved = [list(values) for values in rows]
+        moved[row][column] += move
+        values.append(function(moved))
+    return (values[0] - values[1]) / (2 * step)

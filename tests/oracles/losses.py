@@ -1,0 +1,177 @@
+"""The losses as their papers write them: loops over rows in plain Python floats."""
+
+import math
+from collections.abc import Sequence
+
+Rows = Sequence[Sequence[float]]
+
+
+def cosine(a: Sequence[float], b: Sequence[float]) -> float:
+    return _dot(a, b) / math.sqrt(_dot(a, a) * _dot(b, b))
+
+
+def distance(a: Sequence[float], b: Sequence[float]) -> float:
+    return math.sqrt(sum((x - y) ** 2 for x, y in zip(a, b, strict=True)))
+
+
+def arcface(features: Rows, classes: Rows, labels: Sequence[int], scale: float, margin: float) -> float:
+    def target(c: float) -> float:
+        angle = math.acos(max(-1.0, min(1.0, c)))
+        return math.cos(angle + margin) if angle + margin < math.pi else c - margin * math.sin(margin)
+
+    return _angular(features, classes, labels, scale, target, lambda c: c)
+
+
+def cosface(features: Rows, classes: Rows, labels: Sequence[int], scale: float, margin: float) -> float:
+    return _angular(features, classes, labels, scale, lambda c: c - margin, lambda c: c)
+
+
+def circle(
+    features: Rows,
+    classes: Rows,
+    labels: Sequence[int],
+    scale: float,
+    margin: float,
+    fixed: Rows | None = None,
+) -> float:
+    """The weights are those at `fixed` (else at the features), which a gradient does not go through."""
+    losses = []
+    for feature, still, label in zip(features, fixed or features, labels, strict=True):
+        logits = []
+        for index, row in enumerate(classes):
+            c, f = cosine(feature, row), cosine(still, row)
+            target = max(0.0, 1 + margin - f) * (c - (1 - margin))
+            logits.append(scale * (target if index == label else max(0.0, f + margin) * (c - margin)))
+        losses.append(-_log_softmax(logits)[label])
+    return sum(losses) / len(losses)
+
+
+def linear(features: Rows, classes: Rows, labels: Sequence[int], smoothing: float) -> float:
+    """Smoothing spread over all classes, mean over rows."""
+    losses = []
+    for feature, label in zip(features, labels, strict=True):
+        shares = _log_softmax([_dot(feature, row) for row in classes])
+        even = smoothing / len(classes)
+        targets = [even + (1 - smoothing if index == label else 0) for index in range(len(classes))]
+        losses.append(-sum(t * s for t, s in zip(targets, shares, strict=True)))
+    return sum(losses) / len(losses)
+
+
+def linear_fastreid(features: Rows, classes: Rows, labels: Sequence[int], smoothing: float) -> float:
+    """Smoothing spread over the other classes, sum divided by the count of losses that are not 0."""
+    losses = []
+    for feature, label in zip(features, labels, strict=True):
+        shares = _log_softmax([_dot(feature, row) for row in classes])
+        others = smoothing / (len(classes) - 1)
+        targets = [1 - smoothing if index == label else others for index in range(len(classes))]
+        losses.append(-sum(t * s for t, s in zip(targets, shares, strict=True)))
+    return sum(losses) / max(1, sum(loss != 0 for loss in losses))
+
+
+def weighted_triplet(rows: Rows, labels: Sequence[int], margin: float | None) -> float:
+    losses = []
+    for anchor, label in zip(rows, labels, strict=True):
+        own = [distance(anchor, row) for row, other in zip(rows, labels, strict=True) if other == label]
+        rest = [distance(anchor, row) for row, other in zip(rows, labels, strict=True) if other != label]
+        if rest:
+            losses.append(_violation(_weighted(own, 1), _weighted(rest, -1), margin))
+        else:
+            losses.append(0.0)
+    return sum(losses) / len(losses)
+
+
+def hard_triplet(rows: Rows, labels: Sequence[int], margin: float | None) -> float:
+    losses = []
+    for anchor, label in zip(rows, labels, strict=True):
+        own = [distance(anchor, row) for row, other in zip(rows, labels, strict=True) if other == label]
+        rest = [distance(anchor, row) for row, other in zip(rows, labels, strict=True) if other != label]
+        losses.append(_violation(max(own), min(rest), margin) if rest else 0.0)
+    return sum(losses) / len(losses)
+
+
+def pairwise_cosface(rows: Rows, labels: Sequence[int], scale: float, margin: float) -> float:
+    """The sum over all pairs of a positive and a negative, before it was taken apart into a product."""
+    losses = []
+    for i, j_all, k_all in _anchors(labels):
+        own, rest = ([cosine(rows[i], rows[at]) for at in part] for part in (j_all, k_all))
+        losses.append(math.log(1 + sum(math.exp(scale * (n + margin - p)) for p in own for n in rest)))
+    return sum(losses) / len(losses)
+
+
+def pairwise_circle(
+    rows: Rows, labels: Sequence[int], scale: float, margin: float, fixed: Rows | None = None
+) -> float:
+    """The weights are those at `fixed` (else at the rows), which a gradient does not go through."""
+    still = fixed or rows
+    losses = []
+    for i, j_all, k_all in _anchors(labels):
+        own = [
+            max(0.0, 1 + margin - cosine(still[i], still[j])) * (cosine(rows[i], rows[j]) - (1 - margin))
+            for j in j_all
+        ]
+        rest = [
+            max(0.0, cosine(still[i], still[k]) + margin) * (cosine(rows[i], rows[k]) - margin) for k in k_all
+        ]
+        losses.append(math.log(1 + sum(math.exp(scale * (n - p)) for p in own for n in rest)))
+    return sum(losses) / len(losses)
+
+
+def center(rows: Rows, labels: Sequence[int], centers: Rows) -> float:
+    return sum(distance(row, centers[label]) ** 2 for row, label in zip(rows, labels, strict=True)) / len(
+        rows
+    )
+
+
+def moved_centers(rows: Rows, labels: Sequence[int], centers: Rows, rate: float) -> list[list[float]]:
+    """Wen et al. 2016, eq. 4 and algorithm 1."""
+    moved = []
+    for label, place in enumerate(centers):
+        mine = [row for row, other in zip(rows, labels, strict=True) if other == label]
+        step = [sum(c - row[d] for row in mine) / (1 + len(mine)) for d, c in enumerate(place)]
+        moved.append([c - rate * s for c, s in zip(place, step, strict=True)])
+    return moved
+
+
+def _anchors(labels: Sequence[int]) -> list[tuple[int, list[int], list[int]]]:
+    """Each row with its positives, itself left out, and its negatives."""
+    everyone = range(len(labels))
+    return [
+        (
+            i,
+            [j for j in everyone if j != i and labels[j] == labels[i]],
+            [k for k in everyone if labels[k] != labels[i]],
+        )
+        for i in everyone
+    ]
+
+
+def _angular(features, classes, labels, scale, target, others) -> float:  # type: ignore[no-untyped-def]
+    losses = []
+    for feature, label in zip(features, labels, strict=True):
+        cosines = [cosine(feature, row) for row in classes]
+        logits = [scale * (target(c) if index == label else others(c)) for index, c in enumerate(cosines)]
+        losses.append(-_log_softmax(logits)[label])
+    return sum(losses) / len(losses)
+
+
+def _log_softmax(logits: Sequence[float]) -> list[float]:
+    top = max(logits)
+    total = top + math.log(sum(math.exp(logit - top) for logit in logits))
+    return [logit - total for logit in logits]
+
+
+def _weighted(distances: Sequence[float], sign: int) -> float:
+    top = max(sign * d for d in distances)
+    weights = [math.exp(sign * d - top) for d in distances]
+    return sum(w * d for w, d in zip(weights, distances, strict=True)) / sum(weights)
+
+
+def _violation(positive: float, negative: float, margin: float | None) -> float:
+    excess = positive - negative
+    if margin is not None:
+        return max(0.0, excess + margin)
+    return max(excess, 0.0) + math.log1p(math.exp(-abs(excess)))
+
+
+def _dot(a: Sequence[float], b: Sequence[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
