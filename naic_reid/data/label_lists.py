@@ -102,7 +102,9 @@ def _entry(number: int, line: bytes) -> "Entry | str":
     match = _LAST_SEPARATOR.fullmatch(text)
     if match is None:
         return "no separator (space, colon, tab or comma) between name and label"
-    name, label = match[1] or "", match[2]
+    name, label = match[1], match[2]
+    if not name:
+        return "no name before the label"
     if not _LABEL.fullmatch(label):
         return f"the label {label[:_SHOWN]!r} is no whole number"
     if reason := unplain(name):

@@ -7,10 +7,12 @@ afresh.
 
 import os
 import sqlite3
+import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
+from hashlib import blake2b
 from pathlib import Path
 
 import cv2
@@ -22,11 +24,10 @@ REVISION = 1  # of what a look holds; the memory of another is not believed
 _CHUNK = 64  # images handed to a worker in one go
 _COMMIT = 64  # chunks after which the memory is made safe: a killed run loses no more than these
 
-_SELECT = (
-    "SELECT digest, pixels, height, width, blue, green, red, scene, fault FROM looks"
-    " WHERE path = ? AND decoded = ? AND size = ? AND changed = ?"
-)
-_INSERT = "INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SELECT = "SELECT look FROM looks WHERE path = ? AND decoded = ? AND size = ? AND changed = ?"
+_INSERT = "INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?)"
+_LOOK = struct.Struct("<16s?16sIIdddQ")  # digest; whether pixels, and their hash; size; means; scene
+_CHECK = 8  # bytes of checksum before a look: SQLite hands out damaged values without a word
 
 _Key = tuple[bytes, bool, int, int]  # path, decoded?, size, nanoseconds of the last change
 
@@ -123,8 +124,7 @@ def _connected(cache: Path) -> sqlite3.Connection:
     memory.execute("PRAGMA synchronous = NORMAL")
     memory.execute("CREATE TABLE IF NOT EXISTS made_by (version TEXT PRIMARY KEY)")
     memory.execute(
-        "CREATE TABLE IF NOT EXISTS looks (path BLOB, decoded INT, size INT, changed INT, digest BLOB,"
-        " pixels BLOB, height INT, width INT, blue REAL, green REAL, red REAL, scene BLOB, fault TEXT,"
+        "CREATE TABLE IF NOT EXISTS looks (path BLOB, decoded INT, size INT, changed INT, look BLOB,"
         " PRIMARY KEY (path, decoded)) WITHOUT ROWID"
     )
     return memory
@@ -137,20 +137,35 @@ def _recall(memory: sqlite3.Connection, key: _Key | None) -> Look | None:
         found = memory.execute(_SELECT, key).fetchone()
     except sqlite3.Error:  # damaged further in: the file itself is read instead
         return None
-    if found is None:
-        return None
-    digest, pixels, height, width, *means, scene, fault = found
-    return Look(digest, pixels, height, width, tuple(means), int.from_bytes(scene, "big"), fault)
+    return _unpacked(key, found[0]) if found else None
 
 
 def _remember(memory: sqlite3.Connection, keys: list[_Key | None], seen: list[Look]) -> None:
     rows = [
-        (*key, s.digest, s.pixels, s.height, s.width, *s.means, s.scene.to_bytes(8, "big"), s.fault)
-        for key, s in zip(keys, seen, strict=True)
-        if key and s.digest  # a file that could not be read may be readable next time
+        (*key, _packed(key, known))
+        for key, known in zip(keys, seen, strict=True)
+        if key and known.digest  # a file that could not be read may be readable next time
     ]
     with suppress(sqlite3.Error):  # no room to remember it: it is read again next time
         memory.executemany(_INSERT, rows)
+
+
+def _packed(key: _Key, known: Look) -> bytes:
+    values = (known.digest, bool(known.pixels), known.pixels, known.height, known.width, *known.means)
+    content = _LOOK.pack(*values, known.scene) + known.fault.encode()
+    return _checksum(key, content) + content
+
+
+def _unpacked(key: _Key, packed: bytes) -> Look | None:
+    if not isinstance(packed, bytes) or _checksum(key, packed[_CHECK:]) != packed[:_CHECK]:
+        return None
+    digest, has_pixels, pixels, height, width, *means, scene = _LOOK.unpack_from(packed, _CHECK)
+    fault = packed[_CHECK + _LOOK.size :].decode()
+    return Look(digest, pixels if has_pixels else b"", height, width, tuple(means), scene, fault)
+
+
+def _checksum(key: _Key, content: bytes) -> bytes:
+    return blake2b(repr(key).encode() + content, digest_size=_CHECK).digest()
 
 
 def _make_safe(memory: sqlite3.Connection) -> None:
