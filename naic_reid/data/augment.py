@@ -31,7 +31,8 @@ STD = (0.229, 0.224, 0.225)
 """Of ImageNet's R, G, B in 0 … 1."""
 
 _LUMA = np.array((0.299, 0.587, 0.114))
-_TO_YIQ = np.array((_LUMA, (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135)))
+# I = 0.74 (R − Y) − 0.27 (B − Y) and Q = 0.48 (R − Y) + 0.41 (B − Y), as the FCC defines them.
+_TO_YIQ = np.array((_LUMA, (0.74, 0, -0.27) - 0.47 * _LUMA, (0.48, 0, 0.41) - 0.89 * _LUMA))
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
 
 _TRIES = 100

@@ -20,6 +20,7 @@ class History:
     def __init__(self, folder: Path, position: dict[str, Any] | None = None) -> None:
         """`position` is what `position()` said when the state was saved; what was written since is cut."""
         position = position or {"length": 0, "steps": 0, "open": []}
+        folder.mkdir(parents=True, exist_ok=True)
         self._lines = (folder / "history.jsonl").open("a", encoding="utf-8")
         self._lines.truncate(position["length"])
         self._steps: int = position["steps"]

@@ -63,6 +63,7 @@ def run(
     start: tuple[int, int] = (0, 0),
     autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
     scaler: torch.amp.GradScaler | None = None,
+    clip: float | None = None,
 ) -> Iterator[Record]:
     """Train, and yield a record after each step.
 
@@ -77,9 +78,10 @@ def run(
         start: epoch and step to begin with.
         autocast: the precision of the forward pass.
         scaler: of gradients, for half precision.
+        clip: the gradient's greatest length; None: any.
 
     Raises:
-        ReidError: the loss is not finite; parameters and optimizer are as they were before the step.
+        ReidError: the loss or its gradient is not finite; the step then changed nothing.
     """
     scaler = scaler or torch.amp.GradScaler(enabled=False)
     first = start[1]
@@ -99,10 +101,15 @@ def run(
             )
 
             scaler.scale(total).backward()  # type: ignore[no-untyped-call]
-            numbers = values()  # only now: on a GPU they came over while the backward pass ran
-            if not all(math.isfinite(number) for number in numbers):
+            scaler.unscale_(optimizer)
+            length = _fetch(torch.nn.utils.clip_grad_norm_(_trained(optimizer), clip or math.inf))
+            numbers = values()
+            # Where gradients are scaled, overflow is expected: the scaler skips the step and learns.
+            (norm,) = length() if not scaler.is_enabled() else (0.0,)
+            if not all(math.isfinite(number) for number in (*numbers, norm)):
                 optimizer.zero_grad(set_to_none=True)
-                raise ReidError(_not_finite(epoch, step, dict(zip(found, numbers[1:], strict=False)), names))
+                shown = dict(zip(("total", *found, "accuracy", "gradient"), (*numbers, norm), strict=True))
+                raise ReidError(_not_finite(epoch, step, shown, names))
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad(set_to_none=True)
@@ -126,7 +133,7 @@ def _right(found: dict[str, tuple[Tensor, Tensor | None]], labels: Tensor) -> Te
 
 def _fetch(values: Tensor) -> Callable[[], list[float]]:
     """The values as numbers, when asked for; the copy from a GPU begins at once and holds up nothing."""
-    there = values.detach().float().to("cpu", non_blocking=True)
+    there = values.detach().float().reshape(-1).to("cpu", non_blocking=True)
     if values.device.type != "cuda":
         return there.tolist
     done = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -139,10 +146,14 @@ def _fetch(values: Tensor) -> Callable[[], list[float]]:
     return wait
 
 
-def _not_finite(epoch: int, step: int, losses: dict[str, float], names: Sequence[str]) -> str:
-    shown = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+def _trained(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def _not_finite(epoch: int, step: int, values: dict[str, float], names: Sequence[str]) -> str:
+    shown = ", ".join(f"{name} {value:g}" for name, value in values.items() if not math.isfinite(value))
     return (
-        f"the loss is not finite in epoch {epoch + 1}, step {step + 1} ({shown}): nothing was changed by "
-        "this step; lower train.learning_rate or set train.precision to bf16 or fp32; its images were "
-        + ", ".join(names)
+        f"training is not finite any more in epoch {epoch + 1}, step {step + 1} ({shown}): nothing was "
+        "changed by this step; lower train.learning_rate, or set train.precision to bf16 or fp32; its "
+        "images were " + ", ".join(names)
     )

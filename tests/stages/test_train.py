@@ -1,0 +1,196 @@
+"""The train stage: what it writes, and what it survives."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from naic_reid.artifacts import ImageList
+from naic_reid.config import Augment, Ensemble, Loss, Model, Schedule, Train
+from naic_reid.errors import ReidError
+from naic_reid.models.weights import Checkpoint
+from naic_reid.stages import train
+
+MODEL = Model(backbone="timm/test_resnet", height=32, width=16, pooling="average")
+TRAIN = Train(
+    epochs=4, batch=8, learning_rate=0.02, head_learning_rate=0.05, precision="fp32",
+    schedule=Schedule(warmup_epochs=1, milestones=(3,)), augment=Augment(pad=2),
+    identity_loss=Loss(name="arcface", scale=16, margin=0.2),
+)  # fmt: skip
+ENSEMBLE = Ensemble(epochs=(4, 2))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine persons of five images, each a colour of their own in noise; listed in images.tsv."""
+    folder = tmp_path_factory.mktemp("world")
+    rng = np.random.default_rng(0)
+    paths, identities = [], []
+    for person in range(9):
+        colour = rng.integers(40, 216, 3)
+        for number in range(5):
+            noise = rng.normal(0, 15, (40, 20, 3))
+            path = f"{person}_{number}.png"
+            cv2.imwrite(str(folder / path), np.clip(colour + noise, 0, 255).astype(np.uint8))
+            paths.append(path)
+            identities.append(f"toy/{person + 8}")  # 8 … 16: as text, 10 comes before 8
+    ImageList(tuple(paths), tuple(identities)).write(folder / "images.tsv")
+    return folder
+
+
+def _run(
+    world: Path,
+    out: Path,
+    settings: Train = TRAIN,
+    model: Model = MODEL,
+    *,
+    scratch: Path | None = None,
+    **knobs: object,
+) -> list[bytes]:
+    paths = [out / f"epoch_{epoch}.pt" for epoch in ENSEMBLE.epochs]
+    arguments: dict[str, object] = {"threads": 1, "device": "cpu", **knobs}
+    train.run(
+        7, settings, model, ENSEMBLE, data=world, scratch=scratch or out / "scratch",
+        images=world / "images.tsv", pretrained=[], checkpoints=paths, history=out / "history.jsonl",
+        **arguments,  # type: ignore[arg-type]
+    )  # fmt: skip
+    return [path.read_bytes() for path in paths]
+
+
+@pytest.fixture(scope="module")
+def whole(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[bytes]]:
+    """Outputs of a run that nothing disturbed."""
+    out = tmp_path_factory.mktemp("whole")
+    return out, _run(world, out)
+
+
+def _losses(out: Path) -> list[tuple[float, ...]]:
+    lines = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+    return [(line["epoch"], line["step"], line["loss"], line["rate"]) for line in lines]
+
+
+def test_checkpoints_stand_in_the_ensembles_order_with_ranked_classes(
+    whole: tuple[Path, list[bytes]],
+) -> None:
+    last, second = (Checkpoint.read(whole[0] / f"epoch_{epoch}.pt") for epoch in (4, 2))
+    assert (last.epoch, second.epoch) == (4, 2)
+    assert last.identities[:3] == ("toy/10", "toy/11", "toy/12")
+    assert last.identities[-1] == "toy/9"
+    assert last.made_by.stage == "train"
+    embeddings, features = last.embedder()(torch.zeros(2, 3, 32, 16))
+    assert embeddings.shape == features.shape
+
+
+def test_training_makes_the_loss_smaller_at_the_configured_rates(whole: tuple[Path, list[bytes]]) -> None:
+    lines = _losses(whole[0])
+    assert [line[0] for line in lines] == sorted(line[0] for line in lines)
+    by_epoch = {epoch: [line for line in lines if line[0] == epoch] for epoch in (1, 2, 3, 4)}
+    rates = [by_epoch[epoch][0][3] for epoch in (1, 2, 3, 4)]
+    assert rates == pytest.approx([0.0002, 0.02, 0.02, 0.002])
+    first, last = (np.mean([line[2] for line in by_epoch[epoch]]) for epoch in (1, 4))
+    assert last < 0.9 * first
+
+
+def test_neither_workers_nor_another_scratch_change_a_bit(
+    world: Path, whole: tuple[Path, list[bytes]], tmp_path: Path
+) -> None:
+    assert _run(world, tmp_path, workers=3, save_seconds=0) == whole[1]
+    assert _losses(tmp_path) == _losses(whole[0])
+
+
+def test_a_finished_run_only_hands_over_its_files(
+    world: Path, whole: tuple[Path, list[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "_learn", None)
+    assert _run(world, tmp_path, scratch=whole[0] / "scratch") == whole[1]
+
+
+def _start(world: Path, out: Path) -> "subprocess.Popen[str]":
+    script = (
+        "import logging, sys; from pathlib import Path; from tests.stages import test_train as t\n"
+        "logging.basicConfig(level=logging.INFO, stream=sys.stdout)\n"
+        "t._run(Path(sys.argv[1]), Path(sys.argv[2]), save_seconds=0)"
+    )
+    command = [sys.executable, "-c", script, str(world), str(out)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": "."})
+
+
+def _wait_for_state(out: Path, process: "subprocess.Popen[str]", after: int) -> int:
+    """The time stamp of a state newer than `after`; 0 when the run ended before."""
+    while process.poll() is None:
+        for state in out.glob("scratch/train/*/state.pt"):
+            if (stamp := state.stat().st_mtime_ns) > after:
+                return stamp
+        time.sleep(0.001)
+    return 0
+
+
+def test_a_run_killed_again_and_again_ends_with_the_same_bits(
+    world: Path, whole: tuple[Path, list[bytes]], tmp_path: Path
+) -> None:
+    stamp = 0
+    for _ in range(3):
+        with _start(world, tmp_path) as process:
+            stamp = _wait_for_state(tmp_path, process, stamp)
+            process.kill()
+        assert stamp, "killed before the end"
+    assert _run(world, tmp_path) == whole[1]
+    assert _losses(tmp_path) == _losses(whole[0])
+
+
+def test_a_run_asked_to_stop_saves_and_leaves_with_a_status(
+    world: Path, whole: tuple[Path, list[bytes]], tmp_path: Path
+) -> None:
+    with _start(world, tmp_path) as process:
+        assert _wait_for_state(tmp_path, process, 0)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 128 + signal.SIGTERM, output
+    assert "run again to go on" in output
+    assert _run(world, tmp_path) == whole[1]
+
+
+def test_fewer_identities_than_a_batch_wants_make_it_smaller(world: Path, tmp_path: Path) -> None:
+    _run(world, tmp_path, TRAIN.model_copy(update={"batch": 64, "steps_per_epoch": 1}))
+    assert [line[:2] for line in _losses(tmp_path)] == [(epoch, 1) for epoch in (1, 2, 3, 4)]
+
+
+def test_one_identity_is_refused_with_the_remedy(world: Path, tmp_path: Path) -> None:
+    ImageList(("0_0.png", "0_1.png"), ("a/1", "a/1")).write(tmp_path / "images.tsv")
+    for name in ("0_0.png", "0_1.png"):
+        (tmp_path / name).write_bytes((world / name).read_bytes())
+    with pytest.raises(ReidError, match=r"1 identit.*lower holdout\.share"):
+        _run(tmp_path, tmp_path / "out")
+
+
+def test_an_unlabelled_list_is_refused(tmp_path: Path) -> None:
+    ImageList(("a.png", "b.png"), ("", "x/1")).write(tmp_path / "images.tsv")
+    with pytest.raises(ReidError, match=r"no identity for a\.png"):
+        _run(tmp_path, tmp_path / "out")
+
+
+def test_a_diverged_run_stops_and_names_its_images(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(ReidError, match=r"not finite.*_\d\.png"):
+        _run(world, tmp_path, TRAIN.model_copy(update={"learning_rate": 1e30}))
+
+
+def test_half_precision_on_a_cpu_becomes_bf16(
+    world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # A network whose last map is larger than its kernels: oneDNN's bf16 weight gradients need that.
+    model = Model(backbone="resnet18", height=64, width=32)
+    settings = TRAIN.model_copy(update={"steps_per_epoch": 1})
+    with caplog.at_level("INFO"):
+        _run(world, tmp_path / "a", settings.model_copy(update={"precision": "fp16"}), model)
+    assert "bf16 instead" in caplog.text
+    _run(world, tmp_path / "b", settings.model_copy(update={"precision": "bf16"}), model)
+    kept, other = (torch.load(tmp_path / run / "epoch_4.pt", weights_only=True)["weights"] for run in "ab")
+    assert all(torch.equal(kept[name], other[name]) for name in kept)

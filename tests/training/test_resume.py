@@ -1,0 +1,92 @@
+"""The folder of an unfinished run."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from naic_reid.errors import ReidError
+from naic_reid.training import resume
+
+
+def test_other_settings_are_another_folder(tmp_path: Path) -> None:
+    with (
+        resume.run_folder(tmp_path, "r", '{"seed":1}') as first,
+        resume.run_folder(tmp_path, "r", '{"seed":2}') as second,
+    ):
+        assert first != second
+    with resume.run_folder(tmp_path, "r", '{"seed":1}') as again:
+        assert again == first
+
+
+def test_a_folder_in_use_is_refused_and_its_holder_named(tmp_path: Path) -> None:
+    with resume.run_folder(tmp_path, "r", "{}"):
+        script = f"""
+            from pathlib import Path
+            from naic_reid.errors import ReidError
+            from naic_reid.training.resume import run_folder
+            try:
+                with run_folder(Path({str(tmp_path)!r}), "r", "{{}}"):
+                    print("entered")
+            except ReidError as error:
+                print(error)
+        """
+        command = [sys.executable, "-c", textwrap.dedent(script)]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert f"process {os.getpid()} on " in answer
+        assert "trains here already" in answer
+    with resume.run_folder(tmp_path, "r", "{}"):
+        pass
+
+
+def test_a_folder_with_other_settings_inside_is_refused_with_what_differs(tmp_path: Path) -> None:
+    settings = '{"model":{"height":64},"seed":1}'
+    with resume.run_folder(tmp_path, "r", settings) as folder:
+        pass
+    (folder / "settings.json").write_text('{"model":{"height":32},"seed":1}')
+    with (
+        pytest.raises(ReidError, match=r"other settings \(model\.height\).*delete"),
+        resume.run_folder(tmp_path, "r", settings),
+    ):
+        pass
+
+
+def test_a_state_comes_back_and_none_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    assert resume.load(path) is None
+    resume.save(path, {"epoch": 3, "weights": {"a": torch.arange(3)}})
+    state = resume.load(path)
+    assert state is not None
+    assert state["epoch"] == 3
+    assert torch.equal(state["weights"]["a"], torch.arange(3))
+
+
+def test_a_damaged_state_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "state.pt").write_bytes(b"PK no zip")
+    with pytest.raises(ReidError, match="delete"):
+        resume.load(tmp_path / "state.pt")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_the_first_signal_asks_and_the_handlers_come_back(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with resume.stop_signals() as stop:
+        assert not stop
+        os.kill(os.getpid(), number)
+        assert stop == [number]
+        assert signal.getsignal(number) == before
+    assert signal.getsignal(number) == before
+
+
+def test_saving_waits_for_its_seconds() -> None:
+    assert resume.Pace(0).due
+    pace = resume.Pace(3600)
+    assert not pace.due
+    with pace.saving():
+        pass
+    assert not pace.due
