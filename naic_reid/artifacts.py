@@ -338,10 +338,8 @@ def write_json(path: Path, kind: str, made_by: MadeBy, content: Mapping[str, Any
     """A JSON object with the content's keys, its `type`, its record and, last, a checksum of them all."""
     whole_content = {"type": kind, **content, "made_by": json.loads(made_by.to_json())}
     with whole(path) as part:
-        text = json.dumps(
-            whole_content | {"checksum": _json_checksum(whole_content)}, indent=1, ensure_ascii=False
-        )
-        part.write_text(text + "\n", encoding="utf-8")
+        checked = whole_content | {"checksum": _json_checksum(whole_content)}
+        part.write_text(json.dumps(checked, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path, kind: str) -> tuple[MadeBy, dict[str, Any]]:

@@ -9,8 +9,9 @@ another run's files are never taken for their own.
 import json
 import pickletools
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from naic_reid import artifacts
 from naic_reid.artifacts import MadeBy
@@ -87,18 +88,63 @@ def refuse_stale(paths: Iterable[Path], stage: str, revision: Callable[[str], in
             raise ReidError(f"{path}: was made from another {given}: delete it and run again")
 
 
-def agree(path: Path, made_by: MadeBy, sources: Sequence[Path]) -> None:
-    """Refuse an artefact beside files of its kind of source that it was not made from.
+def agree(path: Path, made_by: MadeBy, reader: MadeBy, sources: Sequence[Path]) -> None:
+    """Refuse an artefact that was not made from the sources it is read together with.
 
     A record without inputs, of a file made by other means, is not judged.
 
+    Args:
+        path: the artefact.
+        made_by: its record.
+        reader: the record of what is being made from it, the sources among its inputs.
+        sources: files that it must have been made from.
+
     Raises:
-        ReidError: a source is not among the recorded inputs; the message names both files.
+        ReidError: a source is not among its recorded inputs; the message names both files.
     """
     known = {recorded for _, recorded in made_by.inputs}
+    digests = dict(reader.inputs)
     for source in sources if known else ():
-        if digest(source) not in known:
+        if digests[source.as_posix()] not in known:
             raise ReidError(f"{path}: was not made from {source}: delete it and run again")
+
+
+def check_members(
+    models: Mapping[str, Mapping[str, Any]], epochs: Sequence[int], reader: MadeBy,
+    records: Mapping[Path, MadeBy], query: Sequence[Path], gallery: Sequence[Path], jaccard: Sequence[Path],
+) -> None:  # fmt: skip
+    """Refuse files of an ensemble in which some are not those of their member.
+
+    Args:
+        models: the settings of each model, by name.
+        epochs: of each model's checkpoints; members are models in order, then epochs.
+        reader: the record of what is being made from all these files.
+        records: of all files.
+        query: features, in the order of members.
+        gallery: features, in the order of members.
+        jaccard: rows, in the order of members.
+
+    Raises:
+        ReidError: features of another network, or rows made from other features; the message names them.
+    """
+    members = [(name, epoch) for name in models for epoch in epochs]
+    for (name, epoch), one, other, rows in zip(members, query, gallery, jaccard, strict=True):
+        for path in (one, other):
+            _check_network(path, records[path], name, models[name], epoch)
+        agree(rows, records[rows], reader, [one, other])
+
+
+def _check_network(path: Path, made_by: MadeBy, name: str, model: Mapping[str, Any], epoch: int) -> None:
+    """Refuse features by what their record says of the network; one that says nothing is not judged."""
+    told = json.loads(made_by.settings)
+    network = told.get("model", {})
+    other = [key for key, value in network.items() if model.get(key) != value]
+    if other or told.get("epoch", epoch) != epoch:
+        size = f"{network.get('backbone')} at {network.get('height')} × {network.get('width')}"
+        raise ReidError(
+            f"{path}: features of {size}, epoch {told.get('epoch')}, where those of models.{name}, epoch "
+            f"{epoch}, belong: delete it and run again"
+        )
 
 
 def _json_record(path: Path) -> MadeBy | None:

@@ -1,7 +1,6 @@
 """Puts all domains' scores on one card: each member plain and re-ranked, and their fusion."""
 
 import io
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from naic_reid import files
-from naic_reid.artifacts import MadeBy
+from naic_reid.artifacts import MadeBy, read_json, write_json
 from naic_reid.config import HOLDOUT
 from naic_reid.errors import ReidError
 from naic_reid.retrieval.metrics import Hits, score
@@ -40,10 +39,9 @@ def run(*, scores: list[Path], card: Path, table: Path) -> None:
     if competition:
         sections = {POOLED: _section(competition, pooled=True), **sections}
     made_by = MadeBy.of("card", REVISION, {}, scores)
-    content = {"sections": sections, "rules": RULES, "made_by": json.loads(made_by.to_json())}
+    content = {"sections": sections, "rules": RULES}
     text = _text(sections)
-    with files.whole(card) as part:
-        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(card, "Card", made_by, content)
     with files.whole(table) as part:
         part.write_text(text, encoding="utf-8")
     _log.info("card: wrote %s and %s", card, table)
@@ -51,11 +49,9 @@ def run(*, scores: list[Path], card: Path, table: Path) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        _hits(read["entries"][0])
-        return read
-    except OSError as error:
-        raise ReidError(f"{path}: cannot be read: {error.strerror or error}") from error
+        _, found = read_json(path, "Scores")
+        _hits(found["entries"][0])
+        return found
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise ReidError(f"{path}: not a file of scores: {error!r}; run evaluate again") from error
 

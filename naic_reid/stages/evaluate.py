@@ -1,7 +1,6 @@
 """Scores every member and their fusion, with and without re-ranking, where the truth is known."""
 
 import csv
-import json
 import logging
 import time
 from dataclasses import asdict
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from naic_reid import files
-from naic_reid.artifacts import Features, ImageList, JaccardRows, MadeBy
+from naic_reid import lineage
+from naic_reid.artifacts import Features, ImageList, JaccardRows, MadeBy, write_json
 from naic_reid.config import Ensemble, Model, Rerank
 from naic_reid.errors import ReidError, listing
 from naic_reid.retrieval import fusion, metrics, parallel, products
@@ -56,7 +55,12 @@ def run(
     elsewhere = counts[query_ids]
     names = [f"{model}/epoch_{epoch}" for model in models for epoch in ensemble.epochs]
     weights = [model.weight for model in models.values() for _ in ensemble.epochs]
-    members = _members(weights, query, gallery, jaccard, queries, galleries)
+    inputs = [query_list, gallery_list, *others, *query, *gallery, *jaccard, *truth]
+    members, records = _members(weights, query, gallery, jaccard, queries, galleries)
+    settings = {"rerank": rerank, "ensemble": ensemble, "weights": weights}
+    made_by = MadeBy.of("evaluate", REVISION, settings, inputs)
+    plain = {name: model.model_dump() for name, model in models.items()}
+    lineage.check_members(plain, ensemble.epochs, made_by, records, query, gallery, jaccard)
     _log.info("evaluate: %d members, %d queries, %d gallery images", len(names), len(queries), len(galleries))
     mix = fusion.Mix(rerank.lambda_, rerank.norm, rerank.power)
     found = _hits(members, mix, query_ids, gallery_ids, threads)
@@ -66,18 +70,13 @@ def run(
             [(name, reranked) for name in [*names, FUSION] for reranked in (False, True)], found, strict=True
         )
     ]
-    inputs = [query_list, gallery_list, *others, *query, *gallery, *jaccard, *truth]
-    settings = {"rerank": rerank, "ensemble": ensemble, "weights": weights}
-    made_by = MadeBy.of("evaluate", REVISION, settings, inputs)
     result = {
         "queries": len(queries),
         "gallery": len(galleries),
         "elsewhere": elsewhere.tolist(),
         "entries": entries,
-        "made_by": json.loads(made_by.to_json()),
     }
-    with files.whole(scores) as part:
-        part.write_text(json.dumps(result, separators=(",", ":")) + "\n", encoding="utf-8")
+    write_json(scores, "Scores", made_by, result)
     for entry in entries[-2:]:
         kind = "re-ranked" if entry["reranked"] else "plain"
         _log.info("evaluate: fusion %s: %s", kind, entry["scores"])
@@ -121,15 +120,21 @@ def _members(
     jaccard: list[Path],
     queries: ImageList,
     galleries: ImageList,
-) -> list[fusion.Member]:
+) -> tuple[list[fusion.Member], dict[Path, MadeBy]]:
+    """The members, and the records of their files."""
     members = []
+    records: dict[Path, MadeBy] = {}
     for weight, one, other, overlap in zip(weights, query, gallery, jaccard, strict=True):
         of_query, of_gallery = Features.read(one), Features.read(other)
         for path, features, images in ((one, of_query, queries), (other, of_gallery, galleries)):
             if features.names not in (images.names, images.paths):
                 raise ReidError(f"{path}: its images are not those of the list: extract the features again")
-        members.append(fusion.Member(of_query.values, of_gallery.values, JaccardRows.read(overlap), weight))
-    return members
+        rows = JaccardRows.read(overlap)
+        if rows.similarity.shape != (len(queries), len(galleries)):
+            raise ReidError(f"{overlap}: made for {rows.similarity.shape} images: run rerank again")
+        members.append(fusion.Member(of_query.values, of_gallery.values, rows, weight))
+        records |= {one: of_query.made_by, other: of_gallery.made_by, overlap: rows.made_by}
+    return members, records
 
 
 def _hits(

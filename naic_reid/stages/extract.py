@@ -54,7 +54,8 @@ def run(
     started = time.monotonic()
     listed = ImageList.read(images)
     trained = Checkpoint.read(checkpoint)
-    made_by = MadeBy.of("extract", REVISION, {"extract": extract}, [images, checkpoint])
+    settings = {"extract": extract, "model": dict(trained.model), "epoch": trained.epoch}
+    made_by = MadeBy.of("extract", REVISION, settings, [images, checkpoint])
     if threads:
         torch.set_num_threads(threads)
     place = _device(device)

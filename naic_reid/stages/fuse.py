@@ -4,6 +4,7 @@ import logging
 import time
 from pathlib import Path
 
+from naic_reid import lineage
 from naic_reid.artifacts import Features, JaccardRows, MadeBy, Ranking
 from naic_reid.config import Ensemble, Fuse, Model, Rerank
 from naic_reid.errors import ReidError
@@ -46,6 +47,14 @@ def run(
     queries, names = of_query[0].names, of_gallery[0].names
     _log.info("fuse: %d members, %d queries, %d gallery images", len(weights), len(queries), len(names))
     overlaps = [JaccardRows.read(path) for path in jaccard]
+    settings = {"rerank": rerank, "models": {n: m.weight for n, m in models.items()}, "fuse": fuse}
+    settings["ensemble"] = ensemble
+    made_by = MadeBy.of("fuse", REVISION, settings, [*query, *gallery, *jaccard])
+    artefacts: list[Features | JaccardRows] = [*of_query, *of_gallery, *overlaps]
+    read = zip([*query, *gallery, *jaccard], artefacts, strict=True)
+    records = {path: artefact.made_by for path, artefact in read}
+    plain = {name: model.model_dump() for name, model in models.items()}
+    lineage.check_members(plain, ensemble.epochs, made_by, records, query, gallery, jaccard)
     for path, rows in zip(jaccard, overlaps, strict=True):
         if rows.similarity.shape != (len(queries), len(names)):
             raise ReidError(f"{path}: made for {rows.similarity.shape} images: run rerank on these features")
@@ -55,8 +64,5 @@ def run(
     ]
     mix = fusion.Mix(rerank.lambda_, rerank.norm, rerank.power)
     indices, distances = fusion.best(members, mix, fuse.best, threads=threads)
-    settings = {"rerank": rerank, "models": {n: m.weight for n, m in models.items()}, "fuse": fuse}
-    settings["ensemble"] = ensemble
-    made_by = MadeBy.of("fuse", REVISION, settings, [*query, *gallery, *jaccard])
     Ranking(queries, names, indices, distances, made_by).write(ranking)
     _log.info("fuse: wrote %s in %.1f s", ranking, time.monotonic() - started)

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from naic_reid import lineage
 from naic_reid.artifacts import Features, MadeBy, Neighbours
 from naic_reid.config import Rerank
 from naic_reid.errors import ReidError
@@ -28,6 +29,8 @@ def run(
     found = Neighbours.read(neighbours)
     of_query, of_gallery = Features.read(query), Features.read(gallery)
     num, kept = found.rows.shape
+    made_by = MadeBy.of("rerank", REVISION, {"rerank": rerank}, [neighbours, query, gallery])
+    lineage.agree(neighbours, found.made_by, made_by, [query, gallery])
     _require_same(neighbours, found, query, of_query, gallery, of_gallery)
     if kept < min(max(rerank.k1 + 1, rerank.k2), num):
         raise ReidError(
@@ -51,7 +54,6 @@ def run(
         count_self=rerank.count_self,
         threads=threads,
     )
-    made_by = MadeBy.of("rerank", REVISION, {"rerank": rerank}, [neighbours, query, gallery])
     replace(rows, made_by=made_by).write(jaccard)
     _log.info(
         "rerank: wrote %s, %d overlaps, in %.1f s", jaccard, rows.similarity.nnz, time.monotonic() - started

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from naic_reid import files
-from naic_reid.artifacts import ImageList, MadeBy, Ranking
+from naic_reid.artifacts import ImageList, MadeBy, Ranking, write_json
 from naic_reid.errors import listing
 from naic_reid.retrieval import submission as json_of
 
@@ -35,12 +35,10 @@ def run(
         part.write_text(json.dumps(answers, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
     told = {
         "submission": files.digest(submission),
-        "made_by": json.loads(made_by.to_json()),
         "rankings": {
             path.as_posix(): json.loads(ranking.made_by.to_json())
             for path, ranking in zip(rankings, read, strict=True)
         },
     }
-    with files.whole(record) as part:
-        part.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(record, "Record", made_by, told)
     _log.info("submit: wrote %s, %d queries", submission, len(answers))
