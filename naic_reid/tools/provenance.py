@@ -15,12 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-from rich.tree import Tree
-
 from naic_reid import lineage
-from naic_reid.artifacts import MadeBy, canonical, read_table
+from naic_reid.artifacts import MadeBy, read_table
 from naic_reid.data.records import Records
 from naic_reid.errors import ReidError
 from naic_reid.files import digest
@@ -56,18 +52,15 @@ def run(options: argparse.Namespace) -> int:
         raise ReidError(f"{options.file}: no such file: name a submission or another result")
     nodes: dict[str, Node] = {}
     top = _traced(options.file.as_posix(), options.file, nodes)
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(_tree(top))
+    print("\n".join(_lines(top)))
     if top.made_by is None and not top.fault:
-        console.print(Text(f"{top.name} carries no record: it was given, or made by other means"))
+        print(f"{top.name} carries no record: it was given, or made by other means")
     if not options.verify:
         return 0
     problems = [problem for node in nodes.values() for problem in _problems(node)]
     if options.data is not None:
         problems += [problem for node in nodes.values() for problem in _data_problems(node, options.data)]
-    for problem in problems:
-        console.print(Text(problem))
-    console.print(Text(f"{len(nodes)} files looked at, {len(problems) or 'no'} problems"))
+    print("\n".join([*problems, f"{len(nodes)} files looked at, {len(problems) or 'no'} problems"]))
     return 1 if problems else 0
 
 
@@ -125,39 +118,42 @@ def _data_problems(node: Node, data: Path) -> Iterator[str]:
             yield f"{data / path}: is not what {node.name} was made from: {found}, and was {recorded}"
 
 
-def _tree(top: Node) -> Tree:
+def _lines(top: Node) -> Iterator[str]:
+    """The chain as an indented tree; a file's own chain stands where it is named first."""
     shown: set[int] = set()
     told: dict[str, str] = {}
 
-    def grown(tree: Tree, node: Node) -> Tree:
+    def below(node: Node, indent: str) -> Iterator[str]:
         shown.add(id(node))
         if node.made_by and node.made_by.settings != "{}":
-            tree.add(_settings(node, told))
-        above = [below.name for below in node.inputs if id(below) in shown]
-        for below in node.inputs:
-            if id(below) not in shown:
-                grown(tree.add(_line(below)), below)
-            elif below.name not in above:
-                above.append(below.name)
+            yield f"{indent}├─ settings {_settings(node, told)}"
+        above = [source.name for source in node.inputs if id(source) in shown]
+        new = [source for source in node.inputs if id(source) not in shown]
+        for source in new:
+            if id(source) in shown:  # since it was first named further down the tree
+                above.append(source.name)
+                continue
+            last = source is new[-1] and not above
+            yield f"{indent}{'└─' if last else '├─'} {_line(source)}"
+            yield from below(source, indent + ("   " if last else "│  "))
         if above:
-            tree.add(Text(f"and from {', '.join(above)} (above)", style="dim"))
-        return tree
+            yield f"{indent}└─ and {', '.join(dict.fromkeys(above))}, as above"
 
-    return grown(Tree(_line(top), guide_style="dim"), top)
+    yield _line(top)
+    yield from below(top, "")
 
 
-def _line(node: Node) -> Text:
+def _line(node: Node) -> str:
     if node.path is None:
-        return Text.assemble((node.name, "bold red"), " is missing")
+        return f"{node.name}  is missing"
     by = "given"
     if node.made_by is not None:
         by = f"{node.made_by.stage}, revision {node.made_by.revision}, naic-reid {node.made_by.version}"
-    return Text.assemble((node.name, "bold"), f"  {node.found[:_SHORT]}  {node.fault or by}")
+    return f"{node.name}  {node.found[:_SHORT]}  {node.fault or by}"
 
 
-def _settings(node: Node, told: dict[str, str]) -> Text:
+def _settings(node: Node, told: dict[str, str]) -> str:
     """The settings, once for equal ones of a stage."""
     assert node.made_by is not None
-    text = f"{node.made_by.stage} {canonical(json.loads(node.made_by.settings))}"
-    first = told.setdefault(text, node.name)
-    return Text("settings " + (text.partition(" ")[2] if first == node.name else f"of {first}"), style="cyan")
+    first = told.setdefault(f"{node.made_by.stage} {node.made_by.settings}", node.name)
+    return node.made_by.settings if first == node.name else f"of {first}"

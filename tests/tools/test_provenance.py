@@ -46,7 +46,7 @@ def test_the_tree_names_each_file_once_with_its_maker_and_settings(
 ) -> None:
     text = printed(capsys, "results/submission.json")
     starts = [line.strip("│├└─ ").split("  ")[0] for line in text.splitlines()]
-    files = [start for start in starts if not start.startswith(("settings", "and from"))]
+    files = [start for start in starts if not start.startswith(("settings", "and "))]
     assert files == [
         "results/submission.json", "results/query.npz", "results/list.tsv", "results/train.tsv",
         "weights.pth", "results/gallery.npz",
@@ -54,7 +54,7 @@ def test_the_tree_names_each_file_once_with_its_maker_and_settings(
     assert "extract, revision 2, naic-reid" in text
     assert 'settings {"extract":{"flip":true}}' in text
     assert "settings of results/query.npz" in text
-    assert "and from results/list.tsv, weights.pth (above)" in text
+    assert "and results/list.tsv, weights.pth, as above" in text
     assert "weights.pth" in text
     assert "given" in text
 
