@@ -72,7 +72,9 @@ def run(
     """
     started = time.monotonic()
     listed = ImageList.read(images)
-    settings = {"seed": seed, "train": train, "model": model, "ensemble": ensemble}
+    # The weight is for the fusion: another one is no reason to train again.
+    network = model.model_dump(exclude={"weight"})
+    settings = {"seed": seed, "train": train, "model": network, "ensemble": ensemble}
     contents = {"images": digest(images), "pretrained": [digest(path) for path in pretrained]}
     decisive = canonical({**settings, **contents, "revision": REVISION})
     made_by = MadeBy.of("train", REVISION, settings, [images, *pretrained])
@@ -85,8 +87,7 @@ def run(
             source, classes = _source(data, listed, images, model)
             learn = partial(_learn, seed, train, model, source, classes, pretrained, folder)
             for epoch, embedder, classifier in learn(_device(device), workers, save_seconds, set(kept)):
-                settled = model.model_dump()
-                done = weights.Checkpoint.of(embedder, classifier, epoch, classes, settled, made_by)
+                done = weights.Checkpoint.of(embedder, classifier, epoch, classes, network, made_by)
                 done.write(kept[epoch])
             (folder / "finished").touch()
         for epoch, path in zip(ensemble.epochs, checkpoints, strict=True):
