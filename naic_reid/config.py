@@ -368,6 +368,8 @@ def parse(text: str, name: str) -> Config:
         raw = yaml.load(text, Loader=_Strict)
     except yaml.YAMLError as error:
         raise ReidError(f"{name}: not a config: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise ReidError(f"{name}: not a config: its values are nested too deep") from error
     if not isinstance(raw, dict):
         raise ReidError(f"{name}: not a config: it must be a table of sections, such as `seed: 1234`")
     config: Config = _validated(Config, raw, name)
