@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -29,11 +29,21 @@ def small_world() -> dict[str, Any]:
         toy={"train_identities": 12, "test_identities": 6, "images": 6, "height": 64, "width": 32},
         holdout={"share": 0.2},
         train={"epochs": 2, "steps_per_epoch": 2, "batch": 16},
-        ensemble={"epochs": [1, 2]},
+        ensemble={"epochs": [2]},
     )
     for model in raw["models"].values():
         model.update(backbone="resnet18_ibn_a", height=64, width=32)
     raw["models"] = dict(list(raw["models"].items())[:2])
+    return raw
+
+
+def tiny_world() -> dict[str, Any]:
+    """One model, one checkpoint, one domain: every rule once, for tests that walk many times."""
+    raw = small_world()
+    raw["models"] = dict(list(raw["models"].items())[:1])
+    raw["split"] = {**raw["split"], "rule": "none"}
+    raw["holdout"] = {**raw["holdout"], "share": 0.0}
+    raw["rerank"] = {"all": raw["rerank"]["green"]}
     return raw
 
 
@@ -50,7 +60,7 @@ class Walk:
         self.raw = raw
         self.config.write_text(yaml.safe_dump(raw, sort_keys=False))
 
-    def start(self, *more: str) -> "subprocess.Popen[str]":
+    def start(self, *more: str, stdout: int | IO[str] = subprocess.PIPE) -> "subprocess.Popen[str]":
         command = [*COMMAND, "--directory", str(self.folder), "--configfile", str(self.config), *more]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         # A session of its own, so that a test can kill what it started and nothing else.
@@ -58,7 +68,7 @@ class Walk:
             command,
             cwd=self.folder,
             env=os.environ | {"PATH": path},
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
