@@ -9,7 +9,13 @@ network that a person differs from herself; here the names are united (union-fin
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BLOCK = 1 << 11  # rows compared with a bucket in one go
 
 
 class Link(NamedTuple):
@@ -112,6 +118,40 @@ def chain(links: Iterable[Link], identities: Sequence[str], name: str) -> list[L
                     pending.append(identities[row])
                     used.append(link)
     return used
+
+
+def near(scenes: NDArray[np.uint64], bits: int) -> list[tuple[int, int, int]]:
+    """(distance, row, row) of all pairs of 64-bit hashes that differ in at most `bits` bits, sorted.
+
+    Rows of one hash are paired with the first of them only. Hashes that differ in so few bits agree in
+    at least one of `bits` + 1 parts (Manku, Jain, Das Sarma 2007: Detecting near-duplicates for web
+    crawling, section 3), so that only rows which agree in a part are compared.
+    """
+    values, first, member = np.unique(scenes, return_index=True, return_inverse=True)
+    same = [(0, int(first[at]), row) for row, at in enumerate(member.tolist()) if first[at] != row]
+    edges = np.linspace(0, 64, bits + 2).astype(int).tolist()
+    found: set[tuple[int, int, int]] = set()
+    for low, high in pairwise(edges):
+        part = (values >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
+        order = np.argsort(part, kind="stable")
+        starts = np.flatnonzero(np.diff(part[order])) + 1
+        for bucket in np.split(order, starts):
+            found |= _near_in(values, first, bucket, bits)
+    return sorted([*same, *found])
+
+
+def _near_in(
+    values: NDArray[np.uint64], first: NDArray[np.intp], bucket: NDArray[np.intp], bits: int
+) -> set[tuple[int, int, int]]:
+    found = set()
+    for start in range(0, len(bucket) - 1, _BLOCK):
+        block = bucket[start : start + _BLOCK]
+        distance = np.bitwise_count(values[block][:, None] ^ values[bucket][None, :])
+        for one, other in zip(*np.nonzero(distance <= bits), strict=True):
+            if start + one < other:
+                a, b = sorted((int(first[block[one]]), int(first[bucket[other]])))
+                found.add((int(distance[one, other]), a, b))
+    return found
 
 
 def _source(identity: str) -> str:

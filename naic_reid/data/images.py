@@ -208,5 +208,8 @@ def _check_jpeg(content: bytes) -> None:
 
 def _scene(image: Pixels) -> int:
     """Signs of horizontal differences of a 9 × 8 grey thumbnail, as 64 bits."""
-    small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (9, 8), interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    # In two steps, the second by whole numbers: OpenCV's area mean is slow by fractions.
+    sampled = cv2.resize(grey, (36, 32), interpolation=cv2.INTER_LINEAR)
+    small = cv2.resize(sampled, (9, 8), interpolation=cv2.INTER_AREA)
     return int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), "big")

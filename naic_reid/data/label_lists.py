@@ -50,6 +50,16 @@ def parse(content: bytes, file: str) -> tuple[list[Entry], list[str]]:
     return entries, problems
 
 
+def names(content: bytes) -> set[str]:
+    """The names in a file with one a line, where # begins a remark.
+
+    Raises:
+        UnicodeDecodeError: it is no UTF-8 text.
+    """
+    lines = content.decode("utf-8-sig").splitlines()
+    return {name for line in lines if (name := line.partition("#")[0].strip())}
+
+
 def unplain(name: str) -> str:
     """Why a listed name is no plain relative path; empty: it is one."""
     if _CONTROL.search(name):

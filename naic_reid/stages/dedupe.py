@@ -14,6 +14,7 @@ from naic_reid.artifacts import ImageList, MadeBy, write_table
 from naic_reid.config import Collect, Dedupe
 from naic_reid.data import duplicates
 from naic_reid.data.duplicates import Link
+from naic_reid.data.label_lists import names
 from naic_reid.data.records import Records
 from naic_reid.errors import ReidError, listing
 
@@ -63,15 +64,14 @@ def run(
 
 def _wrong_paths(collect: Collect, dedupe: Dedupe, files: list[Path]) -> set[str]:
     """Paths in the data folder of the wrongly labelled images."""
-    names = set()
+    wrong: set[str] = set()
     for file in files:
         try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            wrong |= names(file.read_bytes())
         except (OSError, UnicodeDecodeError) as error:
             raise ReidError(f"{file}: cannot be read: {error}; name a list of wrong labels") from error
-        names |= {name for line in lines if (name := line.partition("#")[0].strip())}
     folders = [source.images for source in collect.sources if source.name in dedupe.wrong_label_sources]
-    return {str(PurePosixPath(folder) / name) for folder in folders for name in names}
+    return {str(PurePosixPath(folder) / name) for folder in folders for name in wrong}
 
 
 def _drop_wrong_labels(records: Records, wrong: set[str], drops: _Drops) -> None:
@@ -116,7 +116,7 @@ def _united(records: Records, links: list[Link], dedupe: Dedupe) -> dict[str, st
         return persons
     largest, members = next(iter(people.items()))
     between = Counter(
-        " + ".join(sorted({identity.partition("/")[0] for identity in names})) for names in people.values()
+        " + ".join(sorted({name.partition("/")[0] for name in found})) for found in people.values()
     )
     _log.info(
         "dedupe: %d identities are %d persons (%s); the largest is %s: %s",
@@ -138,9 +138,9 @@ def _united(records: Records, links: list[Link], dedupe: Dedupe) -> dict[str, st
 
 def _drop_rare(records: Records, persons: dict[str, str], least: int, drops: _Drops) -> None:
     left = [row for row in range(len(records)) if row not in drops]
-    names = [persons.get(records.identities[row], records.identities[row]) for row in left]
-    num_images = Counter(names)
-    for row, name in zip(left, names, strict=True):
+    people = [persons.get(records.identities[row], records.identities[row]) for row in left]
+    num_images = Counter(people)
+    for row, name in zip(left, people, strict=True):
         if num_images[name] < least:
             drops[row] = ("too few images", "", f"{num_images[name]} of {name}")
 

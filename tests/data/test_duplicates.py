@@ -2,10 +2,11 @@
 
 import itertools
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from naic_reid.data.duplicates import Link, chain, components, groups, judge, unite
+from naic_reid.data.duplicates import Link, chain, components, groups, judge, near, unite
 from tests.oracles import lists as oracle
 
 keys = st.lists(st.sampled_from("abcdef"), max_size=20)
@@ -105,3 +106,23 @@ def test_components_come_largest_first() -> None:
     united = {"a": "a", "b": "a", "c": "c", "d": "c", "e": "c", "f": "f", "g": "f"}
     assert components(united) == {"c": ["c", "d", "e"], "a": ["a", "b"], "f": ["f", "g"]}
     assert next(iter(components(united))) == "c"
+
+
+scenes = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=12)
+
+
+@given(scenes, st.lists(st.sets(st.integers(0, 63), max_size=7), max_size=6), st.integers(0, 6))
+def test_near_pairs_are_those_of_the_comparison_of_all_pairs(
+    drawn: list[int], changes: list[set[int]], bits: int
+) -> None:
+    rows = drawn + [drawn[0] ^ sum(1 << bit for bit in changed) for changed in changes]
+    firsts = {scene: rows.index(scene) for scene in rows}
+    expected = sorted(
+        [(0, firsts[scene], row) for row, scene in enumerate(rows) if firsts[scene] != row]
+        + [
+            ((rows[a] ^ rows[b]).bit_count(), a, b)
+            for a, b in itertools.combinations(sorted(firsts.values()), 2)
+            if (rows[a] ^ rows[b]).bit_count() <= bits
+        ]
+    )
+    assert near(np.array(rows, np.uint64), bits) == expected
