@@ -7,6 +7,7 @@ which a stage receives one entry.
 """
 
 import difflib
+import itertools
 import json
 import re
 from collections.abc import Hashable, Mapping
@@ -222,7 +223,9 @@ class Train(Section):
     steps_per_epoch: Count | None = Field(None, description="cut an epoch to this many steps; none: whole")
     batch: Count = Field(224, description="images in a batch: P identities × images_per_identity")
     images_per_identity: Annotated[int, Field(ge=2)] = Field(2, description="K of the P×K sampler")
-    optimizer: Literal["ranger", "adam", "sgd"] = Field("ranger", description="ranger: RAdam with look-ahead")
+    optimizer: Literal["ranger", "adam", "adamw", "sgd", "apex_adam", "apex_sgd"] = Field(
+        "ranger", description="ranger: RAdam with look-ahead; apex_…: where NVIDIA's apex is installed"
+    )
     learning_rate: Positive = Field(0.01, description="of the body, before the schedule")
     head_learning_rate: Positive | None = Field(None, description="of the classifier; none: as the body")
     weight_decay: NotNegative = Field(5.0e-4, description="decoupled for ranger: rate × decay")
@@ -341,6 +344,11 @@ class Config(Section):
         _require(
             not unknown, f"dedupe.wrong_label_sources {unknown} are not in collect.sources {sorted(known)}"
         )
+        for (one, first), (other, second) in itertools.combinations(self.models.items(), 2):
+            _require(
+                first.model_copy(update={"weight": second.weight}) != second,
+                f"models.{one} and models.{other} are the same network: give one a larger weight instead",
+            )
         for name, model in self.models.items():
             _require(
                 model.batch is None or model.batch % self.train.images_per_identity == 0,

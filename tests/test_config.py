@@ -69,6 +69,13 @@ def test_what_is_wrong_is_said_in_a_sentence(addition: str, sentence: str | None
         assert sentence in refusal(GOOD + addition)
 
 
+def test_two_models_that_are_the_same_network_are_refused() -> None:
+    twice = GOOD.replace(
+        "models: {", "models: {big: {backbone: resnet18, height: 128, width: 64, weight: 2.0}, "
+    )
+    assert "models.big and models.small are the same network" in refusal(twice)
+
+
 def test_an_expanding_document_is_refused_before_it_expands() -> None:
     levels = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     for above, name in zip("abcdefgh", "bcdefghi", strict=True):

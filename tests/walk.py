@@ -31,9 +31,9 @@ def small_world() -> dict[str, Any]:
         train={"epochs": 2, "steps_per_epoch": 2, "batch": 16},
         ensemble={"epochs": [2]},
     )
-    for model in raw["models"].values():
-        model.update(backbone="resnet18_ibn_a", height=64, width=32)
     raw["models"] = dict(list(raw["models"].items())[:2])
+    for model, height in zip(raw["models"].values(), (64, 48), strict=True):
+        model.update(backbone="resnet18_ibn_a", height=height, width=height // 2)
     return raw
 
 

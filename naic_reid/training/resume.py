@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -40,19 +40,31 @@ def run_folder(parent: Path, name: str, settings: str) -> Iterator[Path]:
     folder = parent / f"{name}-{blake2b(settings.encode(), digest_size=6).hexdigest()}"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _locked(lock):
             lock.seek(0)
             holder = lock.read().strip() or "another process"
             raise ReidError(
                 f"{folder}: {holder} trains here already: wait for it, or stop it; then run again"
-            ) from error
+            )
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}")
         lock.flush()
         _agree(folder / "settings.json", settings)
         yield folder
+
+
+def _locked(lock: IO[str], patience: float = 10.0) -> bool:
+    """Whether the lock could be had. A trainer whose workflow was killed saves before it lets go: wait."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.2)
+        else:
+            return True
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
