@@ -1,14 +1,16 @@
 """Ranger: rectified Adam that looks back every few steps at where it came from.
 
-The inner steps are torch's own RAdam (Liu et al. 2020, algorithm 2) with decoupled weight decay, whose
-variance is taken as known when N_sma > 5, else the step is plain momentum: the same rule as the
-original's. Look-ahead (Zhang et al. 2019, algorithm 1) stands here because timm's starts its slow
-weights from the fast ones at the first synchronisation, so that its first six steps are not pulled
-back; the original's start from the weights before the first step.
+The rectified step (Liu et al. 2020, algorithm 2, with decoupled weight decay) is one of AdamW with
+another rate, decay and eps, so torch's fused kernel takes it in one pass over memory, on CPUs and GPUs:
+a step of torch's own RAdam took a seventh of a ResNet-18's training time at batch 32. Look-ahead (Zhang
+et al. 2019, algorithm 1) stands here because timm's begins its slow weights at the first
+synchronisation; the original's begin before the first step, so that the first six are pulled back too.
 
 Source: the constants are those of the original's Ranger (lessw2020, Apache-2.0), restated.
 """
 
+import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,9 +21,11 @@ STEPS = 6
 """Fast steps between two looks back."""
 SHARE = 0.5
 """Of the way from slow to fast weights that is kept."""
+LEAST_LENGTH = 5
+"""Of the approximated moving average; up to it the variance is unknown and steps are plain momentum."""
 
 
-class Ranger(torch.optim.RAdam):
+class Ranger(torch.optim.Optimizer):
     """RAdam with look-ahead; slow weights are part of each parameter's state, hence of `state_dict`."""
 
     def __init__(
@@ -32,18 +36,48 @@ class Ranger(torch.optim.RAdam):
         eps: float = 1e-5,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, decoupled_weight_decay=True)
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        moving = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
-        starts = {p: p.clone() for p in moving if p not in self.state}
-        loss: float | None = super().step(closure)
-        for p, start in starts.items():
-            self.state[p]["slow"] = start
-        due = [p for p in moving if int(self.state[p]["step"]) % STEPS == 0]
-        if due:
-            slow = [self.state[p]["slow"] for p in due]
-            torch._foreach_lerp_(slow, due, SHARE)
-            torch._foreach_copy_(due, slow)
-        return loss
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        assert closure is None
+        for group in self.param_groups:
+            by_age = defaultdict(list)
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state.update(step=0, m=torch.zeros_like(p), v=torch.zeros_like(p), slow=p.clone())
+                state["step"] += 1
+                by_age[state["step"]].append(p)
+            for age, moving in by_age.items():
+                self._move(group, age, moving)
+
+    def _move(self, group: dict[str, Any], t: int, fast: list[Tensor]) -> None:
+        """Step number t of parameters that have taken t − 1."""
+        rate, decay, (beta1, beta2) = group["lr"], group["weight_decay"], group["betas"]
+        gradients = [p.grad for p in fast if p.grad is not None]
+        m, v, slow = ([self.state[p][name] for p in fast] for name in ("m", "v", "slow"))
+        longest = 2 / (1 - beta2) - 1
+        length = longest - 2 * t * beta2**t / (1 - beta2**t)
+        if length > LEAST_LENGTH:
+            rectified = math.sqrt(
+                (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+            )
+            # AdamW divides by √v / √(1 − β₂ᵗ) + eps where RAdam has (√v + eps) / √(1 − β₂ᵗ).
+            age = torch.full((), t, dtype=torch.float32, device=fast[0].device)
+            torch._fused_adamw_(
+                fast, gradients, m, v, [], [age] * len(fast), lr=rate * rectified, beta1=beta1, beta2=beta2,
+                weight_decay=decay / rectified, eps=group["eps"] / math.sqrt(1 - beta2**t), amsgrad=False,
+                maximize=False,
+            )  # fmt: skip
+        else:
+            torch._foreach_mul_(fast, 1 - rate * decay)
+            torch._foreach_lerp_(m, gradients, 1 - beta1)
+            torch._foreach_mul_(v, beta2)
+            torch._foreach_addcmul_(v, gradients, gradients, 1 - beta2)
+            torch._foreach_add_(fast, m, alpha=-rate / (1 - beta1**t))
+        if t % STEPS == 0:
+            torch._foreach_lerp_(slow, fast, SHARE)
+            torch._foreach_copy_(fast, slow)

@@ -1,0 +1,39 @@
+"""Optimizers by name."""
+
+import sys
+from typing import get_args
+
+import pytest
+import torch
+
+from naic_reid.config import Train
+from naic_reid.errors import ReidError
+from naic_reid.training import optimizers
+from naic_reid.training.loop import BASE_RATE
+
+BUILT_IN = [name for name in optimizers.OPTIMIZERS if not name.startswith("apex")]
+
+
+def test_the_config_names_every_optimizer() -> None:
+    assert set(get_args(Train.model_fields["optimizer"].annotation)) == set(optimizers.OPTIMIZERS)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_each_steps_downhill_at_its_groups_rates(name: str) -> None:
+    slow, quick, still = (torch.nn.Parameter(torch.ones(1)) for _ in range(3))
+    optimizer = optimizers.build(name, [([slow], 0.001), ([quick], 0.01), ([], 0.1)], 0.0)
+    assert [group[BASE_RATE] for group in optimizer.param_groups] == [0.001, 0.01]
+    for _ in range(5):
+        for p in (slow, quick):
+            p.grad = torch.ones(1)
+        optimizer.step()
+    assert 1 - quick.item() == pytest.approx(10 * (1 - slow.item()), rel=1e-2)
+    assert quick.item() < 0.99
+    assert still.item() == 1
+
+
+@pytest.mark.parametrize("name", ["apex_adam", "apex_sgd"])
+def test_a_missing_package_is_an_error_with_its_remedy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "apex.optimizers", None)
+    with pytest.raises(ReidError, match=r"apex.*or take adam or sgd"):
+        optimizers.build(name, [([torch.nn.Parameter(torch.ones(1))], 0.1)], 0.0)
