@@ -72,11 +72,10 @@ def k_nearest(
     rows = np.empty((num, keep), np.int32)
     distances = np.empty((num, keep), np.float32)
     farthest = np.zeros(num, np.float32)
-    parallel.each(
-        lambda span: _finish(union, near, far, rows, distances, farthest, *span),
-        parallel.spans(num, 256),
-        threads,
-    )
+    pieces = parallel.spans(num, 256)
+    parallel.each(lambda span: _finish_dropping(near, far, *span), pieces, threads)
+    parallel.each(lambda span: _finish_measuring(union, near, far, *span), pieces, threads)
+    parallel.each(lambda span: _finish_writing(near, far, rows, distances, farthest, *span), pieces, threads)
     return Neighbours(rows, distances, farthest, len(query))
 
 
@@ -95,7 +94,7 @@ class _Short(NamedTuple):
 
 
 def _short(num: int, keep: int, sign: float, slack: float, share: float) -> _Short:
-    capacity = 3 * keep + 32
+    capacity = 4 * keep + 96
     return _Short(
         np.empty((num, capacity), np.int32),
         np.empty((num, capacity), np.float32),
@@ -116,7 +115,7 @@ def _operand(
 
     With g = b + e a row and its rounded form, |g·g′ − b·b′| = |e·g′ + b·e′| ≤ δ + (1 + δ)·δ where δ
     is the largest |e|. Summing in float32 adds `products.rounding`; a bfloat16 result is rounded once
-    more, by 2⁻⁹ of itself at most.
+    more, by 2⁻⁸ of itself at most.
     """
     num, dimension = len(union.inverse), union.gallery.shape[1]
     operand = torch.empty((num, dimension), dtype=torch.bfloat16 if rounded else torch.float32)
@@ -129,30 +128,30 @@ def _operand(
 
     largest = max(products.each(fill, spans, threads), default=0.0) * 1.001 + 2.0**-22
     slack = largest + (1 + largest) * largest + products.rounding(dimension)
-    return operand, slack, 2.0**-9 * 1.01 if rounded else 0.0
+    return operand, slack, 2.0**-8 * 1.01 if rounded else 0.0
 
 
 @njit(nogil=True, cache=True)
 def _scan(union, product, first_row, first_column, near, far):  # type: ignore[no-untyped-def]
     """Offer a tile of the product to the rows of both its sides; of a tile on the diagonal, one half."""
     num_rows, num_columns = product.shape
-    step = 64
+    near_column = near.cut[first_column : first_column + num_columns]
+    far_column = far.cut[first_column : first_column + num_columns]
+    hit = np.zeros((num_columns + 7) // 8 * 8, np.bool_)
+    eight_hits = hit.view(np.uint64)
     for r in range(num_rows):
         i = first_row + r
+        near_row, far_row = near.cut[i], far.cut[i]
+        values = product[r]
+        for c in range(num_columns):  # no branches: the compiler makes vector instructions of this
+            v = values[c]
+            hit[c] = (v >= near_row) | (v >= near_column[c]) | (-v >= far_row) | (-v >= far_column[c])
         start = r + 1 if first_row == first_column else 0
-        for c0 in range(start, num_columns, step):
-            c1 = min(c0 + step, num_columns)
-            near_row, far_row = near.cut[i], -far.cut[i]
-            hits = 0  # branch-free, so that the compiler makes vector instructions of it
-            for c in range(c0, c1):
-                v = product[r, c]
-                j = first_column + c
-                hits += (v >= near_row) | (v >= near.cut[j]) | (v <= far_row) | (-v >= far.cut[j])
-            if hits == 0:
+        for word in range(start // 8, len(eight_hits)):
+            if eight_hits[word] == 0:
                 continue
-            for c in range(c0, c1):
-                v = product[r, c]
-                j = first_column + c
+            for c in range(max(8 * word, start), min(8 * word + 8, num_columns)):
+                v, j = values[c], first_column + c
                 if v >= near.cut[i]:
                     _push(union, near, i, j, v)
                 if v >= near.cut[j]:
@@ -171,7 +170,7 @@ def _push(union, short, i, j, value):  # type: ignore[no-untyped-def]
     short.held[i] = place + 1
     if place + 1 == short.rows.shape[1]:
         _drop_hopeless(short, i)
-        if short.held[i] > short.keep + (short.rows.shape[1] - short.keep) // 2:
+        if 8 * short.held[i] > 7 * short.rows.shape[1]:
             _measure(union, short, i)  # near-equal rows crowd the list: only measuring tells them apart
 
 
@@ -201,25 +200,36 @@ def _drop_hopeless(short, i):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _measure(union, short, i):  # type: ignore[no-untyped-def]
-    """Replace the candidates by the `keep` best of them, measured; equal ones in the order of index."""
+    """Replace rounded values by cosines, and keep the best alone."""
+    for c in range(short.sure[i], short.held[i]):
+        short.values[i, c] = _measured(union, short, i, c)
+    _keep_best(short, i)
+
+
+@njit(nogil=True, cache=True)
+def _measured(union, short, i, c):  # type: ignore[no-untyped-def]
+    rounded = short.values[i, c]
+    value = np.float32(short.sign) * exact.cosine(union, i, short.rows[i, c])
+    assert abs(value - rounded) <= short.slack + short.share * abs(rounded)  # else the bound is wrong
+    return value
+
+
+@njit(nogil=True, cache=True)
+def _keep_best(short, i):  # type: ignore[no-untyped-def]
+    """Of measured candidates the `keep` largest, largest first; equal ones in the order of index."""
     keep, best = short.keep, 0
     values = np.empty(keep, np.float32)
     rows = np.empty(keep, np.int32)
     for c in range(short.held[i]):
-        j = short.rows[i, c]
-        v = short.values[i, c]
-        if c >= short.sure[i]:
-            rounded = v
-            v = np.float32(short.sign) * exact.cosine(union, i, j)
-            assert abs(v - rounded) <= short.slack + short.share * abs(rounded)
-        place = best
+        j, v = short.rows[i, c], short.values[i, c]
+        if best == keep and (v < values[keep - 1] or (v == values[keep - 1] and j > rows[keep - 1])):
+            continue
+        best = min(best + 1, keep)
+        place = best - 1
         while place > 0 and (v > values[place - 1] or (v == values[place - 1] and j < rows[place - 1])):
+            values[place], rows[place] = values[place - 1], rows[place - 1]
             place -= 1
-        if place < keep:
-            best = min(best + 1, keep)
-            for p in range(best - 1, place, -1):
-                values[p], rows[p] = values[p - 1], rows[p - 1]
-            values[place], rows[place] = v, j
+        values[place], rows[place] = v, j
     short.rows[i, :best] = rows[:best]
     short.values[i, :best] = values[:best]
     short.held[i] = short.sure[i] = best
@@ -236,18 +246,67 @@ def _raise_cut(short, i, limit):  # type: ignore[no-untyped-def]
     short.cut[i] = max(short.cut[i], cut - abs(cut) * np.float32(2.0**-23))
 
 
+# The last round has three passes, each over all rows before the next begins: most pairs stand in both
+# rows' lists, and are measured in one of them only.
+
+
 @njit(nogil=True, cache=True)
-def _finish(union, near, far, rows, distances, farthest, start, stop):  # type: ignore[no-untyped-def]
-    """Measure the short lists of rows start … stop and write neighbours, distances, farthest distance."""
+def _finish_dropping(near, far, start, stop):  # type: ignore[no-untyped-def]
     for i in range(start, stop):
-        rows[i, 0], distances[i, 0] = i, np.float32(0.0)
         if near.keep > 0:
             _drop_hopeless(near, i)
-            _measure(union, near, i)
-            for c in range(near.keep):
-                rows[i, c + 1] = near.rows[i, c]
-                distances[i, c + 1] = exact.distance(near.values[i, c])
         if far.keep > 0:
             _drop_hopeless(far, i)
-            _measure(union, far, i)
-            farthest[i] = exact.distance(-far.values[i, 0])
+
+
+@njit(nogil=True, cache=True)
+def _finish_measuring(union, near, far, start, stop):  # type: ignore[no-untyped-def]
+    for i in range(start, stop):
+        for c in range(near.sure[i], near.held[i]):
+            if _place_in_earlier_list(near, i, c) < 0:
+                near.values[i, c] = _measured(union, near, i, c)
+        for c in range(far.sure[i], far.held[i]):
+            far.values[i, c] = _measured(union, far, i, c)
+
+
+@njit(nogil=True, cache=True)
+def _finish_writing(near, far, rows, distances, farthest, start, stop):  # type: ignore[no-untyped-def]
+    # A list is read by others as long as this pass lasts: the best are taken from a copy of it.
+    keep = near.keep
+    own = _Short(
+        np.empty((1, near.rows.shape[1]), np.int32),
+        np.empty((1, near.rows.shape[1]), np.float32),
+        np.zeros(1, np.int32),
+        np.zeros(1, np.int32),
+        np.zeros(1, np.float32),
+        keep,
+        near.sign,
+        near.slack,
+        near.share,
+    )
+    for i in range(start, stop):
+        rows[i, 0], distances[i, 0] = i, np.float32(0.0)
+        own.held[0] = near.held[i]
+        for c in range(near.held[i]):
+            j = near.rows[i, c]
+            place = _place_in_earlier_list(near, i, c) if c >= near.sure[i] else -1
+            own.rows[0, c] = j
+            own.values[0, c] = near.values[i, c] if place < 0 else near.values[j, place]
+        if keep > 0:
+            _keep_best(own, 0)
+        for c in range(keep):
+            rows[i, c + 1] = own.rows[0, c]
+            distances[i, c + 1] = exact.distance(own.values[0, c])
+        if far.keep > 0:
+            farthest[i] = exact.distance(-far.values[i, : far.held[i]].max())
+
+
+@njit(nogil=True, cache=True)
+def _place_in_earlier_list(short, i, c):  # type: ignore[no-untyped-def]
+    """Where row i stands in the list of its candidate c, if that is an earlier row; else −1."""
+    j = short.rows[i, c]
+    if j < i:
+        for place in range(short.held[j]):
+            if short.rows[j, place] == i:
+                return place
+    return -1
