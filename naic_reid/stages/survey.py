@@ -9,8 +9,7 @@ from pathlib import Path
 
 from naic_reid.artifacts import MadeBy, read_table, write_table
 from naic_reid.config import Collect, Split
-from naic_reid.data.images import SUFFIXES
-from naic_reid.data.label_lists import unplain
+from naic_reid.data.folders import flat
 from naic_reid.errors import ReidError, listing
 from naic_reid.files import digest
 
@@ -39,36 +38,12 @@ def run(collect: Collect, split: Split, *, data: Path, train: Path, test: Path) 
 
 
 def _images(data: Path, folder: str, problems: list[str]) -> list[str]:
-    """`path, size` of the images in a flat folder, sorted; what else lies there is counted and left."""
-    if not (data / folder).is_dir():
-        problems.append(f"{data / folder}: no such folder of images")
-        return []
-    root = (data / folder).resolve()
-    rows, others = [], 0
-    for path in sorted((data / folder).iterdir()):
-        if path.suffix.lower() not in SUFFIXES or path.is_dir():
-            others += 1
-            continue
-        reason = unplain(path.name) or _unprintable(path.name)
-        if not reason and path.is_symlink() and not path.resolve().is_relative_to(root):
-            reason = "a symbolic link that leaves the folder"
-        if reason:
-            problems.append(f"{str(path)!r}: {reason}")
-        else:
-            rows.append(f"{folder}/{path.name}\t{path.lstat().st_size}")
+    """`path, size` of the images in a flat folder, sorted."""
+    found, wrong, others = flat(data / folder)
+    problems += wrong
     if others:
         _log.warning("%s: %d entries that are no PNG or JPEG by name are left out", data / folder, others)
-    if not rows:
-        problems.append(f"{data / folder}: no images (PNG or JPEG)")
-    return rows
-
-
-def _unprintable(name: str) -> str:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return "a name that is not UTF-8"
-    return ""
+    return [f"{folder}/{path.name}\t{path.stat().st_size}" for path in found]
 
 
 def _write(path: Path, kind: str, settings: dict[str, object], header: list[str], rows: list[str]) -> None:

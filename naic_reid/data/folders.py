@@ -1,0 +1,41 @@
+"""A flat folder of test images: what in it counts as one."""
+
+from pathlib import Path
+
+from naic_reid.data.images import SUFFIXES
+from naic_reid.data.label_lists import unplain
+
+
+def flat(folder: Path) -> tuple[list[Path], list[str], int]:
+    """The images of a folder by name, sorted; its problems; and how many other entries it has.
+
+    An image is what is called one (.png, .jpg, .jpeg); sub-folders and other files are only counted.
+    A name that no list can hold and a symbolic link out of the folder are problems, and so is a
+    folder that is not there or holds no image.
+    """
+    if not folder.is_dir():
+        return [], [f"{folder}: no such folder of images"], 0
+    root = folder.resolve()
+    found, problems, others = [], [], 0
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in SUFFIXES or path.is_dir():
+            others += 1
+            continue
+        reason = unplain(path.name) or _undecodable(path.name)
+        if not reason and path.is_symlink() and not path.resolve().is_relative_to(root):
+            reason = "a symbolic link that leaves the folder"
+        if reason:
+            problems.append(f"{str(path)!r}: {reason}")
+        else:
+            found.append(path)
+    if not found and not problems:
+        problems.append(f"{folder}: no images (PNG or JPEG)")
+    return found, problems, others
+
+
+def _undecodable(name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "a name that is not UTF-8"
+    return ""

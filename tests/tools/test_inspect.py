@@ -1,0 +1,159 @@
+"""What a data folder holds, told before anything is trained."""
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from naic_reid.config import Split
+from naic_reid.errors import ReidError
+from naic_reid.tools import inspect as tool
+from tests.data.listed import draw, picture, world
+
+LISTS = {
+    "x": [("a.png", 1, 1), ("b.png", 1, 2), ("c.png", 2, 3), ("d.png", 2, 4), ("e.png", 3, 5)],
+    "y": [("f.png", 1, 1), ("g.png", 1, 7)],
+}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def _config(folder: Path, **more: object) -> Path:
+    sources = [{"name": n, "list": f"{n}/list.txt", "images": f"{n}/images"} for n in LISTS]
+    raw = {
+        "collect": {"sources": sources, **more},
+        "holdout": {"share": 0.0},
+        "models": {"m": {"backbone": "resnet18", "height": 64, "width": 32}},
+        "rerank": {"green": {}, "normal": {}},
+    }
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    return path
+
+
+def _inspect(data: Path, *words: str, **more: object) -> int:
+    parser = argparse.ArgumentParser()
+    tool.arguments(parser)
+    given = ["--config", str(_config(data.parent, **more)), "--data", str(data), *words]
+    return tool.run(parser.parse_args(given))
+
+
+def _row(text: str, title: str, first: str) -> list[str]:
+    """The cells of the row of a section that begins with this word."""
+    section = text.split(title)[1].split("\n\n")[0]
+    return next(line.split() for line in section.splitlines() if line.split()[:1] == [first])
+
+
+def test_a_sound_folder_is_counted_by_source_and_domain(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world(data, LISTS)
+    assert _inspect(data) == 0
+    text = capsys.readouterr().out
+    assert _row(text, "Training sources", "x")[1:5] == ["5", "5", "3", "1"]
+    assert _row(text, "Training sources", "(all)")[1:5] == ["7", "7", "4", "1"]
+    assert _row(text, "Test folders", "query")[1:5] == ["4", "2", "2", "0"]
+    assert _row(text, "Identities by number", "2") == ["2", "2", "1"]
+    assert _row(text, "Image sizes", "16") == ["16", "×", "8", "15"]
+    assert _row(text, "Repeated images", "x") == ["x", "y", "1", "0"]
+    assert _row(text, "become one person", "x") == ["x", "+", "y", "1", "2"]
+    assert "the largest person is x/1: x/1, y/1" in text
+    assert "none: the walk can begin" in text
+
+
+def test_everything_wrong_is_told_at_once_with_its_line(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world(data, LISTS)
+    (data / "x" / "images" / "b.png").write_bytes(b"text")
+    (data / Split().query / "cut.png").write_bytes((data / Split().query / "00.png").read_bytes()[:-1])
+    with (data / "y" / "list.txt").open("a") as handle:
+        handle.write("none.png:5\nbad line\n../x/images/a.png:1\n")
+    assert _inspect(data) == 1
+    text = capsys.readouterr().out
+    for problem in (
+        "x/list.txt:2: is neither PNG nor JPEG",
+        "y/list.txt:3: no such image",
+        "y/list.txt:4: the label 'line' is no whole number",
+        "y/list.txt:5: the path leaves the source's folder",
+        "cut.png: is a truncated PNG",
+    ):
+        assert problem in text
+    assert _row(text, "Training sources", "x")[-1] == "1"
+
+
+def test_a_missing_list_and_folder_do_not_end_the_report(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world(data, LISTS)
+    (data / "y" / "list.txt").unlink()
+    for image in (data / Split().gallery).iterdir():
+        image.unlink()
+    assert _inspect(data) == 1
+    text = capsys.readouterr().out
+    assert "y/list.txt: cannot be read" in text
+    assert "gallery: no images" in text
+    assert _row(text, "Training sources", "x")[1] == "5"
+
+
+def test_unusable_images_that_are_to_be_dropped_are_no_problem(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world(data, LISTS)
+    (data / "x" / "images" / "b.png").write_bytes(b"text")
+    assert _inspect(data, unreadable="drop") == 0
+    found = _row(capsys.readouterr().out, "Unusable images", "x/images/b.png")
+    assert found[1:5] == ["is", "neither", "PNG", "nor"]
+
+
+def test_a_conflict_is_told_with_both_lines(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world(data, LISTS)
+    with (data / "x" / "list.txt").open("a") as handle:
+        handle.write("a.png:2\n")
+    assert _inspect(data) == 0
+    section = capsys.readouterr().out.split("under two identities of one source")[1].split("\n\n")[0]
+    assert "x/list.txt:1  x/images/a.png  x/1       x/2" in section
+    assert "x/list.txt:6  x/images/a.png  x/2       x/1" in section
+
+
+def test_near_duplicates_are_listed_when_asked_for(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world(data, LISTS)
+    large = cv2.resize(picture(3), (48, 96), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(data / "x" / "images" / "c.png"), large)
+    cv2.imwrite(str(data / "x" / "images" / "e.png"), np.clip(large.astype(int) + 1, 0, 255).astype(np.uint8))
+    _inspect(data)
+    assert "Near-duplicates" not in capsys.readouterr().out
+    _inspect(data, "--near", "4")
+    section = capsys.readouterr().out.split("Near-duplicates")[1].split("\n\n")[0]
+    assert "x/images/c.png  x/images/e.png" in section
+    assert "two identities" in section
+    with pytest.raises(ReidError, match="from 0 to 8 bits"):
+        _inspect(data, "--near", "9")
+
+
+def test_the_page_holds_the_pictures(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world(data, LISTS)
+    draw(data / "x" / "images" / "a b.png", 9)
+    _inspect(data, "--html", str(tmp_path / "page.html"))
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("data:image/jpeg;base64,") > 4
+    assert "x/list.txt:1" in page
+    assert "with pictures" in capsys.readouterr().out
+
+
+def test_a_second_look_reads_no_image(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world(data, LISTS)
+    cache = str(tmp_path / "looks.sqlite")
+    _inspect(data, "--cache", cache)
+    first = capsys.readouterr().out
+    monkeypatch.setattr("naic_reid.data.looks.look", lambda *_, **__: pytest.fail("read"))
+    _inspect(data, "--cache", cache)
+    assert capsys.readouterr().out == first
