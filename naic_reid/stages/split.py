@@ -36,6 +36,11 @@ def run(
     faults = [
         f"{data / path}: {known.fault}" for path, known in zip(paths, found, strict=True) if known.fault
     ]
+    faults += [
+        f"{data / path}: another size than surveyed; run survey again"
+        for (path, size), known in zip(surveyed, found, strict=True)
+        if not known.fault and (data / path).stat().st_size != int(size)
+    ]
     if faults:
         raise listing(faults, "unusable test images; mend them: a submission must answer every query")
 

@@ -108,3 +108,16 @@ def test_an_image_that_went_since_the_survey_is_named(collect: Collect, data: Pa
     files = {role: [folder / f"{role}_{d}.tsv" for d in "ab"] for role in ("query", "gallery")}
     with pytest.raises(ReidError, match=r"gone\.png: cannot be read"):
         stage.run(Split(), data=data, test=folder / "test.tsv", means=folder / "means.tsv", **files)
+
+
+def test_an_image_that_changed_since_the_survey_is_named_and_a_link_within_the_folder_is_not(
+    collect: Collect, data: Path
+) -> None:
+    (data / GALLERY / "link.png").symlink_to(data / GALLERY / "10.png")
+    lists, _ = _split(collect, data)
+    assert "link.png" in lists["gallery_normal"].names
+    cv2.imwrite(str(data / GALLERY / "11.png"), np.full((16, 8, 3), 99, np.uint8))  # far fewer bytes
+    folder = data.parent
+    files = {role: [folder / f"{role}_{d}.tsv" for d in "ab"] for role in ("query", "gallery")}
+    with pytest.raises(ReidError, match=r"11\.png: another size than surveyed"):
+        stage.run(Split(), data=data, test=folder / "test.tsv", means=folder / "means.tsv", **files)
