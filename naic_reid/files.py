@@ -45,11 +45,18 @@ def whole(path: Path, *, folder: bool = False) -> Iterator[Path]:
 
 
 def digest(path: Path) -> str:
-    """BLAKE2b of the file's bytes, 128 bits, as 32 hexadecimal digits."""
+    """BLAKE2b of the file's bytes, 128 bits, as 32 hexadecimal digits.
+
+    Raises:
+        ReidError: the file cannot be read.
+    """
     state = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as handle:
-        while block := handle.read(1 << 20):
-            state.update(block)
+    try:
+        with path.open("rb") as handle:
+            while block := handle.read(1 << 20):
+                state.update(block)
+    except OSError as error:
+        raise ReidError(f"{path}: cannot be read: {error.strerror or error}") from error
     return state.hexdigest()
 
 

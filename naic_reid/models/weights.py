@@ -235,7 +235,13 @@ def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
 def _loaded(path: Path) -> Any:
     """What `torch.save` wrote, as weights only, on the CPU."""
     try:
-        if zipfile.is_zipfile(path):
+        with path.open("rb") as handle:
+            first = handle.read(2)
+        if not first or (first == b"PK" and not zipfile.is_zipfile(path)):
+            raise ValueError("it ends too early")
+        if first != b"PK" and first[:1] != b"\x80":
+            raise ValueError("torch did not write it")
+        if first == b"PK":
             # torch does not look at the checksums it wrote.
             with zipfile.ZipFile(path) as archive:
                 damaged = archive.testzip()

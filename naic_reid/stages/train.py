@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,7 @@ def run(
         kept = {epoch: folder / f"epoch_{epoch}.pt" for epoch in ensemble.epochs}
         if (folder / "finished").exists():
             _log.info("train: %s is finished: only its files are handed over", folder)
+            _check_kept(folder, kept.values())
         else:
             source, classes = _source(data, listed, images, model)
             learn = partial(_learn, seed, train, model, source, classes, pretrained, folder)
@@ -299,6 +300,15 @@ def _set_generators(states: list[Tensor]) -> None:
     torch.set_rng_state(states[0])
     if len(states) - 1 == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states[1:])
+
+
+def _check_kept(folder: Path, kept: Iterable[Path]) -> None:
+    """What a finished run left may lie there for months: nothing damaged is handed over."""
+    for path in kept:
+        try:
+            weights.Checkpoint.read(path)
+        except ReidError as error:
+            raise ReidError(f"{error}; to train anew, delete {folder}") from error
 
 
 def _hand_over(kept: Path, path: Path) -> None:
