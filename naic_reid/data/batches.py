@@ -85,7 +85,7 @@ class TrainingImages:
         height: int,
         width: int,
         *,
-        cache_bytes: int = 1 << 30,
+        cache_bytes: int = 1 << 31,
     ) -> None:
         self.data, self.paths, self.height, self.width = data, tuple(paths), height, width
         self.labels = np.asarray(labels, np.int64)
