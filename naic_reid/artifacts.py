@@ -12,13 +12,14 @@ mapped, not read.
 """
 
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
 import numpy as np
@@ -36,6 +37,7 @@ _T = TypeVar("_T")
 UNIT_TOLERANCE = 1e-3
 _BLOCK = 1 << 14  # rows looked at in one go when a large array is checked
 _LONGEST_RECORD = 1 << 24  # bytes
+_PLAIN = re.compile(r"((?!\.\.?/)[^/\\\t\n\r]+/)*(?!\.\.?\Z)[^/\\\t\n\r]+")  # no empty part, no . or ..
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's first date: files carry no time of their own
 
 
@@ -100,11 +102,9 @@ class ImageList:
     def __post_init__(self) -> None:
         _hold(len(self.paths) == len(self.identities), "as many identities as paths")
         _hold(all(a < b for a, b in zip(self.paths, self.paths[1:], strict=False)), "sorted, unique paths")
-        for path in self.paths:
-            plain = path and not set(path) & set("\t\n\r\\") and str(PurePosixPath(path)) == path
-            _hold(bool(plain) and not path.startswith("/") and ".." not in path.split("/"),
-                  f"plain relative paths, which {path!r} is not")  # fmt: skip
-        _hold(not any(set(name) & set("\t\n\r") for name in self.identities), "identities without tabs")
+        wrong = next((path for path in self.paths if not _PLAIN.fullmatch(path)), None)
+        _hold(wrong is None, f"plain relative paths, which {wrong!r} is not")
+        _hold(not any(set(name) & set("\t\n\r") for name in set(self.identities)), "identities without tabs")
 
     def __len__(self) -> int:
         return len(self.paths)
