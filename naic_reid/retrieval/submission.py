@@ -68,9 +68,9 @@ def _unknown(submission: dict[str, Any], domains: Sequence[Domain]) -> list[str]
     for query, names in submission.items():
         if query not in home:
             found.append(f"query {query}: there is no such query image")
-        elif isinstance(names, list):
+        elif isinstance(names, list) and all(isinstance(name, str) for name in names):
             gallery = galleries[home[query]]
-            strange = [name for name in names if isinstance(name, str) and name not in gallery]
+            strange = [name for name in names if name not in gallery]
             if strange:
                 found.append(
                     f"query {query}: {strange[0]} is not in the gallery it is searched in"

@@ -1,0 +1,83 @@
+"""Card: domains side by side and pooled, by rules it states."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from naic_reid.artifacts import MadeBy, read_json, write_json
+from naic_reid.errors import ReidError
+from naic_reid.stages import card
+from tests.stages.members import World, world
+
+SIZES = {"green": (10, 60), "normal": (20, 90), "holdout": (8, 40)}
+
+
+@pytest.fixture
+def scores(tmp_path: Path) -> list[Path]:
+    made: World = world(tmp_path, SIZES, labelled=True)
+    for domain in SIZES:
+        made.rerank_all(domain)
+    return [
+        made.evaluate("green", ("normal",)),
+        made.evaluate("normal", ("green",)),
+        made.evaluate("holdout", truth=False),
+    ]
+
+
+def run(scores: list[Path], folder: Path) -> tuple[dict[str, list[dict[str, float]]], str]:
+    card.run(scores=scores, card=folder / "card.json", table=folder / "card.txt")
+    return json.loads((folder / "card.json").read_text())["sections"], (folder / "card.txt").read_text()
+
+
+def test_pooled_scores_count_positives_of_other_domains_as_never_found(
+    scores: list[Path], tmp_path: Path
+) -> None:
+    sections, _ = run(scores, tmp_path)
+    assert list(sections) == ["pooled", "green", "normal", "holdout"]
+    precisions, elsewhere = [], []
+    for path in scores[:2]:
+        read = json.loads(path.read_text())
+        hits = read["entries"][-1]["hits"]
+        total = np.array(hits["positives"]) + np.array(read["elsewhere"])
+        precisions += list(np.array(hits["precisions"]) / total)
+        elsewhere += read["elsewhere"]
+    fused = sections["pooled"][-1]
+    assert fused["mAP"] == pytest.approx(np.mean(precisions))
+    assert all(elsewhere)
+    assert fused["mINP"] == 0
+    assert fused["queries"] == 30
+    assert sections["green"][-1]["mINP"] > 0
+
+
+def test_the_table_names_every_ranking_domain_and_rule(scores: list[Path], tmp_path: Path) -> None:
+    sections, text = run(scores, tmp_path)
+    for word in ["pooled (30 queries)", "holdout (8 queries)", "a/epoch_1", "b/epoch_2", "fusion",
+                 "re-ranked", "plain", "mAP@200", "junk:", "AP:", "denominator:"]:  # fmt: skip
+        assert word in text
+    assert f"{100 * sections['green'][0]['mAP']:.1f}" in text
+    assert max(map(len, text.splitlines())) <= 110
+
+
+def test_without_any_truth_the_card_says_so(tmp_path: Path) -> None:
+    sections, text = run([], tmp_path)
+    assert sections == {}
+    assert text.startswith("No score card")
+
+
+def test_scores_of_different_members_are_refused(scores: list[Path], tmp_path: Path) -> None:
+    made_by, read = read_json(scores[0], "Scores")
+    read["entries"][0]["member"] = "c/epoch_9"
+    write_json(scores[0], "Scores", made_by, read)
+    with pytest.raises(ReidError, match="different members"):
+        run(scores, tmp_path)
+
+
+@pytest.mark.parametrize("content", [{}, {"entries": []}, {"entries": [{"hits": {"first": "x"}}]}])
+def test_files_that_are_no_scores_are_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "green.json"
+    write_json(path, "Scores", MadeBy(), content)
+    with pytest.raises(ReidError, match=r"green\.json: not a file of scores"):
+        run([path], tmp_path)
