@@ -204,6 +204,16 @@ class Augment(Section):
         0.2, description="colour jitter: turn in ± this share of a circle"
     )
     erasing: Share = Field(0.2, description="probability of erasing a rectangle")
+    erasing_fill: Literal["mean", "noise"] = Field(
+        "mean", description="mean: ImageNet's mean in normalised space, as the original; noise: each pixel"
+    )
+    rotation: Annotated[float, Field(ge=0, le=180)] = Field(0.0, description="turn in ± these degrees")
+    translation: Share = Field(0.0, description="shift in ± this share of the sides")
+    scaling: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="size in 1 ± this")
+    policy: Literal["none", "autoaugment", "augmix"] = Field(
+        "none", description="a published mixture of operations, before all else"
+    )
+    cmy: Share = Field(0.0, description="probability of showing cyan, magenta, yellow, black taken out")
 
 
 class Schedule(Section):
@@ -214,6 +224,10 @@ class Schedule(Section):
     warmup_factor: Share = Field(0.01, description="factor at epoch 0")
     milestones: tuple[Count, ...] = Field((25, 40), description="epochs (from 0) at which the rate falls")
     gamma: Share = Field(0.1, description="factor at each milestone")
+    flat_epochs: Annotated[int, Field(ge=0)] = Field(
+        0, description="cosine: epochs at the whole rate, after warm-up, before it falls"
+    )
+    each: Literal["epoch", "step"] = Field("epoch", description="how often the rate is set")
 
 
 class Train(Section):
@@ -232,11 +246,35 @@ class Train(Section):
     schedule: Schedule = Field(default_factory=Schedule)
     identity_loss: Loss = Field(default_factory=lambda: Loss(name="arcface", scale=30, margin=0.4))
     metric_loss: Loss | None = Field(default_factory=lambda: Loss(name="weighted_triplet"))
+    more_losses: tuple[Loss, ...] = Field((), description="further metric losses, e.g. center")
     augment: Augment = Field(default_factory=Augment)
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp16", description="autocast; fp16 needs a GPU")
+    clip: Positive | None = Field(None, description="greatest length of the gradient; none: any")
+    accumulate: Count = Field(
+        1, description="parts a batch is cut into, one after the other: less memory; losses see their part"
+    )
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="decay of the moving average of weights, which is then what is kept"
+    )
+    freeze: tuple[str, ...] = Field((), description="patterns of parameters kept, e.g. backbone.layer1.*")
+    freeze_epochs: Count | None = Field(None, description="epochs for which they are kept; none: all")
+    freeze_norm: bool = Field(
+        True, description="batch normalisation among the kept uses and keeps its running statistics"
+    )
+    channel_shuffles: Annotated[int, Field(ge=0, le=5)] = Field(
+        0, description="further identities made of each one by a permutation of its channels"
+    )
 
     @model_validator(mode="after")
     def _groups(self) -> Self:
+        names = [loss.name for loss in (self.identity_loss, self.metric_loss, *self.more_losses) if loss]
+        _require(len(set(names)) == len(names), "two of the losses have the same name")
+        strange = [loss.name for loss in self.more_losses if loss.name not in METRIC_LOSSES]
+        _require(not strange, f"more_losses {strange} are none of {', '.join(METRIC_LOSSES)}")
+        _require(
+            self.batch // self.images_per_identity >= 2 * self.accumulate,
+            f"accumulate {self.accumulate} leaves parts of the batch with fewer than 2 identities",
+        )
         _require(
             self.batch % self.images_per_identity == 0,
             f"batch {self.batch} is not a multiple of images_per_identity {self.images_per_identity}",

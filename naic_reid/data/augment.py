@@ -18,14 +18,17 @@ rounded and clipped to 0 … 255 once at the end instead of after each step, and
 grey axis at constant luma instead of the HSV hexagon at constant maximum.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from naic_reid.data import policies
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -54,28 +57,50 @@ class Recipe:
     saturation: float = 0.0
     hue: float = 0.0
     erasing: float = 0.0
+    erasing_fill: str = "mean"
+    rotation: float = 0.0
+    """Degrees to either side."""
+    translation: float = 0.0
+    scaling: float = 0.0
+    policy: str = "none"
+    """A key of `policies.POLICIES`, or none."""
+    cmy: float = 0.0
 
     @property
     def recolours(self) -> bool:
         return any((self.brightness, self.contrast, self.saturation, self.hue))
 
+    @property
+    def bends(self) -> bool:
+        return any((self.rotation, self.translation, self.scaling))
+
 
 @dataclass(frozen=True)
 class Draws:
-    """What happens to each of B images."""
+    """What happens to each of B images; none: nothing of the kind happens to any."""
 
     flip: NDArray[np.bool_]
     """[B] mirrored or not."""
     shift: NDArray[np.int64]
     """[B, 2] rows and columns, in −pad … pad, by which the crop moves over the image."""
     colour: NDArray[np.float64] | None
-    """[B, 4] factors of brightness, contrast, saturation, and the turn of hue; none: colours stay."""
+    """[B, 4] factors of brightness, contrast, saturation, and the turn of hue."""
     erase: NDArray[np.int64]
     """[B, 4] top, left, height, width of the erased rectangle; height 0: none."""
+    affine: NDArray[np.float64] | None = None
+    """[B, 2, 3] from places (x, y, 1) in the image to places in the varied one."""
+    cmy: NDArray[np.bool_] | None = None
+    """[B] shown in cyan, magenta and yellow, or not."""
+    policy: NDArray[np.int64] | None = None
+    """[B] seeds of the policy's own draws."""
+    noise: NDArray[np.int64] | None = None
+    """[B] seeds of what fills the erased rectangles."""
 
     def __getitem__(self, part: slice) -> "Draws":
-        colour = None if self.colour is None else self.colour[part]
-        return Draws(self.flip[part], self.shift[part], colour, self.erase[part])
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Draws(
+            **{name: values[name] if values[name] is None else values[name][part] for name in values}
+        )
 
 
 def draw(recipe: Recipe, num: int, height: int, width: int, rng: np.random.Generator) -> Draws:
@@ -88,7 +113,26 @@ def draw(recipe: Recipe, num: int, height: int, width: int, rng: np.random.Gener
         factors = rng.uniform(np.maximum(0, 1 - reach), 1 + reach, (num, 3))
         turn = rng.uniform(-recipe.hue, recipe.hue, (num, 1))
         colour = np.concatenate((factors, turn), axis=1)
-    return Draws(flip, shift, colour, _rectangles(recipe.erasing, num, height, width, rng))
+    erase = _rectangles(recipe.erasing, num, height, width, rng)
+    affine = _affine(recipe, num, height, width, rng) if recipe.bends else None
+    cmy = rng.random(num) < recipe.cmy if recipe.cmy else None
+    policy = rng.integers(1 << 62, size=num) if recipe.policy != "none" else None
+    noise = rng.integers(1 << 62, size=num) if recipe.erasing_fill == "noise" else None
+    return Draws(flip, shift, colour, erase, affine, cmy, policy, noise)
+
+
+def _affine(
+    recipe: Recipe, num: int, height: int, width: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Turns and sizes about the middle, then shifts: torchvision's `RandomAffine` without shear."""
+    angle = np.radians(rng.uniform(-recipe.rotation, recipe.rotation, num))
+    size = rng.uniform(1 - recipe.scaling, 1 + recipe.scaling, num)
+    reach = recipe.translation * np.array((width, height))
+    moved = rng.uniform(-reach, reach, (num, 2))
+    cosine, sine = size * np.cos(angle), size * np.sin(angle)
+    linear = np.stack((np.stack((cosine, -sine), axis=1), np.stack((sine, cosine), axis=1)), axis=1)
+    middle = np.array(((width - 1) / 2, (height - 1) / 2))
+    return np.concatenate((linear, (middle + moved - linear @ middle)[..., None]), axis=2)
 
 
 def _rectangles(
@@ -115,17 +159,25 @@ def _rectangles(
     return np.stack((top, left, tall, wide), axis=1)
 
 
-def vary(images: Pixels, draws: Draws) -> Pixels:
-    """Images uint8 [B, H, W, 3] mirrored, then moved over a black border, then recoloured."""
+def vary(images: Pixels, draws: Draws, policy: str = "none") -> Pixels:
+    """Images uint8 [B, H, W, 3] varied: policy, mirror, affine, crop over a black border, colours, CMY."""
     varied = np.zeros_like(images)
     num, height, width, _ = images.shape
     for i in range(num):
-        image = cv2.flip(images[i], 1) if draws.flip[i] else images[i]
+        image = images[i]
+        if draws.policy is not None:
+            image = policies.POLICIES[policy](image, np.random.default_rng(draws.policy[i]))
+        if draws.flip[i]:
+            image = np.asarray(cv2.flip(image, 1), np.uint8)
+        if draws.affine is not None:
+            image = np.asarray(cv2.warpAffine(image, draws.affine[i], (width, height)), np.uint8)
         down, right = draws.shift[i].tolist()
         target = varied[i, max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
         target[:] = image[max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)]
         if draws.colour is not None:
             recolour(varied[i], draws.colour[i])
+        if draws.cmy is not None and draws.cmy[i]:
+            varied[i] = cyan_magenta_yellow(varied[i])
     return varied
 
 
@@ -139,15 +191,27 @@ def recolour(image: Pixels, factors: NDArray[np.float64]) -> None:
     cv2.transform(image, np.column_stack((linear, np.full(3, grey))), dst=image)
 
 
-def finish(images: Tensor, erase: NDArray[np.int64]) -> Tensor:
+def cyan_magenta_yellow(image: Pixels) -> Pixels:
+    """C, M and Y of an image uint8 [H, W, 3] with black taken out: (max − x) / max, 0 where it is black."""
+    brightest = image.max(axis=2, keepdims=True).astype(np.float32)
+    share = (brightest - image) / np.maximum(brightest, 1)
+    levels: Pixels = np.rint(255 * share).astype(np.uint8)
+    return levels
+
+
+def finish(images: Tensor, draws: Draws) -> Tensor:
     """Normalised float32 [B, 3, H, W], channels last in memory, of uint8 [B, H, W, 3]; parts erased.
 
-    What is erased becomes MEAN *in normalised space*, a constant near zero, as in the original.
+    What is erased becomes MEAN *in normalised space*, a constant near zero, as in the original; or
+    each of its values a normal deviate, where the draws hold seeds of noise.
     """
     finished = _floats(images)
     fill = _row(MEAN, 1, images.device)
-    for i in np.flatnonzero(erase[:, 2]).tolist():
-        top, left, tall, wide = erase[i].tolist()
+    for i in np.flatnonzero(draws.erase[:, 2]).tolist():
+        top, left, tall, wide = draws.erase[i].tolist()
+        if draws.noise is not None:
+            values = np.random.default_rng(draws.noise[i]).standard_normal((tall, wide, 3), np.float32)
+            fill = torch.from_numpy(values).to(images.device)
         finished[i, top : top + tall, left : left + wide] = fill
     return finished.permute(0, 3, 1, 2)
 

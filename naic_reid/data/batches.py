@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from hashlib import blake2b
+from itertools import pairwise, permutations
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,8 +68,8 @@ class Batch:
     """From 0 in its epoch."""
     pixels: Tensor
     """uint8 [B, H, W, 3]."""
-    erase: NDArray[np.int64]
-    """[B, 4], for `augment.finish`."""
+    draws: augment.Draws
+    """For `augment.finish`."""
     labels: Tensor
     """int64 [B], class indices."""
     paths: tuple[str, ...]
@@ -85,44 +86,78 @@ class TrainingImages:
         height: int,
         width: int,
         *,
+        channels: NDArray[np.int64] | None = None,
         cache_bytes: int = 1 << 31,
     ) -> None:
+        """`channels` [N, 3] is the order in which each image's channels are shown; none: as they are."""
         self.data, self.paths, self.height, self.width = data, tuple(paths), height, width
         self.labels = np.asarray(labels, np.int64)
-        fits = len(paths) * height * width * 3 <= cache_bytes
+        self._channels = channels
+        places = {path: place for place, path in enumerate(dict.fromkeys(paths))}
+        self._place = [places[path] for path in paths]
+        fits = len(places) * height * width * 3 <= cache_bytes
         # Pages of an empty array cost nothing until a picture is put there.
-        self._kept = np.empty((len(paths), height, width, 3), np.uint8) if fits else None
-        self._is_kept = np.zeros(len(paths), np.bool_)
+        self._kept = np.empty((len(places), height, width, 3), np.uint8) if fits else None
+        self._is_kept = np.zeros(len(places), np.bool_)
 
     def batches(
         self, order: NDArray[np.int64], recipe: augment.Recipe, seed: int, epoch: int, *,
-        first: int = 0, workers: int = 1,
+        first: int = 0, part: slice = slice(None), workers: int = 1,
     ) -> Iterator[Batch]:  # fmt: skip
         """The batches of one epoch from number `first` on; `order` is `identity_batches`' answer.
+
+        Of each batch only the images in `part` are made, to the same bits as in the whole batch.
 
         Raises:
             ReidError: an image cannot be read; the message names it.
         """
 
         def make(number: int) -> Batch:
-            rows = order[number]
             rng = np.random.default_rng((seed, epoch, number))
-            draws = augment.draw(recipe, len(rows), self.height, self.width, rng)
+            draws = augment.draw(recipe, order.shape[1], self.height, self.width, rng)[part]
+            rows = order[number, part]
             pixels = np.stack([self._image(int(row)) for row in rows])
             paths = tuple(self.paths[row] for row in rows)
-            varied = torch.from_numpy(augment.vary(pixels, draws))
-            return Batch(number, varied, draws.erase, torch.from_numpy(self.labels[rows]), paths)
+            varied = torch.from_numpy(augment.vary(pixels, draws, recipe.policy))
+            return Batch(number, varied, draws, torch.from_numpy(self.labels[rows]), paths)
 
         return _ahead(make, range(first, len(order)), workers)
 
     def _image(self, row: int) -> NDArray[np.uint8]:
-        if self._kept is not None and self._is_kept[row]:
-            return np.asarray(self._kept[row])
-        pixels = resized(self.data / self.paths[row], self.height, self.width)
-        if self._kept is not None:
-            self._kept[row] = pixels
-            self._is_kept[row] = True
-        return pixels
+        place = self._place[row]
+        if self._kept is None:
+            pixels = resized(self.data / self.paths[row], self.height, self.width)
+        else:
+            if not self._is_kept[place]:
+                self._kept[place] = resized(self.data / self.paths[row], self.height, self.width)
+                self._is_kept[place] = True
+            pixels = self._kept[place]
+        return pixels if self._channels is None else pixels[..., self._channels[row]]
+
+
+def with_shuffled_channels(
+    paths: Sequence[str], identities: Sequence[str], times: int, seed: int
+) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.int64]]:
+    """The images, and again for each of `times` permutations of R, G, B drawn for their identity.
+
+    Returns paths, identities and the order of channels [N, 3]. An identity shown in another order is a
+    new one, named `source/label#brg`; its permutations are distinct, never the plain one, and
+    determined by (seed, its name). Source: the NAIC 2020 champions' channel shuffle, which is offline.
+    """
+    orders = [np.array(order) for order in permutations(range(3))][1:]
+    all_paths, all_identities = list(paths), list(identities)
+    channels = [np.arange(3)] * len(paths)
+    chosen = {}
+    for identity in set(identities):
+        key = int.from_bytes(blake2b(identity.encode(), digest_size=8).digest())
+        chosen[identity] = np.random.default_rng((seed, key)).permutation(len(orders))[:times]
+    for time in range(times):
+        for path, identity in zip(paths, identities, strict=True):
+            order = orders[int(chosen[identity][time])]
+            all_paths.append(path)
+            all_identities.append(f"{identity}#{''.join('rgb'[channel] for channel in order)}")
+            channels.append(order)
+    return tuple(all_paths), tuple(all_identities), np.stack(channels)
 
 
 def identity_batches(

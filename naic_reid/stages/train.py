@@ -117,7 +117,7 @@ def _learn(
         last_stride=model.last_stride,
     )  # fmt: skip
     for path in pretrained:
-        weights.load_pretrained(embedder.backbone, path)
+        _log.info("train: starts from %s: %s", path, weights.load_pretrained(embedder.backbone, path))
     terms = _terms(train, len(classes), embedder.dimension)
     learner = nn.ModuleDict({"embedder": embedder, **{name: module for name, (module, _) in terms.items()}})
     learner.to(device).to(memory_format=torch.channels_last).train()
@@ -134,7 +134,7 @@ def _learn(
     def batches(epoch: int, first: int) -> Iterator[loop.Step]:
         for batch in source.batches(order(epoch), recipe, seed, epoch, first=first, workers=workers):
             pixels, labels = (_sent(tensor, device) for tensor in (batch.pixels, batch.labels))
-            yield augment.finish(pixels, batch.erase), labels, batch.paths
+            yield augment.finish(pixels, batch.draws), labels, batch.paths
 
     start, position = (0, 0), None
     if (state := resume.load(folder / "state.pt")) is not None:

@@ -1,12 +1,16 @@
 """Augmentation against its slow twin, and what it promises about its draws."""
 
+import dataclasses
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from naic_reid.data import augment
+from naic_reid.config import Augment
+from naic_reid.data import augment, policies
 from tests.oracles import augment as oracle
 
 HEIGHT, WIDTH = 12, 9
@@ -37,7 +41,7 @@ def test_images_vary_as_the_slow_twin_says(seed: int) -> None:
 @given(seed=st.integers(0, 9999))
 def test_batches_are_finished_as_the_slow_twin_says(seed: int) -> None:
     images, draws = _images(3, seed), _drawn(FULL, 3, seed)
-    finished = augment.finish(torch.from_numpy(images), draws.erase)
+    finished = augment.finish(torch.from_numpy(images), draws)
     assert finished.dtype == torch.float32
     assert finished.is_contiguous(memory_format=torch.channels_last)
     for i in range(3):
@@ -100,3 +104,68 @@ def test_erased_rectangles_are_the_originals() -> None:
 def test_a_part_of_the_draws_is_that_of_a_part_of_the_images() -> None:
     images, draws = _images(6), _drawn(FULL, 6)
     assert np.array_equal(augment.vary(images, draws)[2:5], augment.vary(images[2:5], draws[2:5]))
+
+
+def test_affine_maps_turn_shift_and_size_about_the_middle() -> None:
+    image = np.zeros((41, 41, 3), np.uint8)
+    image[20, 30] = 200  # ten to the right of the middle
+    quarter = augment._affine(augment.Recipe(rotation=90), 500, 41, 41, np.random.default_rng(0))
+    middle = quarter @ np.array((20, 20, 1))
+    assert np.allclose(middle, 20)
+    draws = augment.draw(augment.Recipe(rotation=1e-9, scaling=0.5), 300, 41, 41, np.random.default_rng(0))
+    assert draws.affine is not None
+    places = (draws.affine @ np.array((30, 20, 1)))[:, 0] - 20
+    assert places.min() == pytest.approx(5, abs=0.2)
+    assert places.max() == pytest.approx(15, abs=0.2)
+    moved = augment.draw(augment.Recipe(translation=0.1), 300, 40, 20, np.random.default_rng(0)).affine
+    assert moved is not None
+    assert np.allclose(np.abs(moved[:, :, 2]).max(0), (2, 4), atol=0.1)
+    one = augment.draw(augment.Recipe(translation=0.2), 1, 41, 41, np.random.default_rng(3))
+    assert one.affine is not None
+    varied = augment.vary(image[None], one)[0, :, :, 0].astype(float)
+    y, x = (float((varied.sum(axis) * np.arange(41)).sum() / varied.sum()) for axis in (1, 0))
+    assert (x - 30, y - 20) == pytest.approx(tuple(one.affine[0, :, 2]), abs=0.1)
+
+
+def test_black_is_taken_out_of_cyan_magenta_and_yellow() -> None:
+    image = np.array([[(200, 100, 0), (0, 0, 0), (90, 90, 90), (0, 0, 255)]], np.uint8)
+    expected = [[(0, 128, 255), (0, 0, 0), (0, 0, 0), (255, 255, 0)]]
+    assert augment.cyan_magenta_yellow(image).tolist() == [[list(pixel) for pixel in expected[0]]]
+    always = augment.draw(augment.Recipe(cmy=1.0), 1, 1, 4, np.random.default_rng(0))
+    assert augment.vary(image[None], always)[0].tolist() == augment.cyan_magenta_yellow(image).tolist()
+
+
+def test_noise_fills_what_is_erased_with_normal_deviates() -> None:
+    recipe = augment.Recipe(erasing=1.0, erasing_fill="noise")
+    images = np.zeros((40, 32, 16, 3), np.uint8)
+    draws = augment.draw(recipe, 40, 32, 16, np.random.default_rng(0))
+    finished = augment.finish(torch.from_numpy(images), draws)
+    again = augment.finish(torch.from_numpy(images[5:]), draws[5:])
+    assert torch.equal(finished[5:], again)
+    inside = []
+    for image, (top, left, tall, wide) in zip(finished, draws.erase.tolist(), strict=True):
+        inside.append(image[:, top : top + tall, left : left + wide].flatten())
+        assert (image < -1.7).sum() >= 3 * (32 * 16 - tall * wide)  # black around it
+    values = torch.cat(inside)
+    assert values.mean().item() == pytest.approx(0, abs=0.05)
+    assert values.std().item() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("policy", list(policies.POLICIES))
+def test_a_policy_is_determined_by_its_seed_and_leaves_torchs_generator_alone(policy: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (12, 32, 16, 3), np.uint8)
+    draws = augment.draw(augment.Recipe(policy=policy), 12, 32, 16, np.random.default_rng(1))
+    before = torch.get_rng_state()
+    varied = augment.vary(images, draws, policy)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert varied.dtype == np.uint8
+    assert np.array_equal(varied[4:], augment.vary(images[4:], draws[4:], policy))
+    changed = (varied != images).any(axis=(1, 2, 3))
+    assert changed.sum() >= 6
+
+
+def test_the_config_names_every_policy_and_every_word_of_the_recipe() -> None:
+    words = {field.name for field in dataclasses.fields(augment.Recipe)}
+    assert words == set(Augment.model_fields)
+    annotation = Augment.model_fields["policy"].annotation
+    assert set(get_args(annotation)) == {"none", *policies.POLICIES}

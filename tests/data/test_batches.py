@@ -71,8 +71,9 @@ def _made(folder: Path, *, workers: int, first: int = 0, cache_bytes: int = 1 <<
 
 def _same(a: list[batches.Batch], b: list[batches.Batch]) -> bool:
     return len(a) == len(b) and all(
-        x.number == y.number and torch.equal(x.pixels, y.pixels) and np.array_equal(x.erase, y.erase)
-        and torch.equal(x.labels, y.labels) and x.paths == y.paths
+        x.number == y.number and torch.equal(x.pixels, y.pixels)
+        and np.array_equal(x.draws.erase, y.draws.erase) and torch.equal(x.labels, y.labels)
+        and x.paths == y.paths
         for x, y in zip(a, b, strict=True)
     )  # fmt: skip
 
@@ -82,6 +83,31 @@ def test_batches_depend_neither_on_workers_nor_on_the_cache_nor_on_where_one_beg
     assert _same(alone, _made(folder, workers=4))
     assert _same(alone, _made(folder, workers=2, cache_bytes=0))
     assert _same(alone[2:], _made(folder, workers=2, first=2))
+
+
+def test_channels_are_shuffled_as_asked_from_one_kept_copy(folder: Path) -> None:
+    paths = (*_paths(3), *_paths(3))
+    channels = np.array([(0, 1, 2)] * 3 + [(2, 0, 1)] * 3)
+    order = np.arange(6).reshape(1, 6)
+    for cache_bytes in (0, 1 << 30):
+        source = batches.TrainingImages(
+            folder, paths, range(6), HEIGHT, WIDTH, channels=channels, cache_bytes=cache_bytes
+        )
+        for _ in range(2):
+            (batch,) = source.batches(order, augment.Recipe(), 1, 0)
+            assert torch.equal(batch.pixels[3:], batch.pixels[:3, :, :, [2, 0, 1]])
+
+
+def test_a_part_of_each_batch_is_that_part_of_the_whole(folder: Path) -> None:
+    labels = [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 3]
+    source = batches.TrainingImages(folder, _paths(), labels, HEIGHT, WIDTH)
+    order = batches.identity_batches(labels, 2, 2, 1, 0)
+    whole = list(source.batches(order, RECIPE, 1, 0))
+    parts = [list(source.batches(order, RECIPE, 1, 0, part=part)) for part in (slice(0, 2), slice(2, 4))]
+    for batch, first, second in zip(whole, *parts, strict=True):
+        assert torch.equal(batch.pixels, torch.cat((first.pixels, second.pixels)))
+        assert batch.paths == first.paths + second.paths
+        assert np.array_equal(batch.draws.erase[2:], second.draws.erase)
 
 
 def test_labels_and_paths_of_a_batch_belong_to_its_images(folder: Path) -> None:
@@ -121,3 +147,28 @@ def test_an_unreadable_image_is_named(folder: Path) -> None:
     (folder / "03.png").write_bytes(b"no image")
     with pytest.raises(ReidError, match=r"03\.png"):
         list(batches.test_batches(folder, _paths(), HEIGHT, WIDTH, 4, workers=2))
+
+
+def test_each_identity_is_shown_again_in_its_own_permutations() -> None:
+    paths, identities = [f"{i}.png" for i in range(8)], [f"s/{i // 2}" for i in range(8)]
+    more, names, channels = batches.with_shuffled_channels(paths, identities, 2, seed=5)
+    assert more == tuple(paths) * 3
+    assert names[:8] == tuple(identities)
+    assert len(set(names)) == 12
+    by_name = {
+        name: {tuple(c) for n, c in zip(names, channels.tolist(), strict=True) if n == name} for name in names
+    }
+    assert all(len(orders) == 1 for orders in by_name.values())
+    assert by_name["s/0"] == {(0, 1, 2)}
+    assert (0, 1, 2) not in {order for name in names if "#" in name for order in by_name[name]}
+    for name in names[8:]:
+        ((first, second, third),) = by_name[name]
+        assert name.endswith("#" + "rgb"[first] + "rgb"[second] + "rgb"[third])
+
+
+def test_a_permutation_depends_on_the_identity_alone() -> None:
+    paths, identities = [f"{i}.png" for i in range(8)], [f"s/{i // 2}" for i in range(8)]
+    _, names, _ = batches.with_shuffled_channels(paths, identities, 5, seed=5)
+    _, fewer, _ = batches.with_shuffled_channels(paths[4:], identities[4:], 1, seed=5)
+    assert set(fewer) <= set(names)
+    assert len(set(names)) == 4 * 6
