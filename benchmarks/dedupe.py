@@ -164,24 +164,23 @@ def main() -> None:
         again = timed(lambda: sum(1 for _ in looks(paths, workers=workers, cache=cache)))
         few = paths[:PAIRS]
         pairs = timed(lambda: all_pairs(few))
-
-    best = {name: min(values) for name, values in seconds.items()}
-    lines = len(paths)
-    print(f"{lines:,} files, {size / 1e6:,.0f} MB, {workers} workers, best of {options.repeats}")
-    rows = [
-        ("hash: read and BLAKE2b", best["hash"]),
-        ("look: pixel key off", best["look"]),
-        ("pixels: every image decoded", pixels),
-        ("again: remembered", again),
-        (f"collect: {collected[1]:.2f} GB", collected[0]),
-        (f"dedupe: {deduped[1]:.2f} GB", deduped[0]),
-    ]
-    for name, value in rows:
-        print(f"  {name:<30}{value:8.2f} s {lines / value:12,.0f} images/s")
-    print(f"  ratio hash / look {best['hash'] / best['look']:.2f}")
-    whole = pairs * (lines / len(few)) ** 2
-    print(f"  all pairs of {len(few):,}: {pairs:.2f} s; of {lines:,} it would be {whole / 3600:.1f} h")
-    print(json.dumps({"ratio": best["hash"] / best["look"], "seconds": dict(rows), "all_pairs": pairs}))
+        best = {name: min(values) for name, values in seconds.items()}
+        lines = len(paths)
+        print(f"{lines:,} files, {size / 1e6:,.0f} MB, {workers} workers, best of {options.repeats}")
+        rows = [
+            ("hash: read and BLAKE2b", best["hash"]),
+            ("look: pixel key off", best["look"]),
+            ("pixels: every image decoded", pixels),
+            ("again: remembered", again),
+            (f"collect: {collected[1]:.2f} GB", collected[0]),
+            (f"dedupe: {deduped[1]:.2f} GB", deduped[0]),
+        ]
+        for name, value in rows:
+            print(f"  {name:<30}{value:8.2f} s {lines / value:12,.0f} images/s")
+        print(f"  ratio hash / look {best['hash'] / best['look']:.2f}")
+        whole = pairs * (lines / len(few)) ** 2
+        print(f"  all pairs of {len(few):,}: {pairs:.2f} s; of {lines:,} it would be {whole / 3600:.1f} h")
+        print(json.dumps({"ratio": best["hash"] / best["look"], "seconds": dict(rows), "all_pairs": pairs}))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     naic-reid inspect --config configs/naic2020.yaml --data data/MyDataSet
     naic-reid inspect --config configs/naic2020.yaml --data data/MyDataSet --html inspect.html --near 4
+    naic-reid inspect --lists some/train_list.txt other/label.txt            label lists alone, no images
 
 Nothing is changed and nothing stops at the first problem. The HTML page holds the same tables, with
 pictures. Exit status 1 if something would stop the walk. With --cache FILE a second look at unchanged
@@ -63,10 +64,11 @@ class Data:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this tool's options."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="names the lists and folders")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="the data folder")
     parser.add_argument(
-        "--config", type=Path, required=True, metavar="FILE", help="names the lists and folders"
+        "--lists", type=Path, nargs="+", metavar="FILE", help="only these label lists, without images"
     )
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the data folder")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures as well")
     parser.add_argument(
         "--near",
@@ -86,6 +88,13 @@ def run(options: argparse.Namespace) -> int:
     """Prints the report, and writes it as a page where that is asked for; 1 if there are problems."""
     if options.near is not None and not 0 <= options.near <= 8:
         raise ReidError(f"--near {options.near}: from 0 to 8 bits; more would call different scenes near")
+    if options.lists:
+        data = Data(Path(), ())
+        sections = [_lists(data, options.lists), *_problems(data)]
+        print(page.text(sections), end="")
+        return 1 if data.problems else 0
+    if not (options.config and options.data):
+        raise ReidError("name a config and a data folder (--config, --data), or label lists (--lists)")
     settings = config.load(options.config)
     data = look(settings, options.data, options.workers, options.cache)
     sections = report(settings, data, options.near)
@@ -158,10 +167,37 @@ def report(settings: Config, data: Data, near: int | None) -> list[Section]:
     ]
     if near is not None:
         sections.append(_near(data, rows, near))
+    return [*sections, *_problems(data)]
+
+
+def _problems(data: Data) -> list[Section]:
     more = f"the first {FIRST} of {len(data.problems):,}" if len(data.problems) > FIRST else ""
     note = more if data.problems else "none: the walk can begin"
-    rows_shown = [(problem,) for problem in data.problems[:FIRST]]
-    return [*sections, Section("Problems", ("what would stop the walk",), rows_shown, note)]
+    rows = [(problem,) for problem in data.problems[:FIRST]]
+    return [Section("Problems", ("what would stop the walk",), rows, note)]
+
+
+def _lists(data: Data, files: Sequence[Path]) -> Section:
+    """What label lists say, whatever images there are; bad lines become problems of `data`."""
+    rows, twice = [], []
+    for file in files:
+        try:
+            entries, problems = parse(file.read_bytes(), str(file))
+        except OSError as error:
+            data.problems.append(f"{file}: cannot be read: {error.strerror}")
+            continue
+        data.problems += problems
+        per_person = Counter(entry.label for entry in entries)
+        labels: dict[str, set[str]] = {}
+        for entry in entries:
+            labels.setdefault(entry.name, set()).add(entry.label)
+        conflicts = {name: found for name, found in labels.items() if len(found) > 1}
+        twice += [f"{name} is {' and '.join(sorted(found, key=int))}" for name, found in conflicts.items()]
+        once = sum(num == 1 for num in per_person.values())
+        rows.append((str(file), len(entries), len(labels), len(per_person), once, len(conflicts)))
+    note = "; ".join(twice[:FIRST])
+    header = ("list", "lines", "images", "identities", "seen once", "under two identities")
+    return Section("Label lists", header, rows, note)
 
 
 def _wrong_rows(settings: Config, data: Data) -> set[int]:

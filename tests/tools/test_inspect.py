@@ -18,6 +18,9 @@ LISTS = {
     "y": [("f.png", 1, 1), ("g.png", 1, 7)],
 }
 
+REAL = Path(__file__).parents[3] / "shared" / "naic_lists"
+REAL_LISTS = ("naic20r2_train_list_clean.txt", "naic20r1_label.txt", "naic19_train_list_clean.txt")
+
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
@@ -120,6 +123,47 @@ def test_a_conflict_is_told_with_both_lines(data: Path, capsys: pytest.CaptureFi
     section = capsys.readouterr().out.split("under two identities of one source")[1].split("\n\n")[0]
     assert "x/list.txt:1  x/images/a.png  x/1       x/2" in section
     assert "x/list.txt:6  x/images/a.png  x/2       x/1" in section
+
+
+def _inspect_lists(*files: Path) -> int:
+    parser = argparse.ArgumentParser()
+    tool.arguments(parser)
+    return tool.run(parser.parse_args(["--lists", *map(str, files)]))
+
+
+def test_lists_alone_are_counted_without_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tmp_path / "first.txt", tmp_path / "second.txt"
+    first.write_text("a.png 1\nb.png 1\nc.png 10\na.png 9\n")
+    second.write_text("a.png:1\nbad\n")
+    assert _inspect_lists(first) == 0
+    text = capsys.readouterr().out
+    assert _row(text, "Label lists", str(first))[1:] == ["4", "3", "3", "2", "1"]
+    assert "a.png is 1 and 9" in text
+    assert _inspect_lists(first, second, tmp_path / "none.txt") == 1
+    text = capsys.readouterr().out
+    assert "second.txt:2: no separator" in text
+    assert "none.txt: cannot be read" in text
+
+
+@pytest.mark.real
+def test_the_real_lists_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    if not REAL.is_dir():
+        pytest.skip(f"{REAL} is not here: the real label lists stand beside the checkout")
+    files = [REAL / name for name in REAL_LISTS]
+    assert _inspect_lists(*files) == 0
+    text = capsys.readouterr().out
+    rows = [_row(text, "Label lists", str(file))[1:] for file in files]
+    assert [(row[0], row[3]) for row in rows] == [
+        ("201,770", "4,152"),
+        ("72,824", "4,152"),
+        ("44,563", "3,796"),
+    ]
+    assert "train/105180993.png is 2164 and 5721" in text
+
+
+def test_neither_config_nor_lists_is_a_mistake() -> None:
+    with pytest.raises(ReidError, match="name a config and a data folder"):
+        tool.run(argparse.Namespace(lists=None, config=None, data=None, near=None))
 
 
 def test_near_duplicates_are_listed_when_asked_for(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
