@@ -129,7 +129,6 @@ def _run_stage(name: str, given: list[str]) -> int:
     from naic_reid import lineage  # with NumPy and SciPy, which `--help` does not wait for
 
     found = stages.signature(name)
-    run = import_module(f"naic_reid.stages.{name}").run
     parser = _stage_parser(name, found)
     options = parser.parse_args(given)
     passed: dict[str, Any] = {
@@ -139,13 +138,12 @@ def _run_stage(name: str, given: list[str]) -> int:
     given_files = [passed[key] for key in found.paths]
     files = [path for given in given_files for path in (given if isinstance(given, list) else [given])]
     lineage.refuse_stale(files, name, stages.revision)
-    run(**settings, **passed)
+    import_module(f"naic_reid.stages.{name}").run(**settings, **passed)
     return 0
 
 
 def _stage_parser(name: str, found: stages.Signature) -> argparse.ArgumentParser:
-    module = import_module(f"naic_reid.stages.{name}")
-    parser = argparse.ArgumentParser(prog=f"naic-reid {name}", description=module.__doc__, **_AS_WRITTEN)
+    parser = argparse.ArgumentParser(prog=f"naic-reid {name}", description=found.purpose, **_AS_WRITTEN)
     if found.settings:
         group = parser.add_argument_group("settings", "one of:")
         group.add_argument(

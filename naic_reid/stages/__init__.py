@@ -4,15 +4,13 @@ A stage is a module with a docstring and one function, `run`. Its signature is t
 there is: the command line and the workflow both read it here.
 """
 
-import inspect
+import ast
 import re
-import typing
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from naic_reid.config import Config
+from naic_reid import config
 
 STAGES = {
     "survey": "data folder → what it holds: label lists and test images, by name and digest",
@@ -48,6 +46,8 @@ class Signature:
     speed: dict[str, tuple[Any, Any]]
     """Knobs that change only the speed: annotation and default."""
     revision: int
+    purpose: str
+    """The module's docstring."""
 
     @property
     def keys(self) -> list[str]:
@@ -59,33 +59,38 @@ PLACES = ("data", "scratch")
 
 
 def revision(name: str) -> int | None:
-    """A stage's revision, read from its source, for importing it may cost seconds; none: no such stage."""
-    if name not in STAGES:
-        return None
-    found = re.search(r"^REVISION = (\d+)", Path(__file__).with_name(f"{name}.py").read_text(), re.MULTILINE)
-    return int(found[1]) if found else 1
+    """A stage's revision; none: no such stage."""
+    return signature(name).revision if name in STAGES else None
 
 
 def signature(name: str) -> Signature:
-    """The parameters of a stage's `run`, sorted into kinds."""
-    module = import_module(f"naic_reid.stages.{name}")
-    hints = typing.get_type_hints(module.run)
-    found = Signature({}, {}, {}, {}, getattr(module, "REVISION", 1))
-    for parameter in inspect.signature(module.run).parameters.values():
-        hint = hints[parameter.name]
-        if parameter.default is not inspect.Parameter.empty:
-            found.speed[parameter.name] = (hint, parameter.default)
-        elif parameter.name in PLACES:
-            found.places[parameter.name] = hint
+    """The parameters of a stage's `run`, sorted into kinds.
+
+    They are read from the source: nobody shall import torch to learn what a stage takes.
+    """
+    source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+    module = ast.parse(source)
+    raised = re.search(r"^REVISION = (\d+)", source, re.MULTILINE)
+    found = Signature({}, {}, {}, {}, int(raised[1]) if raised else 1, ast.get_docstring(module) or "")
+    run = next(node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == "run")
+    arguments = [*run.args.args, *run.args.kwonlyargs]
+    defaults = [None] * len(run.args.args) + run.args.kw_defaults
+    for argument, default in zip(arguments, defaults, strict=True):
+        assert argument.annotation is not None, (name, argument.arg)
+        hint = eval(ast.unparse(argument.annotation), {**vars(config), "Path": Path})  # noqa: S307 (our own source)
+        if default is not None:
+            found.speed[argument.arg] = (hint, ast.literal_eval(default))
+        elif argument.arg in PLACES:
+            found.places[argument.arg] = hint
         elif hint in (Path, list[Path]):
-            found.paths[parameter.name] = hint
+            found.paths[argument.arg] = hint
         else:
-            assert parameter.name in TABLES or parameter.name in Config.model_fields, (name, parameter)
-            found.settings[parameter.name] = hint
+            assert argument.arg in TABLES or argument.arg in config.Config.model_fields, (name, argument.arg)
+            found.settings[argument.arg] = hint
     return found
 
 
-def values(config: Config, stage: str, keys: dict[str, str]) -> dict[str, Any]:
+def values(settings: config.Config, stage: str, keys: dict[str, str]) -> dict[str, Any]:
     """The settings that a stage depends on, taken from the config; `keys` picks table entries.
 
     Raises:
@@ -95,7 +100,7 @@ def values(config: Config, stage: str, keys: dict[str, str]) -> dict[str, Any]:
     for name in signature(stage).settings:
         if name in TABLES:
             table, key = TABLES[name]
-            chosen[name] = getattr(config, table)[keys[key]]
+            chosen[name] = getattr(settings, table)[keys[key]]
         else:
-            chosen[name] = getattr(config, name)
+            chosen[name] = getattr(settings, name)
     return chosen
