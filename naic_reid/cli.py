@@ -85,7 +85,7 @@ def _run(given: list[str]) -> int:
         parser = argparse.ArgumentParser(prog=f"naic-reid {name}", description=module.__doc__, **_AS_WRITTEN)
         module.arguments(parser)
         return int(module.run(parser.parse_args(given[1:])))
-    _overview().parse_args(given)
+    _overview().parse_args(given or ["--help"])
     return 0
 
 
