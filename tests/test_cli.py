@@ -86,7 +86,10 @@ def test_settings_are_checked_like_a_config(capsys: pytest.CaptureFixture[str]) 
     for settings, sentence in [
         ("{", "--settings: not JSON"),
         ("[]", "must be a JSON object"),
-        (json.dumps({"rerank": {"k9": 1}, "revision": revision}), "rerank.k9: unknown key; did you mean k1?"),
+        (
+            json.dumps({"rerank": {"lamda": 1}, "revision": revision}),
+            "rerank.lamda: unknown key; did you mean lambda?",
+        ),
         (json.dumps({"search": {}, "revision": revision}), "rerank takes rerank, not search"),
         (json.dumps(good | {"revision": revision + 1}), "run snakemake again"),
         (json.dumps(good), "x: cannot be read"),
