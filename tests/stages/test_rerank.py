@@ -44,7 +44,7 @@ def test_k1_beyond_the_set_is_cut_with_a_warning(made: World, caplog: pytest.Log
 
 def test_neighbours_of_other_features_are_refused(made: World) -> None:
     places = files(made, "green") | {"query": made.paths("query", "normal")[0]}
-    with pytest.raises(ReidError, match="was not made from .*query_normal"):
+    with pytest.raises(ReidError, match=r"was not made from .*query_normal"):
         rerank.run(Rerank(), **places)
 
 
