@@ -65,7 +65,20 @@ def kept(rows: Sequence[tuple[str, str, str]], wrong: set[str], min_images: int)
     ]
     left = [row for row in left if row not in contradicting]
     person = {identity: identity for _, identity, _ in left}
-    order = list(dict.fromkeys(identity for _, identity, _ in left))
+    # A person is called as in the first row that links: the first of an image, or one that differs from it.
+    first_of: dict[str, str] = {}
+    for _, identity, pixels in left:
+        first_of.setdefault(pixels, identity)
+    linking = [
+        identity
+        for at, (_, identity, pixels) in enumerate(left)
+        if identity != first_of[pixels]
+        or (
+            pixels not in [other for _, _, other in left[:at]]
+            and any(pixels == other and identity != name for _, name, other in left)
+        )
+    ]
+    order = list(dict.fromkeys([*linking, *person]))
     changed = True
     while changed:
         changed = False

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -253,9 +253,20 @@ pictures = st.lists(
 
 
 @hypothesis_settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(drawn=pictures, wrong=st.sets(st.integers(0, 6), max_size=1), min_images=st.integers(1, 2))
+@example(
+    drawn=[
+        ("x", 0, 0, False),
+        ("x", 1, 2, False),
+        ("y", 0, 1, False),
+        ("y", 0, 2, False),
+        ("x", 0, 1, False),
+    ],
+    wrong=set(),
+    min_images=1,
+)
 def test_what_is_kept_is_what_the_obvious_walk_keeps(
     drawn: list[tuple[str, int, int, bool]], wrong: set[int], min_images: int, tmp_path: Path
 ) -> None:
