@@ -37,21 +37,26 @@ def main(arguments: list[str] | None = None) -> int:
     except ReidError as error:
         print(f"naic-reid: error: {error}{_again(given)}", file=sys.stderr)
         return 2
-    except MemoryError:
-        print(
-            f"naic-reid: error: out of memory: free some, or give the step less to do at once{_again(given)}",
-            file=sys.stderr,
-        )
-        return 1
     except KeyboardInterrupt:
         print("naic-reid: stopped; run the same command again to go on", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:  # a bug, or something nobody foresaw: all of it is shown
+    except Exception as error:
+        if _out_of_memory(error):
+            hint = "out of memory: free some, or give the step less to do at once"
+            print(f"naic-reid: error: {hint}{_again(given)}", file=sys.stderr)
+            return 1
+        # A bug, or something nobody foresaw: all of it is shown.
         logging.exception("naic-reid: this is not a mistake of yours that was foreseen:%s", _again(given))
         return 1
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory was what lacked; torch and OpenCV say so in errors of their own."""
+    words = ("can't allocate memory", "out of memory", "Insufficient memory", "can't start new thread")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
 def _stop_with(workflow: str | None) -> None:

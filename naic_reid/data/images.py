@@ -112,6 +112,8 @@ def decode(content: bytes) -> Pixels:
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError("out of memory while decoding") from error
         raise ValueError("cannot be decoded") from error
     if image is None:
         raise ValueError("cannot be decoded")
