@@ -11,11 +11,12 @@ import contextlib
 import logging
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,18 +24,22 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from naic_reid import losses, models
 from naic_reid.artifacts import ImageList, MadeBy, canonical
-from naic_reid.config import Ensemble, Loss, Model, Schedule, Train
+from naic_reid.config import Ensemble, Loss, Model, Train
 from naic_reid.data import augment
-from naic_reid.data.batches import TrainingImages, identity_batches
+from naic_reid.data.batches import TrainingImages, identity_batches, with_shuffled_channels
 from naic_reid.errors import ReidError
 from naic_reid.files import digest, whole
 from naic_reid.models import weights
 from naic_reid.models.embedder import Embedder
 from naic_reid.training import loop, optimizers, resume, schedule
+from naic_reid.training.freezing import freeze
 from naic_reid.training.history import History
+from naic_reid.training.learner import Learner
+from naic_reid.training.team import Team, joined
 
 REVISION = 1
 
@@ -58,6 +63,7 @@ def run(
     device: str = "auto",
     threads: int = 0,
     save_seconds: float = 10.0,
+    compiled: bool = False,
 ) -> None:
     """Writes one `Checkpoint` for each of `ensemble.epochs`, and `history`, a JSON object per line.
 
@@ -69,6 +75,7 @@ def run(
         device: auto, cpu, cuda or cuda:N.
         threads: of the computation on a CPU; 0: as many as torch takes.
         save_seconds: least time between two saved states.
+        compiled: let torch.compile make the network faster; its sums may round otherwise.
     """
     started = time.monotonic()
     listed = ImageList.read(images)
@@ -79,22 +86,34 @@ def run(
     decisive = canonical({**settings, **contents, "revision": REVISION})
     made_by = MadeBy.of("train", REVISION, settings, [images, *pretrained])
     name = f"{model.backbone.replace('/', '_')}_{model.height}x{model.width}"
-    with resume.run_folder(scratch / "train", name, decisive) as folder, _repeatable(threads):
-        kept = {epoch: folder / f"epoch_{epoch}.pt" for epoch in ensemble.epochs}
-        if (folder / "finished").exists():
-            _log.info("train: %s is finished: only its files are handed over", folder)
-            _check_kept(folder, kept.values())
+    home = resume.folder_of(scratch / "train", name, decisive)
+    kept = {epoch: home / f"epoch_{epoch}.pt" for epoch in ensemble.epochs}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_repeatable(threads))
+        team = stack.enter_context(joined(device))
+        if team.leads:
+            folder = stack.enter_context(resume.run_folder(scratch / "train", name, decisive))
+        else:  # what the others write nobody reads
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if team.largest(int((home / "finished").exists())):
+            _log.info("train: %s is finished: only its files are handed over", home)
         else:
-            source, classes = _source(data, listed, images, model)
-            learn = partial(_learn, seed, train, model, source, classes, pretrained, folder)
-            for epoch, embedder, classifier in learn(_device(device), workers, save_seconds, set(kept)):
-                done = weights.Checkpoint.of(embedder, classifier, epoch, classes, network, made_by)
-                done.write(kept[epoch])
-            (folder / "finished").touch()
-        for epoch, path in zip(ensemble.epochs, checkpoints, strict=True):
-            _hand_over(kept[epoch], path)
-        _hand_over(folder / "history.jsonl", history)
-    _log.info("train: wrote %d checkpoints in %.1f s", len(checkpoints), time.monotonic() - started)
+            source, classes = _source(data, listed, images, model, train, seed)
+            learnt = _learn(
+                seed, train, model, source, classes, pretrained, home / "state.pt", folder, team, workers,
+                save_seconds, compiled, set(kept),
+            )  # fmt: skip
+            for epoch, embedder, classifier in learnt:
+                if team.leads:
+                    done = weights.Checkpoint.of(embedder, classifier, epoch, classes, network, made_by)
+                    done.write(kept[epoch])
+            if team.leads:
+                (home / "finished").touch()
+        if team.leads:
+            for epoch, path in zip(ensemble.epochs, checkpoints, strict=True):
+                _hand_over(kept[epoch], path)
+            _hand_over(home / "history.jsonl", history)
+            _log.info("train: wrote %d checkpoints in %.1f s", len(checkpoints), time.monotonic() - started)
 
 
 def _learn(
@@ -104,147 +123,178 @@ def _learn(
     source: TrainingImages,
     classes: tuple[str, ...],
     pretrained: list[Path],
+    saved: Path,
     folder: Path,
-    device: torch.device,
+    team: Team,
     workers: int,
     save_seconds: float,
+    compiled: bool,
     wanted: set[int],
 ) -> Iterator[tuple[int, Embedder, nn.Module]]:
     """Train to the last epoch; yields each wanted epoch, from 1, with the network and classifier after it."""
+    if team.size > 1 and train.freeze_epochs:
+        raise ReidError("train.freeze_epochs needs one process: start the stage without torchrun")
     torch.manual_seed(seed)
     embedder = models.build(
         model.backbone, height=model.height, width=model.width, pooling=model.pooling,
         last_stride=model.last_stride,
     )  # fmt: skip
     for path in pretrained:
-        _log.info("train: starts from %s: %s", path, weights.load_pretrained(embedder.backbone, path))
-    terms = _terms(train, len(classes), embedder.dimension)
-    learner = nn.ModuleDict({"embedder": embedder, **{name: module for name, (module, _) in terms.items()}})
+        weights.load_pretrained(embedder.backbone, path)
+    learner = _learner(train, embedder, len(classes))
+    device = team.device
     learner.to(device).to(memory_format=torch.channels_last).train()
     optimizer = _optimizer(train, learner)
     autocast, scaler = _precision(train.precision, device)
+    average = _average(train, embedder)
     recipe = augment.Recipe(**train.augment.model_dump())
-    identities = _identities(model.batch or train.batch, train.images_per_identity, len(classes))
+    group = train.images_per_identity
+    identities = _identities(model.batch or train.batch, group, len(classes), train.accumulate * team.size)
+    own = identities // team.size * group
+    part = slice(team.rank * own, (team.rank + 1) * own)
 
     @lru_cache(maxsize=1)
     def order(epoch: int) -> NDArray[np.int64]:
-        laid = identity_batches(source.labels, identities, train.images_per_identity, seed, epoch)
-        return laid[: train.steps_per_epoch]
+        return identity_batches(source.labels, identities, group, seed, epoch)[: train.steps_per_epoch]
 
     def batches(epoch: int, first: int) -> Iterator[loop.Step]:
-        for batch in source.batches(order(epoch), recipe, seed, epoch, first=first, workers=workers):
+        kept = train.freeze_epochs is None or epoch < train.freeze_epochs
+        freeze(embedder, train.freeze, frozen=kept, norm=train.freeze_norm)
+        made = source.batches(order(epoch), recipe, seed, epoch, first=first, part=part, workers=workers)
+        for batch in made:
             pixels, labels = (_sent(tensor, device) for tensor in (batch.pixels, batch.labels))
             yield augment.finish(pixels, batch.draws), labels, batch.paths
 
+    keepers: dict[str, Any] = {"learner": learner, "optimizer": optimizer, "scaler": scaler}
+    if average is not None:
+        keepers["average"] = average
     start, position = (0, 0), None
-    if (state := resume.load(folder / "state.pt")) is not None:
-        start, position = (state["epoch"], state["step"]), state["history"]
-        learner.load_state_dict(state["learner"])
-        optimizer.load_state_dict(state["optimizer"])
-        scaler.load_state_dict(state["scaler"])
+    if (state := resume.load(saved)) is not None:
+        start, position = (state["epoch"], state["step"]), state["history"] if team.leads else None
+        for name, keeper in keepers.items():
+            keeper.load_state_dict(state[name])
         _set_generators(state["generators"])
         _log.info("train: goes on from epoch %d, step %d", start[0] + 1, start[1] + 1)
+    freeze(embedder, train.freeze, norm=train.freeze_norm)
     _log.info(
         "train: %s at %d × %d on %s: %d images of %d identities, %d epochs of about %d steps of %d images",
         model.backbone, model.height, model.width, device, len(source.paths), len(classes), train.epochs,
-        len(order(start[0])) if start[0] < train.epochs else 0, identities * train.images_per_identity,
+        len(order(min(start[0], train.epochs - 1))), identities * group,
     )  # fmt: skip
 
     records = loop.run(
-        embedder, {name: (_judge(module), weight) for name, (module, weight) in terms.items()}, optimizer,
-        batches, partial(_factor, train.schedule, train.epochs), epochs=train.epochs,
-        steps=lambda epoch: len(order(epoch)), start=start, autocast=autocast, scaler=scaler,
+        team.wrapped(_compiled(learner) if compiled else learner),
+        {loss.name: loss.weight for loss in _losses(train)}, optimizer, batches,
+        lambda epoch, step: _factor(train, epoch, step / len(order(epoch))), epochs=train.epochs,
+        steps=lambda epoch: len(order(epoch)), start=start, autocast=autocast, scaler=scaler, clip=train.clip,
+        part=identities // (team.size * train.accumulate) * group, mean=team.mean,
     )  # fmt: skip
     pace = resume.Pace(save_seconds)
-    with History(folder, position) as lines, resume.stop_signals() as stop, _shown(train.epochs) as show:
+    shown = _shown(train.epochs, team)
+    with History(folder, position) as lines, resume.stop_signals() as asked, shown as show:
         for record in records:
             lines.add(record)
             show(record)
+            if average is not None:
+                average.update_parameters(embedder)
             epoch, step = (record.epoch + 1, 0) if record.ends_epoch else (record.epoch, record.step + 1)
             if record.ends_epoch and epoch in wanted:
-                yield epoch, embedder, terms[train.identity_loss.name][0]
-            if pace.due or stop:
+                network = embedder if average is None else cast(Embedder, average.module)
+                yield epoch, network, learner.identity
+            stop = team.largest(asked[0] if asked else 0)
+            if team.leads and (pace.due or stop):
                 with pace.saving():
-                    state = {
-                        "epoch": epoch, "step": step, "learner": learner.state_dict(),
-                        "optimizer": optimizer.state_dict(), "scaler": scaler.state_dict(),
-                        "generators": _generators(), "history": lines.position(),
-                    }  # fmt: skip
-                    resume.save(folder / "state.pt", state)
+                    state = {name: keeper.state_dict() for name, keeper in keepers.items()}
+                    state |= {"epoch": epoch, "step": step, "generators": _generators()}
+                    resume.save(saved, state | {"history": lines.position()})
             if stop:
-                _log.warning("train: stopped by signal %d after saving: run again to go on", stop[0])
-                raise SystemExit(128 + stop[0])
+                _log.warning("train: stopped by signal %d after saving: run again to go on", stop)
+                raise SystemExit(128 + stop)
 
 
 def _source(
-    data: Path, listed: ImageList, images: Path, model: Model
+    data: Path, listed: ImageList, images: Path, model: Model, train: Train, seed: int
 ) -> tuple[TrainingImages, tuple[str, ...]]:
+    """The images with their class indices, and the identities in their order."""
     unknown = [path for path, identity in zip(listed.paths, listed.identities, strict=True) if not identity]
     if unknown:
         raise ReidError(f"{images}: no identity for {unknown[0]}: training needs a labelled list")
-    classes = tuple(sorted(set(listed.identities)))
+    paths, identities, channels = listed.paths, listed.identities, None
+    if train.channel_shuffles:
+        paths, identities, channels = with_shuffled_channels(paths, identities, train.channel_shuffles, seed)
+    classes = tuple(sorted(set(identities)))
     if len(classes) < 2:
         raise ReidError(
             f"{images}: shows {len(classes)} identities, and training needs 2: "
             "lower holdout.share or dedupe.min_images, or add sources"
         )
     rank = {identity: index for index, identity in enumerate(classes)}
-    labels = [rank[identity] for identity in listed.identities]
-    return TrainingImages(data, listed.paths, labels, model.height, model.width), classes
+    labels = [rank[identity] for identity in identities]
+    return TrainingImages(data, paths, labels, model.height, model.width, channels=channels), classes
 
 
-def _identities(batch: int, images_per_identity: int, classes: int) -> int:
+def _identities(batch: int, images_per_identity: int, classes: int, parts: int) -> int:
+    """How many identities a batch shows: what is configured, if there are as many, in equal parts."""
     wanted = batch // images_per_identity
-    if classes < wanted:
-        _log.warning("train: %d identities fill no batch of %d: it shrinks to them", classes, wanted)
-    return min(wanted, classes)
+    found = min(wanted, classes) // parts * parts
+    if found < 2:
+        raise ReidError(
+            f"{classes} identities, {wanted} to a batch, make no {parts} parts: lower train.accumulate or "
+            "the number of processes, or make train.batch larger"
+        )
+    if found < wanted:
+        _log.warning("train: batches of %d identities instead of %d: %d to show, %d equal parts",
+                     found, wanted, classes, parts)  # fmt: skip
+    return found
 
 
-def _terms(train: Train, num_classes: int, dimension: int) -> dict[str, tuple[nn.Module, float]]:
-    """The terms of the loss by name, with their weights."""
+def _losses(train: Train) -> list[Loss]:
+    return [train.identity_loss, *([train.metric_loss] if train.metric_loss else []), *train.more_losses]
 
+
+def _learner(train: Train, embedder: Embedder, num_classes: int) -> Learner:
     def options(loss: Loss) -> dict[str, float | None]:
         return loss.model_dump(include={"scale", "margin", "smoothing"})
 
-    loss = train.identity_loss
-    terms = {
-        loss.name: (losses.build_identity(loss.name, num_classes, dimension, **options(loss)), loss.weight)
+    first, *others = _losses(train)
+    width = embedder.dimension
+    identity = losses.build_identity(first.name, num_classes, width, **options(first))
+    metrics = {
+        loss.name: losses.build_metric(loss.name, num_classes, width, **options(loss)) for loss in others
     }
-    if (loss := train.metric_loss) is not None:  # type: ignore[assignment]
-        terms[loss.name] = (
-            losses.build_metric(loss.name, num_classes, dimension, **options(loss)),
-            loss.weight,
-        )
-    return terms
+    return Learner(embedder, (first.name, identity), metrics)
 
 
-def _judge(module: nn.Module) -> loop.Loss:
-    """Identity losses look at features and have logits; metric losses look at embeddings."""
-
-    def judge(embeddings: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-        if isinstance(module, tuple(losses.METRIC_LOSSES.values())):  # type: ignore[arg-type]
-            return module(embeddings, labels), None
-        loss, logits = module(features, labels)
-        return loss, logits
-
-    return judge
-
-
-def _optimizer(train: Train, learner: nn.ModuleDict) -> torch.optim.Optimizer:
+def _optimizer(train: Train, learner: Learner) -> torch.optim.Optimizer:
     """The body's parameters, and the head's: the bottleneck and what the losses hold per class."""
-    named = [(name, p) for name, p in learner.named_parameters() if p.requires_grad]
+    named = list(learner.named_parameters())
     body = [p for name, p in named if name.startswith("embedder.") and "embedder.bottleneck." not in name]
     head = [p for name, p in named if not name.startswith("embedder.") or "embedder.bottleneck." in name]
     rates = (train.learning_rate, train.head_learning_rate or train.learning_rate)
     return optimizers.build(train.optimizer, zip((body, head), rates, strict=True), train.weight_decay)
 
 
-def _factor(settings: Schedule, epochs: int, epoch: float) -> float:
-    s = settings
-    warm = schedule.warmup(epoch, s.warmup_epochs, s.warmup_factor)
+def _average(train: Train, embedder: Embedder) -> AveragedModel | None:
+    """The moving average of weights and running statistics, if there shall be one."""
+    if train.ema is None:
+        return None
+    mean = get_ema_multi_avg_fn(train.ema)  # type: ignore[no-untyped-call]
+    return AveragedModel(embedder, multi_avg_fn=mean, use_buffers=True)
+
+
+def _factor(train: Train, epoch: int, share: float) -> float:
+    """Of the learning rate, a share of an epoch after its begin."""
+    s = train.schedule
+    when = epoch + share if s.each == "step" else float(epoch)
+    warm = schedule.warmup(when, s.warmup_epochs, s.warmup_factor)
     if s.kind == "cosine":
-        return warm * schedule.cosine(epoch, s.warmup_epochs, epochs)
-    return warm * schedule.multistep(epoch, s.milestones, s.gamma)
+        return warm * schedule.cosine(when, s.warmup_epochs + s.flat_epochs, train.epochs)
+    return warm * schedule.multistep(when, s.milestones, s.gamma)
+
+
+def _compiled(learner: Learner) -> nn.Module:
+    faster: nn.Module = torch.compile(learner)  # type: ignore[assignment]
+    return faster
 
 
 def _precision(
@@ -256,17 +306,6 @@ def _precision(
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     autocast = partial(torch.autocast, device.type, dtype=dtype, enabled=precision != "fp32")
     return autocast, torch.amp.GradScaler(device.type, enabled=precision == "fp16")
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ReidError(f"device {name}: not usable here ({error}); give auto, cpu or cuda") from error
-    return device
 
 
 def _sent(tensor: Tensor, device: torch.device) -> Tensor:
@@ -317,7 +356,7 @@ def _hand_over(kept: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _shown(epochs: int) -> Iterator[Callable[[loop.Record], None]]:
+def _shown(epochs: int, team: Team) -> Iterator[Callable[[loop.Record], None]]:
     """A function that shows each record: a bar on a terminal, else a line every few seconds."""
     console = Console(stderr=True)
     last = [time.monotonic()]
@@ -325,7 +364,7 @@ def _shown(epochs: int) -> Iterator[Callable[[loop.Record], None]]:
         TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"),
         TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, disable=not (console.is_terminal and team.leads)) as progress:
         task = progress.add_task("training", total=epochs)
 
         def show(record: loop.Record) -> None:
@@ -335,7 +374,7 @@ def _shown(epochs: int) -> Iterator[Callable[[loop.Record], None]]:
                 f"{record.images / record.seconds:.0f} images/s"
             )
             progress.update(task, description=text, completed=record.epoch + (record.step + 1) / record.steps)
-            if not console.is_terminal and time.monotonic() - last[0] >= _LOG_SECONDS:
+            if team.leads and not console.is_terminal and time.monotonic() - last[0] >= _LOG_SECONDS:
                 left = progress.tasks[0].time_remaining
                 _log.info("train: %s, %s left", text, "?" if left is None else f"{left:.0f} s")
                 last[0] = time.monotonic()

@@ -7,12 +7,13 @@ numbers drive it in a test. Whoever consumes it may save between two records: no
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from naic_reid.errors import ReidError
 
@@ -21,8 +22,6 @@ BASE_RATE = "base_rate"
 
 Step = tuple[Tensor, Tensor, Sequence[str]]
 """Images float32 [B, 3, H, W] and labels int64 [B] on the device, and the images' names."""
-Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
-"""(embeddings, features, labels) → (loss, logits, or none where the loss has none)."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,11 @@ class Record:
 
 
 def run(
-    network: nn.Module,
-    losses: dict[str, tuple[Loss, float]],
+    learner: nn.Module,
+    weights: Mapping[str, float],
     optimizer: torch.optim.Optimizer,
     batches: Callable[[int, int], Iterator[Step]],
-    factor: Callable[[float], float],
+    factor: Callable[[int, int], float],
     *,
     epochs: int,
     steps: Callable[[int], int],
@@ -64,51 +63,59 @@ def run(
     autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
     scaler: torch.amp.GradScaler | None = None,
     clip: float | None = None,
+    part: int | None = None,
+    mean: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> Iterator[Record]:
     """Train, and yield a record after each step.
 
     Args:
-        network: images → (embeddings before the bottleneck, features after it), both [B, D].
-        losses: by name, each with its weight in the sum.
+        learner: (images, labels) → losses by name, and the share of images put in their class.
+        weights: of the losses in their sum.
         optimizer: whose groups hold `BASE_RATE`.
         batches: (epoch, first step) → that epoch's batches from there on.
-        factor: epoch → factor of the learning rate.
+        factor: (epoch, step) → factor of the learning rate.
         epochs: how many, from 0.
         steps: of an epoch.
         start: epoch and step to begin with.
         autocast: the precision of the forward pass.
         scaler: of gradients, for half precision.
         clip: the gradient's greatest length; None: any.
+        part: images that go through the learner at once; None: the whole batch.
+        mean: over all processes that train together.
 
     Raises:
         ReidError: the loss or its gradient is not finite; the step then changed nothing.
     """
     scaler = scaler or torch.amp.GradScaler(enabled=False)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     first = start[1]
     for epoch in range(start[0], epochs):
-        for group in optimizer.param_groups:
-            group["lr"] = group[BASE_RATE] * factor(epoch)
         begun = time.perf_counter()
         for step, (images, labels, names) in enumerate(batches(epoch, first), start=first):
             arrived = time.perf_counter()
+            for group in optimizer.param_groups:
+                group["lr"] = group[BASE_RATE] * factor(epoch, step)
 
-            with autocast():
-                embeddings, features = network(images)
-                found = {name: loss(embeddings, features, labels) for name, (loss, _) in losses.items()}
-            total = torch.stack([weight * found[name][0] for name, (_, weight) in losses.items()]).sum()
-            values = _fetch(
-                torch.stack([total, *(loss for loss, _ in found.values()), _right(found, labels)])
+            seen = []
+            parts = list(
+                zip(images.split(part or len(images)), labels.split(part or len(labels)), strict=True)
             )
+            for some in parts:
+                with autocast(), _together(learner, last=some is parts[-1]):
+                    losses, right = learner(images[some], labels[some])
+                    total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+                    share = len(labels[some]) / len(labels)
+                    scaler.scale(share * total).backward()  # type: ignore[no-untyped-call]
+                seen.append(share * torch.stack([total, *losses.values(), right]).detach())
 
-            scaler.scale(total).backward()  # type: ignore[no-untyped-call]
             scaler.unscale_(optimizer)
-            length = _fetch(torch.nn.utils.clip_grad_norm_(_trained(optimizer), clip or math.inf))
-            numbers = values()
+            norm = torch.nn.utils.clip_grad_norm_(parameters, clip or math.inf)
+            # The one place where the host waits for the device: nothing may move before this is looked at.
+            *values, length = torch.cat((mean(torch.stack(seen).sum(dim=0)), norm.reshape(1))).tolist()
             # Where gradients are scaled, overflow is expected: the scaler skips the step and learns.
-            (norm,) = length() if not scaler.is_enabled() else (0.0,)
-            if not all(math.isfinite(number) for number in (*numbers, norm)):
+            if not all(map(math.isfinite, values)) or not (math.isfinite(length) or scaler.is_enabled()):
                 optimizer.zero_grad(set_to_none=True)
-                shown = dict(zip(("total", *found, "accuracy", "gradient"), (*numbers, norm), strict=True))
+                shown = dict(zip(("total", *losses, "accuracy", "gradient"), (*values, length), strict=True))
                 raise ReidError(_not_finite(epoch, step, shown, names))
             scaler.step(optimizer)
             scaler.update()
@@ -116,38 +123,19 @@ def run(
 
             now = time.perf_counter()
             yield Record(
-                epoch, step, steps(epoch), numbers[0], dict(zip(found, numbers[1:-1], strict=True)),
-                numbers[-1], optimizer.param_groups[0]["lr"], len(images), now - begun, arrived - begun,
+                epoch, step, steps(epoch), values[0], dict(zip(losses, values[1:-1], strict=True)),
+                values[-1], optimizer.param_groups[0]["lr"], len(images), now - begun, arrived - begun,
             )  # fmt: skip
             begun = time.perf_counter()
         first = 0
 
 
-def _right(found: dict[str, tuple[Tensor, Tensor | None]], labels: Tensor) -> Tensor:
-    """Share of rows whose largest logit is their label's; 0 where no loss has logits."""
-    for _, logits in found.values():
-        if logits is not None:
-            return (logits.detach().argmax(dim=1) == labels).float().mean()
-    return torch.zeros((), device=labels.device)
-
-
-def _fetch(values: Tensor) -> Callable[[], list[float]]:
-    """The values as numbers, when asked for; the copy from a GPU begins at once and holds up nothing."""
-    there = values.detach().float().reshape(-1).to("cpu", non_blocking=True)
-    if values.device.type != "cuda":
-        return there.tolist
-    done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    done.record()
-
-    def wait() -> list[float]:
-        done.synchronize()
-        return there.tolist()
-
-    return wait
-
-
-def _trained(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [p for group in optimizer.param_groups for p in group["params"]]
+def _together(learner: nn.Module, *, last: bool) -> contextlib.AbstractContextManager[Any]:
+    """Where processes train together, their gradients meet once a step: with the last part."""
+    if isinstance(learner, DistributedDataParallel) and not last:
+        held: contextlib.AbstractContextManager[Any] = learner.no_sync()
+        return held
+    return contextlib.nullcontext()
 
 
 def _not_finite(epoch: int, step: int, values: dict[str, float], names: Sequence[str]) -> str:

@@ -25,6 +25,11 @@ from naic_reid.errors import ReidError
 from naic_reid.files import whole
 
 
+def folder_of(parent: Path, name: str, settings: str) -> Path:
+    """Where the run with these settings lives: the name, and the settings' digest."""
+    return parent / f"{name}-{blake2b(settings.encode(), digest_size=6).hexdigest()}"
+
+
 @contextmanager
 def run_folder(parent: Path, name: str, settings: str) -> Iterator[Path]:
     """The locked folder of the run with these settings, made when it is new.
@@ -37,7 +42,7 @@ def run_folder(parent: Path, name: str, settings: str) -> Iterator[Path]:
     Raises:
         ReidError: another process trains here, or the folder belongs to other settings.
     """
-    folder = parent / f"{name}-{blake2b(settings.encode(), digest_size=6).hexdigest()}"
+    folder = folder_of(parent, name, settings)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as lock:
         if not _locked(lock):

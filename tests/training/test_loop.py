@@ -1,6 +1,7 @@
 """The loop, driven by a linear layer."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from naic_reid.errors import ReidError
 from naic_reid.training import loop
+from naic_reid.training.learner import Judgement
 
 STEPS = 3
 
@@ -25,13 +27,18 @@ class Twice(nn.Module):
         return embeddings, 2 * embeddings
 
 
-def _identity(embeddings: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-    assert torch.equal(features.nan_to_num(), 2 * embeddings.nan_to_num())
-    return nn.functional.cross_entropy(features, labels), features
+class Judged(nn.Module):
+    """A learner of two terms, of which `steep` may have a slope without end."""
 
+    def __init__(self, network: Twice, steep: bool = False) -> None:
+        super().__init__()
+        self.network, self.steep = network, steep
 
-def _length(embeddings: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-    return embeddings.square().mean(), None
+    def forward(self, images: Tensor, labels: Tensor) -> Judgement:
+        embeddings, features = self.network(images)
+        losses = {"identity": nn.functional.cross_entropy(features, labels)}
+        losses["length"] = (0 * embeddings).sqrt().sum() if self.steep else embeddings.square().mean()
+        return Judgement(losses, (features.argmax(1) == labels).float().mean())
 
 
 def _batches(epoch: int, first: int) -> Iterator[loop.Step]:
@@ -46,18 +53,18 @@ def _sgd(network: nn.Module) -> torch.optim.SGD:
 
 
 def _run(
-    network: nn.Module, optimizer: torch.optim.Optimizer, start: tuple[int, int] = (0, 0), epochs: int = 2
+    network: Twice, start: tuple[int, int] = (0, 0), epochs: int = 2, steep: bool = False, **options: Any
 ) -> Iterator[loop.Record]:
-    losses = {"identity": (_identity, 1.0), "length": (_length, 0.25)}
+    optimizer = torch.optim.SGD([{"params": network.parameters(), "lr": 0.5, loop.BASE_RATE: 0.5}])
     return loop.run(
-        network, losses, optimizer, _batches, lambda epoch: 1 / (1 + epoch), epochs=epochs,
-        steps=lambda epoch: STEPS, start=start,
+        Judged(network, steep), {"identity": 1.0, "length": 0.25}, optimizer, _batches,
+        lambda epoch, step: 1 / (1 + epoch), epochs=epochs, steps=lambda epoch: STEPS, start=start, **options,
     )  # fmt: skip
 
 
 def test_a_step_is_that_of_the_weighted_sum_at_the_epochs_rate() -> None:
     network, twin = Twice(), Twice()
-    records = list(_run(network, _sgd(network)))
+    records = list(_run(network))
     assert [(r.epoch, r.step, r.ends_epoch) for r in records] == [
         (0, 0, False), (0, 1, False), (0, 2, True), (1, 0, False), (1, 1, False), (1, 2, True)
     ]  # fmt: skip
@@ -80,18 +87,26 @@ def test_a_step_is_that_of_the_weighted_sum_at_the_epochs_rate() -> None:
     assert all(torch.allclose(a, b) for a, b in zip(network.parameters(), twin.parameters(), strict=True))
 
 
+def test_parts_of_a_batch_add_up_to_its_step_where_losses_are_means() -> None:
+    whole, cut = Twice(), Twice()
+    expected, found = list(_run(whole)), list(_run(cut, part=4))  # parts of 4 and 2
+    for a, b in zip(expected, found, strict=True):
+        assert a.total == pytest.approx(b.total)
+        assert a.losses == pytest.approx(b.losses)
+        assert a.accuracy == pytest.approx(b.accuracy)
+    assert all(torch.allclose(a, b) for a, b in zip(whole.parameters(), cut.parameters(), strict=True))
+
+
 def test_a_run_begun_in_the_middle_takes_the_rest_of_the_steps() -> None:
     network = Twice()
-    records = list(_run(network, _sgd(network), start=(0, 2)))
+    records = list(_run(network, start=(0, 2)))
     assert [(r.epoch, r.step) for r in records] == [(0, 2), (1, 0), (1, 1), (1, 2)]
 
 
 def test_a_gradient_longer_than_allowed_is_shortened() -> None:
     free, held = Twice(), Twice()
-    losses = {"identity": (_identity, 1.0)}
-    for network, clip in ((free, None), (held, 1e-3)):
-        next(loop.run(network, losses, _sgd(network), _batches, lambda epoch: 1.0, epochs=1,
-                      steps=lambda epoch: STEPS, clip=clip))  # fmt: skip
+    next(_run(free))
+    next(_run(held, clip=1e-3))
     before = list(Twice().parameters())
     steps = [[b - p for p, b in zip(n.parameters(), before, strict=True)] for n in (free, held)]
     norms = [torch.nn.utils.get_total_norm(step).item() for step in steps]
@@ -103,14 +118,8 @@ def test_a_gradient_longer_than_allowed_is_shortened() -> None:
 
 def test_a_gradient_that_is_not_finite_changes_nothing_though_the_loss_is() -> None:
     network = Twice()
-
-    def steep(embeddings: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-        return (0 * embeddings).sqrt().sum(), None
-
     before = [p.clone() for p in network.parameters()]
-    losses = {"identity": (_identity, 1.0), "steep": (steep, 1.0)}
-    records = loop.run(network, losses, _sgd(network), _batches, lambda epoch: 1.0, epochs=1,
-                       steps=lambda epoch: STEPS)  # fmt: skip
+    records = _run(network, steep=True)
     with pytest.raises(ReidError, match=r"gradient nan"):
         next(records)
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), before, strict=True))
@@ -118,8 +127,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing_though_the_loss_is() -> N
 
 def test_a_loss_that_is_not_finite_changes_nothing_and_names_its_images() -> None:
     network = Twice()
-    optimizer = _sgd(network)
-    records = _run(network, optimizer)
+    records = _run(network)
     next(records)
     with torch.no_grad():
         network.layer.bias[0] = float("nan")

@@ -1,0 +1,46 @@
+"""Parameters that are kept as they are, chosen by pattern."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from naic_reid.errors import ReidError
+
+
+def freeze(module: nn.Module, patterns: Sequence[str], *, frozen: bool = True, norm: bool = True) -> None:
+    """Keep (or let go again) the parameters whose names match one of the patterns.
+
+    Args:
+        module: whose parameters; it stays in training mode.
+        patterns: of names, as `backbone.layer1.*`.
+        frozen: keep them, or let them be trained.
+        norm: batch normalisation all of whose parameters match also uses and keeps its running
+            statistics, instead of the batch's.
+
+    Raises:
+        ReidError: a pattern matches nothing.
+    """
+    names = [name for name, _ in module.named_parameters()]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ReidError(
+                f"train.freeze: {pattern} matches no parameter; names are like {', '.join(names[:3])}"
+            )
+
+    def matches(name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+    for prefix, part in module.named_modules():
+        own = [(f"{prefix}.{name}".strip("."), p) for name, p in part.named_parameters(recurse=False)]
+        for name, p in own:
+            # The bottleneck's bias is never trained, whatever is let go.
+            if matches(name) and not (name.endswith("bottleneck.bias")):
+                p.requires_grad_(not frozen)
+        if (
+            norm
+            and isinstance(part, nn.modules.batchnorm._BatchNorm)
+            and own
+            and all(matches(n) for n, _ in own)
+        ):
+            part.train(not frozen)

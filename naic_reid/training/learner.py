@@ -1,0 +1,51 @@
+"""What is trained: the network and the terms of its loss, as one module."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather
+
+
+class Judgement(NamedTuple):
+    """What the terms say about a batch."""
+
+    losses: dict[str, Tensor]
+    """Each term by name, before its weight."""
+    right: Tensor
+    """Share of the batch whose own class had the largest logit."""
+
+
+class Learner(nn.Module):
+    """Images and labels → losses.
+
+    The identity loss looks at the features of this process's images; metric losses look at the
+    embeddings of the whole batch, gathered where several processes hold parts of it. Gathering sends
+    gradients back summed over processes, and averaging over processes, as for every other gradient,
+    then gives those of one process with the whole batch.
+    """
+
+    def __init__(
+        self, embedder: nn.Module, identity: tuple[str, nn.Module], metrics: Mapping[str, nn.Module]
+    ):
+        super().__init__()
+        self.embedder = embedder
+        self.identity_name, self.identity = identity
+        self.metrics = nn.ModuleDict(metrics)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Judgement:
+        """Of float32 [B, 3, H, W] and int64 [B]."""
+        embeddings, features = self.embedder(images)
+        loss, logits = self.identity(features, labels)
+        losses = {self.identity_name: loss}
+        if self.metrics and dist.is_initialized():
+            embeddings = torch.cat(all_gather(embeddings))  # type: ignore[no-untyped-call]
+            everyones = [torch.empty_like(labels) for _ in range(dist.get_world_size())]
+            dist.all_gather(everyones, labels)
+            labels_of_all = torch.cat(everyones)
+        else:
+            labels_of_all = labels
+        losses |= {name: metric(embeddings, labels_of_all) for name, metric in self.metrics.items()}
+        return Judgement(losses, (logits.detach().argmax(dim=1) == labels).float().mean())
