@@ -64,18 +64,29 @@ def k_nearest(
         product = (operand[a:a_stop] @ operand[b:b_stop].T).float().numpy()
         # The lower block is always taken first, so that two threads cannot wait for each other.
         with locks[pair[0]], locks[pair[1]] if a != b else nullcontext():
+            if a == b:
+                _seed(product, a, near, far)
             _scan(union, product, a, b, near, far)
 
-    pairs = [(i, j) for i in range(len(spans)) for j in range(i, len(spans))] if num > 1 else []
+    # Tiles on the diagonal come first: each gives a block's rows cuts to begin with.
+    blocks = range(len(spans)) if num > 1 else range(0)
+    pairs = [(i, i) for i in blocks] + [(i, j) for i in blocks for j in blocks if i < j]
     for _ in products.each(tile, pairs, threads):
         pass
     rows = np.empty((num, keep), np.int32)
     distances = np.empty((num, keep), np.float32)
     farthest = np.zeros(num, np.float32)
-    pieces = parallel.spans(num, 256)
-    parallel.each(lambda span: _finish_dropping(near, far, *span), pieces, threads)
-    parallel.each(lambda span: _finish_measuring(union, near, far, *span), pieces, threads)
-    parallel.each(lambda span: _finish_writing(near, far, rows, distances, farthest, *span), pieces, threads)
+    measured = np.zeros(num, np.int32)
+    steps = [
+        lambda span: _drop_and_order(near, measured, *span),
+        lambda span: _measure_first(union, near, measured, *span),
+        lambda span: _fetch_first(near, measured, *span),
+        lambda span: _drop_again(near, measured, *span),
+        lambda span: _measure_first(union, near, measured, *span),
+        lambda span: _write(union, near, far, measured, rows, distances, farthest, *span),
+    ]
+    for step in steps:  # each for all rows before the next: rows look into one another's lists
+        parallel.each(step, parallel.spans(num, 256), threads)
     return Neighbours(rows, distances, farthest, len(query))
 
 
@@ -129,6 +140,21 @@ def _operand(
     largest = max(products.each(fill, spans, threads), default=0.0) * 1.001 + 2.0**-22
     slack = largest + (1 + largest) * largest + products.rounding(dimension)
     return operand, slack, 2.0**-8 * 1.01 if rounded else 0.0
+
+
+@njit(nogil=True, cache=True)
+def _seed(product, first_row, near, far):  # type: ignore[no-untyped-def]
+    """Cuts from a tile on the diagonal: its rows have `keep` neighbours at least as near as those in it."""
+    num = len(product)
+    for r in range(num if num > near.keep > 0 else 0):
+        values = product[r].copy()
+        values[r] = -np.inf
+        v = np.float64(np.partition(values, num - near.keep)[num - near.keep])
+        _raise_cut(near, first_row + r, v - near.slack - near.share * abs(v))
+        values[r] = np.inf
+        v = -np.float64(values.min())
+        if num > 1:
+            _raise_cut(far, first_row + r, v - far.slack - far.share * abs(v))
 
 
 @njit(nogil=True, cache=True)
@@ -246,40 +272,77 @@ def _raise_cut(short, i, limit):  # type: ignore[no-untyped-def]
     short.cut[i] = max(short.cut[i], cut - abs(cut) * np.float32(2.0**-23))
 
 
-# The last round has three passes, each over all rows before the next begins: most pairs stand in both
-# rows' lists, and are measured in one of them only.
+# After the scan each list holds what the bound could not exclude. Its `keep` largest rounded values are
+# measured first; their cosines are a better limit, and exclude most others. A pair mostly stands in both
+# rows' lists and is measured in one of them only: hence the passes, and `measured`, the length up to which
+# a list is measured when the pass is over (and `sure` when it begins).
 
 
 @njit(nogil=True, cache=True)
-def _finish_dropping(near, far, start, stop):  # type: ignore[no-untyped-def]
+def _drop_and_order(short, measured, start, stop):  # type: ignore[no-untyped-def]
+    """Drop the hopeless; then the `keep` largest to the front."""
     for i in range(start, stop):
-        if near.keep > 0:
-            _drop_hopeless(near, i)
-        if far.keep > 0:
-            _drop_hopeless(far, i)
+        if short.keep == 0:
+            continue
+        _drop_hopeless(short, i)
+        held = short.held[i]
+        values = short.values[i, :held]
+        limit = np.partition(values, held - short.keep)[held - short.keep]
+        front = short.sure[i]
+        for c in range(front, held):
+            if values[c] >= limit:
+                values[c], values[front] = values[front], values[c]
+                short.rows[i, c], short.rows[i, front] = short.rows[i, front], short.rows[i, c]
+                front += 1
+        measured[i] = front
 
 
 @njit(nogil=True, cache=True)
-def _finish_measuring(union, near, far, start, stop):  # type: ignore[no-untyped-def]
+def _measure_first(union, short, measured, start, stop):  # type: ignore[no-untyped-def]
     for i in range(start, stop):
-        for c in range(near.sure[i], near.held[i]):
-            if _place_in_earlier_list(near, i, c) < 0:
-                near.values[i, c] = _measured(union, near, i, c)
-        for c in range(far.sure[i], far.held[i]):
-            far.values[i, c] = _measured(union, far, i, c)
+        for c in range(short.sure[i], measured[i]):
+            if _place_elsewhere(short, measured, i, c) < 0:
+                short.values[i, c] = _measured(union, short, i, c)
 
 
 @njit(nogil=True, cache=True)
-def _finish_writing(near, far, rows, distances, farthest, start, stop):  # type: ignore[no-untyped-def]
-    # A list is read by others as long as this pass lasts: the best are taken from a copy of it.
-    keep = near.keep
+def _place_elsewhere(short, measured, i, c):  # type: ignore[no-untyped-def]
+    """Where row i stands in the list of its candidate c, if it is or will be measured there; else −1."""
+    j = short.rows[i, c]
+    for place in range(measured[j] if j < i else short.sure[j]):
+        if short.rows[j, place] == i:
+            return place
+    return -1
+
+
+@njit(nogil=True, cache=True)
+def _fetch_first(short, measured, start, stop):  # type: ignore[no-untyped-def]
+    for i in range(start, stop):
+        for c in range(short.sure[i], measured[i]):
+            place = _place_elsewhere(short, measured, i, c)
+            if place >= 0:
+                short.values[i, c] = short.values[short.rows[i, c], place]
+
+
+@njit(nogil=True, cache=True)
+def _drop_again(short, measured, start, stop):  # type: ignore[no-untyped-def]
+    for i in range(start, stop):
+        short.sure[i] = measured[i]
+        if short.keep > 0:
+            _drop_hopeless(short, i)
+        measured[i] = short.held[i]
+
+
+@njit(nogil=True, cache=True)
+def _write(union, near, far, measured, rows, distances, farthest, start, stop):  # type: ignore[no-untyped-def]
+    # Others still read these lists: the best are taken from a copy.
     own = _Short(
         np.empty((1, near.rows.shape[1]), np.int32),
         np.empty((1, near.rows.shape[1]), np.float32),
         np.zeros(1, np.int32),
         np.zeros(1, np.int32),
         np.zeros(1, np.float32),
-        keep,
+        near.keep,
         near.sign,
         near.slack,
         near.share,
@@ -288,25 +351,27 @@ def _finish_writing(near, far, rows, distances, farthest, start, stop):  # type:
         rows[i, 0], distances[i, 0] = i, np.float32(0.0)
         own.held[0] = near.held[i]
         for c in range(near.held[i]):
-            j = near.rows[i, c]
-            place = _place_in_earlier_list(near, i, c) if c >= near.sure[i] else -1
-            own.rows[0, c] = j
-            own.values[0, c] = near.values[i, c] if place < 0 else near.values[j, place]
-        if keep > 0:
+            place = _place_elsewhere(near, measured, i, c) if c >= near.sure[i] else -1
+            own.rows[0, c] = near.rows[i, c]
+            own.values[0, c] = near.values[i, c] if place < 0 else near.values[near.rows[i, c], place]
+        if near.keep > 0:
             _keep_best(own, 0)
-        for c in range(keep):
+        for c in range(near.keep):
             rows[i, c + 1] = own.rows[0, c]
             distances[i, c + 1] = exact.distance(own.values[0, c])
         if far.keep > 0:
-            farthest[i] = exact.distance(-far.values[i, : far.held[i]].max())
+            farthest[i] = exact.distance(-_largest(union, far, i))
 
 
 @njit(nogil=True, cache=True)
-def _place_in_earlier_list(short, i, c):  # type: ignore[no-untyped-def]
-    """Where row i stands in the list of its candidate c, if that is an earlier row; else −1."""
-    j = short.rows[i, c]
-    if j < i:
-        for place in range(short.held[j]):
-            if short.rows[j, place] == i:
-                return place
-    return -1
+def _largest(union, short, i):  # type: ignore[no-untyped-def]
+    """The largest signed cosine in a list: those whose upper bound lies below it need no measuring."""
+    held = short.held[i]
+    best = np.float32(-np.inf)
+    for c in np.argsort(-short.values[i, :held]):
+        v = np.float64(short.values[i, c])
+        if c < short.sure[i]:
+            best = max(best, short.values[i, c])
+        elif v + short.slack + short.share * abs(v) >= best:
+            best = max(best, _measured(union, short, i, c))
+    return best
