@@ -294,8 +294,12 @@ class Ranking:
     @classmethod
     def read(cls, path: Path) -> Self:
         made_by, a = _read_npz(path, "Ranking")
-        names = (_strings(a["queries"]), _strings(a["gallery"]))
-        return _built(path, lambda: cls(*names, a["indices"], a["distances"], made_by))
+        return _built(
+            path,
+            lambda: cls(
+                _strings(a["queries"]), _strings(a["gallery"]), a["indices"], a["distances"], made_by
+            ),
+        )
 
 
 def write_table(path: Path, kind: str, made_by: MadeBy, header: list[str], rows: Sequence[str]) -> None:
