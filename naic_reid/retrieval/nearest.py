@@ -12,6 +12,7 @@ each thread.
 """
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from threading import Lock
 from typing import NamedTuple
@@ -21,9 +22,41 @@ import torch
 from numba import njit
 
 from naic_reid.artifacts import Floats, Ints, Neighbours
+from naic_reid.errors import ReidError
 from naic_reid.retrieval import exact, parallel, products
 
 BLOCK = 1024
+
+
+class Plan(NamedTuple):
+    """How a search stays within its memory budget, and what it will take."""
+
+    block: int
+    """Rows on a side of a tile."""
+    whole: bool
+    """Whether all rounded rows are kept; else they are made anew for each tile."""
+    megabytes: int
+    """Estimate of memory beyond the features."""
+
+
+def plan(num: int, dimension: int, keep: int, memory: int, *, threads: int = 0, rounded: bool = True) -> Plan:
+    """The fastest way to search within so many bytes.
+
+    Raises:
+        ReidError: the lists alone take more.
+    """
+    item = 2 if rounded else 4
+    lists = num * (8 * (_capacity(keep - 1) + _capacity(1) + keep) + 40)
+    operand = item * num * dimension
+    for whole, block in [(True, BLOCK), (True, BLOCK // 4), (False, BLOCK), (False, BLOCK // 4)]:
+        tile = (item + 4) * block * block + (4 + item) * block * dimension * (1 if whole else 2)
+        needed = lists + whole * operand + parallel.num_threads(threads) * tile
+        if needed <= memory:
+            return Plan(block, whole, needed // 10**6 + 1)
+    raise ReidError(
+        f"search: {num} rows with {keep} neighbours take {needed // 10**6 + 1} MB at least, and "
+        f"{memory // 10**6} MB may be used: raise --memory, lower search.keep, or use fewer threads"
+    )
 
 
 def k_nearest(
@@ -33,6 +66,7 @@ def k_nearest(
     *,
     threads: int = 0,
     block: int = BLOCK,
+    whole: bool = True,
     rounded: bool | None = None,
 ) -> Neighbours:
     """The min(keep, N) nearest rows of every row, itself first, and its farthest distance.
@@ -42,7 +76,9 @@ def k_nearest(
         gallery: float32 [G, D].
         keep: neighbours of each row, itself counted.
         threads: 0 means all processors.
-        block: rows on a side of a tile.
+        block: rows on a side of a tile; see `plan`.
+        whole: keep all rounded rows in memory; else they are made for each tile, and features may be
+            mapped files larger than memory.
         rounded: short lists from a bfloat16 product; None: if this processor has instructions for it.
 
     Raises:
@@ -52,16 +88,16 @@ def k_nearest(
     num = len(union.inverse)
     keep = min(keep, num)
     if rounded is None:
-        rounded = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        rounded = multiplies_bfloat16()
     spans = parallel.spans(num, block)
-    operand, slack, share = _operand(union, spans, rounded, threads)
+    operand, slack, share = _operand(union, spans, rounded, whole, threads)
     near = _short(num, keep - 1, 1.0, slack, share)
     far = _short(num, min(1, num - 1), -1.0, slack, share)
     locks = [Lock() for _ in spans]
 
     def tile(pair: tuple[int, int]) -> None:
         (a, a_stop), (b, b_stop) = spans[pair[0]], spans[pair[1]]
-        product = (operand[a:a_stop] @ operand[b:b_stop].T).float().numpy()
+        product = (operand(a, a_stop) @ operand(b, b_stop).T).float().numpy()
         # The lower block is always taken first, so that two threads cannot wait for each other.
         with locks[pair[0]], locks[pair[1]] if a != b else nullcontext():
             if a == b:
@@ -104,8 +140,17 @@ class _Short(NamedTuple):
     share: float
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions that make bfloat16 products faster than float32 ones."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _capacity(keep: int) -> int:
+    return 4 * keep + 60
+
+
 def _short(num: int, keep: int, sign: float, slack: float, share: float) -> _Short:
-    capacity = 4 * keep + 96
+    capacity = _capacity(keep)
     return _Short(
         np.empty((num, capacity), np.int32),
         np.empty((num, capacity), np.float32),
@@ -120,26 +165,32 @@ def _short(num: int, keep: int, sign: float, slack: float, share: float) -> _Sho
 
 
 def _operand(
-    union: exact.Rows, spans: list[tuple[int, int]], rounded: bool, threads: int
-) -> tuple[torch.Tensor, float, float]:
-    """Unit rows in the product's precision [N, D], and the bound (slack, share) of the product's error.
+    union: exact.Rows, spans: list[tuple[int, int]], rounded: bool, whole: bool, threads: int
+) -> tuple[Callable[[int, int], torch.Tensor], float, float]:
+    """Unit rows start … stop in the product's precision, and the bound (slack, share) of its error.
 
     With g = b + e a row and its rounded form, |g·g′ − b·b′| = |e·g′ + b·e′| ≤ δ + (1 + δ)·δ where δ
     is the largest |e|. Summing in float32 adds `products.rounding`; a bfloat16 result is rounded once
     more, by 2⁻⁸ of itself at most.
     """
     num, dimension = len(union.inverse), union.gallery.shape[1]
-    operand = torch.empty((num, dimension), dtype=torch.bfloat16 if rounded else torch.float32)
+    kind = torch.bfloat16 if rounded else torch.float32
+    kept = torch.empty((num if whole else 0, dimension), dtype=kind)
+
+    def make(start: int, stop: int) -> torch.Tensor:
+        return torch.from_numpy(products.unit(union, start, stop)).to(kind)
 
     def fill(span: tuple[int, int]) -> float:
         unit = torch.from_numpy(products.unit(union, *span))
-        operand[span[0] : span[1]] = unit
-        error = unit.sub_(operand[span[0] : span[1]]).square_().sum(1).max()
-        return math.sqrt(error.item())
+        made = unit.to(kind)
+        if whole:
+            kept[span[0] : span[1]] = made
+        return math.sqrt(unit.sub_(made).square_().sum(1).max().item()) if rounded else 0.0
 
     largest = max(products.each(fill, spans, threads), default=0.0) * 1.001 + 2.0**-22
     slack = largest + (1 + largest) * largest + products.rounding(dimension)
-    return operand, slack, 2.0**-8 * 1.01 if rounded else 0.0
+    rows = (lambda start, stop: kept[start:stop]) if whole else make
+    return rows, slack, 2.0**-8 * 1.01 if rounded else 0.0
 
 
 @njit(nogil=True, cache=True)

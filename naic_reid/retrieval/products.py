@@ -1,14 +1,17 @@
-"""What matrix products in blocks need: rows of unit length, and one torch thread for each of ours."""
+"""What matrix products in blocks need: unit rows, one torch thread for each of ours, a memory budget."""
 
 import ctypes
+import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
+import psutil
 import torch
 
 from naic_reid.artifacts import Floats
+from naic_reid.errors import ReidError
 from naic_reid.retrieval import exact, parallel
 
 _Job = TypeVar("_Job")
@@ -41,6 +44,32 @@ def unit(union: exact.Rows, start: int, stop: int) -> Floats:
     both = np.concatenate(parts)
     both *= union.inverse[start:stop, None].astype(np.float32)
     return both
+
+
+def free_memory(device: str) -> int:
+    """Bytes free on the device: "cpu", or a GPU."""
+    if device == "cpu":
+        return int(psutil.virtual_memory().available)
+    return int(torch.cuda.mem_get_info(torch.device(device))[0])
+
+
+def budget(memory: str, device: str) -> int:
+    """Bytes to stay within: as written, such as 800MB or 6GB, or half of what is free on the device.
+
+    Raises:
+        ReidError: the text is no amount of memory.
+    """
+    if not memory:
+        return free_memory(device) // 2
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([kMGT]?)i?B?", memory)
+    if not found or not float(found[1]):
+        raise ReidError(f"memory {memory!r} is no amount: write it like 800MB or 6GB")
+    return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))
+
+
+def choose(device: str) -> str:
+    """The device meant by "auto": a GPU where there is one."""
+    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def rounding(dimension: int) -> float:

@@ -5,10 +5,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from naic_reid.artifacts import Features, MadeBy
+from naic_reid.artifacts import Features, Floats, MadeBy, Neighbours
 from naic_reid.config import Search
 from naic_reid.errors import ReidError
-from naic_reid.retrieval.nearest import k_nearest
+from naic_reid.retrieval import exact, nearest, nearest_gpu, products
 
 REVISION = 1
 _log = logging.getLogger(__name__)
@@ -22,8 +22,12 @@ def run(
     neighbours: Path,
     device: str = "auto",
     threads: int = 0,
+    memory: str = "",
 ) -> None:
-    """Reads the `Features` of one member and domain, writes their `Neighbours`."""
+    """Reads the `Features` of one member and domain, writes their `Neighbours`.
+
+    `memory` (such as 800MB, 6GB; by default half of what is free on the device) fixes the size of blocks.
+    """
     started = time.monotonic()
     of_query, of_gallery = Features.read(query), Features.read(gallery)
     _log.info(
@@ -37,6 +41,24 @@ def run(
             f"{gallery}: was not extracted as {query} was (another checkpoint or other settings): delete "
             "both and run again"
         )
-    found = k_nearest(of_query.values, of_gallery.values, search.keep, threads=threads)
+    found = _exact(of_query.values, of_gallery.values, search.keep, products.choose(device), threads, memory)
     replace(found, made_by=made_by).write(neighbours)
     _log.info("search: wrote %s in %.1f s", neighbours, time.monotonic() - started)
+
+
+def _exact(query: Floats, gallery: Floats, keep: int, device: str, threads: int, memory: str) -> Neighbours:
+    allowed = products.budget(memory, device)
+    if device != "cpu":
+        _log.info("search: on %s, at most %d MB", device, allowed // 10**6)
+        union = exact.rows(query, gallery)
+        return nearest_gpu.k_nearest(union, len(query), keep, device=device, memory=allowed)
+    rounded = nearest.multiplies_bfloat16()
+    size = len(query) + len(gallery), query.shape[1], keep, allowed
+    planned = nearest.plan(*size, threads=threads, rounded=rounded)
+    _log.info(
+        "search: about %d MB beyond the features, %s may be used; tiles of %d rows",
+        planned.megabytes, f"{allowed // 10**6} MB", planned.block,
+    )  # fmt: skip
+    return nearest.k_nearest(
+        query, gallery, keep, threads=threads, block=planned.block, whole=planned.whole, rounded=rounded
+    )

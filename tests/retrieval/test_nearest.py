@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from naic_reid.artifacts import Floats, Neighbours
-from naic_reid.retrieval.nearest import k_nearest
+from naic_reid.errors import ReidError
+from naic_reid.retrieval import products
+from naic_reid.retrieval.nearest import k_nearest, plan
 from tests.oracles import rerank as oracle
 from tests.retrieval.features import clustered
 
@@ -44,7 +46,9 @@ def test_block_length_threads_and_precision_never_change_a_bit() -> None:
     rows = clustered(5, 700, 200, duplicates=True)
     first = k_nearest(rows[:90], rows[90:], 40, threads=1, block=700, rounded=False)
     for block, threads, rounded in [(64, 1, False), (64, 2, True), (101, 2, True), (333, 3, False)]:
-        again = k_nearest(rows[:90], rows[90:], 40, threads=threads, block=block, rounded=rounded)
+        again = k_nearest(
+            rows[:90], rows[90:], 40, threads=threads, block=block, rounded=rounded, whole=threads != 2
+        )
         for name in ("rows", "distances", "farthest"):
             np.testing.assert_array_equal(getattr(again, name), getattr(first, name), err_msg=name)
 
@@ -100,3 +104,27 @@ def test_scaling_features_changes_nothing() -> None:
     doubled = k_nearest(2 * rows[:20], 0.5 * rows[20:], 31)  # powers of two: not even a bit
     np.testing.assert_array_equal(found.rows, doubled.rows)
     np.testing.assert_array_equal(found.distances, doubled.distances)
+
+
+def test_less_memory_means_smaller_tiles_then_rows_made_anew_then_a_refusal() -> None:
+    size = (100_000, 512, 31)
+    allowed = (4000, 335, 300, 235)
+    plans = [plan(*size, megabytes * 10**6, threads=2) for megabytes in allowed]
+    assert [planned[:2] for planned in plans] == [(1024, True), (256, True), (1024, False), (256, False)]
+    assert all(planned.megabytes <= most for planned, most in zip(plans, allowed, strict=True))
+    with pytest.raises(ReidError, match=r"MB may be used: raise --memory, lower search\.keep"):
+        plan(*size, 10**8)
+
+
+def test_the_plan_is_linear_in_the_number_of_rows() -> None:
+    one, ten = (plan(num, 256, 31, 10**12, threads=2).megabytes for num in (10**5, 10**6))
+    assert ten < 10 * one
+
+
+def test_a_budget_is_read_as_written_and_nonsense_refused() -> None:
+    amounts = {"800MB": 800 * 10**6, "6GB": 6 * 10**9, "1.5 G": 1.5e9, "2TiB": 2e12, "12345": 12345}
+    assert {text: products.budget(text, "cpu") for text in amounts} == amounts
+    assert products.budget("", "cpu") > 0
+    for text in ("much", "-1GB", "0", "1XB"):
+        with pytest.raises(ReidError, match="is no amount"):
+            products.budget(text, "cpu")

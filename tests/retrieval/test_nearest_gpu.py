@@ -1,0 +1,64 @@
+"""The path for GPUs gives the very bits of the other; here it runs on the CPU, in small blocks."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from naic_reid.retrieval import exact, nearest, nearest_gpu
+from tests.retrieval.features import clustered
+
+
+def same(query: np.ndarray, gallery: np.ndarray, keep: int, device: str, block: int = 0) -> None:
+    expected = nearest.k_nearest(query, gallery, keep)
+    found = nearest_gpu.k_nearest(
+        exact.rows(query, gallery), len(query), keep, device=device, memory=10**9, block=block
+    )
+    for name in ("rows", "distances", "farthest"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    num=st.integers(1, 300),
+    dimension=st.sampled_from([3, 32, 45, 128]),
+    keep=st.integers(1, 40),
+    block=st.sampled_from([0, 17, 64]),
+    duplicates=st.booleans(),
+)
+def test_the_gpu_path_gives_the_same_bits(
+    seed: int, num: int, dimension: int, keep: int, block: int, duplicates: bool
+) -> None:
+    rows = clustered(seed, num, dimension, duplicates=duplicates)
+    split = seed % (num + 1)
+    same(rows[:split], rows[split:], keep, "cpu", block)
+
+
+def test_lists_crowded_by_equal_images_are_made_longer() -> None:
+    rows = clustered(1, 600, 24)
+    rows[100:500] = rows[100]
+    same(rows[:30], rows[30:], 20, "cpu", 128)
+
+
+def test_running_out_of_memory_halves_the_block_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, tried = clustered(2, 200, 16), []
+    whole = nearest_gpu._Search.of_rows
+
+    def of_rows(self, rows: torch.Tensor, length: int):  # type: ignore[no-untyped-def]
+        tried.append(len(rows))
+        if len(rows) > 50:
+            raise torch.cuda.OutOfMemoryError
+        return whole(self, rows, length)
+
+    monkeypatch.setattr(nearest_gpu._Search, "of_rows", of_rows)
+    same(rows[:20], rows[20:], 11, "cpu", 200)
+    assert tried[:4] == [200, 100, 50, 50]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_a_gpu_gives_the_bits_of_the_cpu() -> None:
+    rows = clustered(3, 3000, 512, duplicates=True)
+    same(rows[:300], rows[300:], 31, "cuda", 700)
