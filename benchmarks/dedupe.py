@@ -151,17 +151,18 @@ def main() -> None:
         assert kept == originals, (kept, originals)
 
         paths = sorted(path for source in SOURCES for path in (data / source).iterdir())
+        names = [path.relative_to(data).as_posix() for path in paths]
         size = sum(path.stat().st_size for path in paths)
-        assert [one.digest for one in looks(paths[:500], with_pixels=False)] == hash_all(paths[:500], 1)
+        assert [one.digest for one in looks(data, names[:500], with_pixels=False)] == hash_all(paths[:500], 1)
         seconds: dict[str, list[float]] = {"hash": [], "look": []}
         for _ in range(options.repeats):
             seconds["hash"].append(timed(lambda: hash_all(paths, workers)))
             seconds["look"].append(
-                timed(lambda: sum(1 for _ in looks(paths, with_pixels=False, workers=workers)))
+                timed(lambda: sum(1 for _ in looks(data, names, with_pixels=False, workers=workers)))
             )
         cache = out / "looks.sqlite"
-        pixels = timed(lambda: sum(1 for _ in looks(paths, workers=workers, cache=cache)))
-        again = timed(lambda: sum(1 for _ in looks(paths, workers=workers, cache=cache)))
+        pixels = timed(lambda: sum(1 for _ in looks(data, names, workers=workers, cache=cache)))
+        again = timed(lambda: sum(1 for _ in looks(data, names, workers=workers, cache=cache)))
         few = paths[:PAIRS]
         pairs = timed(lambda: all_pairs(few))
         best = {name: min(values) for name, values in seconds.items()}

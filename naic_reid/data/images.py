@@ -70,7 +70,7 @@ def read(path: Path) -> Pixels:
         raise ReidError(f"{path}: {error}; replace the image or take it off its list") from error
 
 
-def look(path: Path, *, with_pixels: bool = True) -> Look:
+def look(path: Path | str, *, with_pixels: bool = True) -> Look:
     """What the file's bytes tell, read once; never an error: what is wrong stands in `fault`.
 
     Args:
@@ -143,7 +143,7 @@ def header(content: bytes) -> tuple[int, int]:
     return height, width
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path | str) -> bytes:
     # Plain system calls: at a million small files the conveniences of `open` cost as much as reading.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe must not hold us up
     try:

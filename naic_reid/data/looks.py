@@ -9,7 +9,7 @@ import os
 import sqlite3
 import struct
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from hashlib import blake2b
@@ -33,25 +33,36 @@ _Key = tuple[bytes, bool, int, int]  # path, decoded?, size, nanoseconds of the 
 
 
 def looks(
-    paths: Sequence[Path], *, with_pixels: bool = True, workers: int = 1, cache: Path | None = None
+    folder: Path,
+    names: Sequence[str],
+    *,
+    with_pixels: bool = True,
+    workers: int = 1,
+    cache: Path | None = None,
 ) -> Iterator[Look]:
-    """What one reading of each file tells, in the order of `paths`.
+    """What one reading of each file tells, in the order of `names`.
 
     Memory does not grow with their number. Workers are threads: reading, hashing and decoding let go
     of the interpreter.
 
     Args:
-        paths: image files.
+        folder: where the names start.
+        names: image files, by paths relative to the folder.
         with_pixels: decode them.
         workers: images read at once.
         cache: file that remembers looks; none: all are read.
     """
+    # Strings, not paths: a million paths take longer to make than the files they name to look up.
+    root = str(folder.resolve())
+    chunks = (
+        [f"{root}/{name}" for name in names[start : start + _CHUNK]] for start in range(0, len(names), _CHUNK)
+    )
     if cache is None:
-        for _, seen in _in_order(paths, None, with_pixels, workers):
+        for _, seen in _in_order(chunks, None, with_pixels, workers):
             yield from seen
         return
     with closing(_opened(cache)) as memory:
-        for number, (keys, seen) in enumerate(_in_order(paths, memory, with_pixels, workers), start=1):
+        for number, (keys, seen) in enumerate(_in_order(chunks, memory, with_pixels, workers), start=1):
             _remember(memory, keys, seen)
             if number % _COMMIT == 0:
                 _make_safe(memory)
@@ -60,25 +71,29 @@ def looks(
 
 
 def _in_order(
-    paths: Sequence[Path], memory: sqlite3.Connection | None, with_pixels: bool, workers: int
+    chunks: Iterable[list[str]], memory: sqlite3.Connection | None, with_pixels: bool, workers: int
 ) -> Iterator[tuple[list[_Key | None], list[Look]]]:
     """Chunk by chunk: the keys to remember looks by (none: known, or not to be kept), and the looks."""
 
-    def missing(chunk: Sequence[Path], known: list[Look | None]) -> list[Look]:
-        return [seen or look(path, with_pixels=with_pixels) for path, seen in zip(chunk, known, strict=True)]
+    def missing(files: list[str], known: list[Look | None]) -> list[Look]:
+        return [seen or look(file, with_pixels=with_pixels) for file, seen in zip(files, known, strict=True)]
 
     with ThreadPoolExecutor(workers) as pool:
         pending: deque[tuple[list[_Key | None], Future[list[Look]]]] = deque()
         try:
-            for start in range(0, len(paths), _CHUNK):
-                chunk = paths[start : start + _CHUNK]
-                keys: list[_Key | None] = [None] * len(chunk)
-                known: list[Look | None] = [None] * len(chunk)
+            for files in chunks:
+                keys: list[_Key | None] = [None] * len(files)
+                known: list[Look | None] = [None] * len(files)
                 if memory is not None:
-                    keys = [_key(path, with_pixels) for path in chunk]
+                    keys = [_key(file, with_pixels) for file in files]
                     known = [_recall(memory, key) for key in keys]
                     keys = [None if seen else key for key, seen in zip(keys, known, strict=True)]
-                pending.append((keys, pool.submit(missing, chunk, known)))
+                if not all(known):
+                    future = pool.submit(missing, files, known)
+                else:  # nothing to read: no worker is woken
+                    future = Future()
+                    future.set_result(missing(files, known))
+                pending.append((keys, future))
                 if len(pending) > 4 * workers:  # a few ahead keep all workers busy
                     keys, future = pending.popleft()
                     yield keys, future.result()
@@ -89,13 +104,13 @@ def _in_order(
             pool.shutdown(cancel_futures=True)
 
 
-def _key(path: Path, with_pixels: bool) -> _Key | None:
+def _key(file: str, with_pixels: bool) -> _Key | None:
     """What the memory knows a file by, taken before it is read; none where there is no such file."""
     try:
-        about = path.stat()
+        about = os.stat(file)  # noqa: PTH116 (a string, see above)
     except OSError:
         return None
-    return os.fsencode(path.absolute()), with_pixels, about.st_size, about.st_mtime_ns
+    return os.fsencode(file), with_pixels, about.st_size, about.st_mtime_ns
 
 
 def _opened(cache: Path) -> sqlite3.Connection:

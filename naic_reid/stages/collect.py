@@ -31,7 +31,7 @@ def run(
     entries = _entries(collect, data, lists)
     paths = list(dict.fromkeys(path for path, *_ in entries))
     _log.info("collect: %d lines of %d lists name %d images", len(entries), len(collect.sources), len(paths))
-    seen = looks([data / path for path in paths], with_pixels=collect.decode, workers=workers, cache=cache)
+    seen = looks(data, paths, with_pixels=collect.decode, workers=workers, cache=cache)
     bar = shown(seen, "collect: images", len(paths))
     # Of each look only this is kept: there may be a million.
     found = {
@@ -64,12 +64,13 @@ def _entries(collect: Collect, data: Path, lists: Path) -> list[tuple[str, str, 
             raise ReidError(f"{file}: changed since the survey: run survey again")
         entries, wrong = parse(file.read_bytes(), str(file))
         problems += wrong or absent(entries, data / source.images, str(file))
-        found += [_placed(source.name, source.images, entry) for entry in entries]
+        prefix = "" if PurePosixPath(source.images) == PurePosixPath() else f"{PurePosixPath(source.images)}/"
+        found += [_placed(source.name, prefix, entry) for entry in entries]
     if problems:
         raise listing(problems, "the label lists have lines that cannot be used")
     return found
 
 
-def _placed(source: str, images: str, entry: Entry) -> tuple[str, str, int]:
+def _placed(source: str, prefix: str, entry: Entry) -> tuple[str, str, int]:
     identity = intern(f"{source}/{entry.label}")  # one object for a person's many lines
-    return str(PurePosixPath(images) / entry.name), identity, entry.line
+    return prefix + entry.name, identity, entry.line

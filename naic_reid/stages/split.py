@@ -31,7 +31,7 @@ def run(
     _, surveyed = read_table(test, "TestSurvey", ["path", "size"])
     paths = [path for path, _ in surveyed]
     _log.info("split: %d images", len(paths))
-    seen = looks([data / path for path in paths], workers=workers, cache=cache)
+    seen = looks(data, paths, workers=workers, cache=cache)
     found = list(shown(seen, "split: images", len(paths)))
     faults = [
         f"{data / path}: {known.fault}" for path, known in zip(paths, found, strict=True) if known.fault

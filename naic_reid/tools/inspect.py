@@ -116,7 +116,7 @@ def look(settings: Config, folder: Path, workers: int, cache: Path | None) -> Da
         data.tests[role] = [f"{name}/{path.name}" for path in found]
         data.problems += problems
     paths = list(dict.fromkeys([*data.paths, *data.tests["query"], *data.tests["gallery"]]))
-    seen = looks([folder / path for path in paths], workers=workers, cache=cache)
+    seen = looks(folder, paths, workers=workers, cache=cache)
     data.looks = dict(zip(paths, shown(seen, "inspect: images", len(paths)), strict=True))
     if settings.collect.unreadable == "fail":
         unusable = [(row, fault) for row, path in enumerate(data.paths) if (fault := data.looks[path].fault)]
