@@ -261,6 +261,9 @@ class Train(Section):
     freeze_norm: bool = Field(
         True, description="batch normalisation among the kept uses and keeps its running statistics"
     )
+    sync_norm: bool = Field(
+        False, description="batch normalisation over all processes that train together; needs GPUs"
+    )
     channel_shuffles: Annotated[int, Field(ge=0, le=5)] = Field(
         0, description="further identities made of each one by a permutation of its channels"
     )
@@ -334,6 +337,9 @@ class Fuse(Section):
     """The weighted sum of the members' distances."""
 
     best: Count = Field(200, description="gallery images listed for each query")
+    of: Literal["distances", "features"] = Field(
+        "distances", description="sum the members' distances, or re-rank once by all features side by side"
+    )
 
 
 class Config(Section):

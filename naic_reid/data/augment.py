@@ -161,7 +161,7 @@ def _rectangles(
 
 def vary(images: Pixels, draws: Draws, policy: str = "none") -> Pixels:
     """Images uint8 [B, H, W, 3] varied: policy, mirror, affine, crop over a black border, colours, CMY."""
-    varied = np.zeros_like(images)
+    varied = np.zeros(images.shape, np.uint8)
     num, height, width, _ = images.shape
     for i in range(num):
         image = images[i]

@@ -132,7 +132,9 @@ class TrainingImages:
                 self._kept[place] = resized(self.data / self.paths[row], self.height, self.width)
                 self._is_kept[place] = True
             pixels = self._kept[place]
-        return pixels if self._channels is None else pixels[..., self._channels[row]]
+        if self._channels is None:
+            return pixels
+        return np.ascontiguousarray(pixels[..., self._channels[row]])
 
 
 def with_shuffled_channels(

@@ -183,7 +183,7 @@ def _learn(
     )  # fmt: skip
 
     records = loop.run(
-        team.wrapped(_compiled(learner) if compiled else learner),
+        team.wrapped(_compiled(learner) if compiled else learner, sync_norm=train.sync_norm),
         {loss.name: loss.weight for loss in _losses(train)}, optimizer, batches,
         lambda epoch, step: _factor(train, epoch, step / len(order(epoch))), epochs=train.epochs,
         steps=lambda epoch: len(order(epoch)), start=start, autocast=autocast, scaler=scaler, clip=train.clip,
@@ -191,6 +191,7 @@ def _learn(
     )  # fmt: skip
     pace = resume.Pace(save_seconds)
     shown = _shown(train.epochs, team)
+    records = _within_memory(records, learner, model, identities * group, autocast)
     with History(folder, position) as lines, resume.stop_signals() as asked, shown as show:
         for record in records:
             lines.add(record)
@@ -210,6 +211,38 @@ def _learn(
             if stop:
                 _log.warning("train: stopped by signal %d after saving: run again to go on", stop)
                 raise SystemExit(128 + stop)
+
+
+def _within_memory(
+    records: Iterator[loop.Record],
+    learner: Learner,
+    model: Model,
+    batch: int,
+    autocast: Callable[[], contextlib.AbstractContextManager[Any]],
+) -> Iterator[loop.Record]:
+    """The records; when a GPU's memory does not suffice, an error says how much would fit."""
+    try:
+        yield from records
+        return
+    except torch.OutOfMemoryError:
+        pass  # outside of this block, what the failed step held is free again
+    fits = batch
+    device = next(learner.parameters()).device
+    while fits > 2:
+        fits //= 2
+        learner.zero_grad(set_to_none=True)
+        try:
+            with autocast():
+                images = torch.zeros(fits, 3, model.height, model.width, device=device)
+                judgement = learner(images, torch.arange(fits, device=device) // 2)
+                sum(judgement.losses.values()).backward()
+            break
+        except torch.OutOfMemoryError:
+            continue
+    raise ReidError(
+        f"a batch of {batch} images at {model.height} × {model.width} needs more memory than {device} has; "
+        f"{fits} would fit: set train.accumulate to {-(-batch // fits)}, or a smaller batch for this model"
+    )
 
 
 def _source(

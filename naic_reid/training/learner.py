@@ -1,12 +1,11 @@
 """What is trained: the network and the terms of its loss, as one module."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_gather
 
 
 class Judgement(NamedTuple):
@@ -41,11 +40,29 @@ class Learner(nn.Module):
         loss, logits = self.identity(features, labels)
         losses = {self.identity_name: loss}
         if self.metrics and dist.is_initialized():
-            embeddings = torch.cat(all_gather(embeddings))  # type: ignore[no-untyped-call]
-            everyones = [torch.empty_like(labels) for _ in range(dist.get_world_size())]
-            dist.all_gather(everyones, labels)
-            labels_of_all = torch.cat(everyones)
+            embeddings, everyones = _Gathered.apply(embeddings), _gathered(labels)
         else:
-            labels_of_all = labels
-        losses |= {name: metric(embeddings, labels_of_all) for name, metric in self.metrics.items()}
+            everyones = labels
+        losses |= {name: metric(embeddings, everyones) for name, metric in self.metrics.items()}
         return Judgement(losses, (logits.detach().argmax(dim=1) == labels).float().mean())
+
+
+def _gathered(rows: Tensor) -> Tensor:
+    """Every process's rows, one process after the other."""
+    parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
+
+
+class _Gathered(torch.autograd.Function):
+    """`_gathered`, with gradients sent back as sums over the processes."""
+
+    @staticmethod
+    def forward(context: Any, rows: Tensor) -> Tensor:
+        return _gathered(rows)
+
+    @staticmethod
+    def backward(context: Any, gradients: Tensor) -> Tensor:
+        gradients = gradients.clone()
+        dist.all_reduce(gradients)
+        return gradients.chunk(dist.get_world_size())[dist.get_rank()]

@@ -97,9 +97,8 @@ def run(
                 group["lr"] = group[BASE_RATE] * factor(epoch, step)
 
             seen = []
-            parts = list(
-                zip(images.split(part or len(images)), labels.split(part or len(labels)), strict=True)
-            )
+            size = part or len(images)
+            parts = [slice(begin, begin + size) for begin in range(0, len(images), size)]
             for some in parts:
                 with autocast(), _together(learner, last=some is parts[-1]):
                     losses, right = learner(images[some], labels[some])

@@ -30,10 +30,22 @@ class Team:
     def leads(self) -> bool:
         return self.rank == 0
 
-    def wrapped(self, learner: nn.Module) -> nn.Module:
-        """The learner, whose gradients become means over the team."""
+    def wrapped(self, learner: nn.Module, *, sync_norm: bool = False) -> nn.Module:
+        """The learner, whose gradients become means over the team.
+
+        Args:
+            learner: the same in every process.
+            sync_norm: batch normalisation uses the statistics of the whole batch.
+
+        Raises:
+            ReidError: `sync_norm` without GPUs.
+        """
         if self.size == 1:
             return learner
+        if sync_norm:
+            if self.device.type != "cuda":
+                raise ReidError("train.sync_norm needs GPUs: switch it off, or start one process")
+            learner = nn.SyncBatchNorm.convert_sync_batchnorm(learner)  # type: ignore[no-untyped-call]
         return DistributedDataParallel(learner, [self.device] if self.device.type == "cuda" else None)
 
     def mean(self, values: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from naic_reid.config import Augment, Ensemble, Loss, Model, Schedule, Train
 from naic_reid.errors import ReidError
 from naic_reid.models.weights import Checkpoint
 from naic_reid.stages import train
+from naic_reid.training.learner import Judgement, Learner
+from naic_reid.training.team import Team
 
 MODEL = Model(backbone="timm/test_resnet", height=32, width=16, pooling="average")
 TRAIN = Train(
@@ -194,3 +196,91 @@ def test_half_precision_on_a_cpu_becomes_bf16(
     _run(world, tmp_path / "b", settings.model_copy(update={"precision": "bf16"}), model)
     kept, other = (torch.load(tmp_path / run / "epoch_4.pt", weights_only=True)["weights"] for run in "ab")
     assert all(torch.equal(kept[name], other[name]) for name in kept)
+
+
+def _settings(**changes: object) -> Train:
+    return Train.model_validate({**TRAIN.model_dump(by_alias=True), "steps_per_epoch": 2, **changes})
+
+
+def _weights(out: Path, epoch: int = 4) -> dict[str, torch.Tensor]:
+    return dict(Checkpoint.read(out / f"epoch_{epoch}.pt").weights)
+
+
+def test_every_word_of_the_recipe_works_together_and_resumes_to_the_same_bits(
+    world: Path, tmp_path: Path
+) -> None:
+    settings = _settings(
+        ema=0.9, clip=1.0, accumulate=2, channel_shuffles=1, optimizer="adamw", freeze=("backbone.conv1.*",),
+        freeze_epochs=1, more_losses=[{"name": "center", "weight": 0.001}],
+        schedule={"kind": "cosine", "warmup_epochs": 1, "flat_epochs": 1, "each": "step"},
+        augment={"rotation": 10, "scaling": 0.1, "policy": "augmix", "cmy": 0.1, "erasing_fill": "noise"},
+    )  # fmt: skip
+    whole = _run(world, tmp_path / "whole", settings)
+    assert len(Checkpoint.read(tmp_path / "whole" / "epoch_4.pt").identities) == 18
+    rates = [line[3] for line in _losses(tmp_path / "whole")]
+    assert rates == pytest.approx(
+        [0.0002, 0.0101, 0.02, 0.02, 0.02, 0.02 * 0.853553, 0.01, 0.02 * 0.146447], 1e-4
+    )
+    with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
+        steps = iter([0, 0, 0, signal.SIGTERM])
+        patch.setattr(Team, "largest", lambda team, number: next(steps))
+        _run(world, tmp_path / "cut", settings)
+    assert _run(world, tmp_path / "cut", settings) == whole
+
+
+def test_a_moving_average_lies_between_where_training_began_and_ended(world: Path, tmp_path: Path) -> None:
+    _run(world, tmp_path / "plain", _settings())
+    _run(world, tmp_path / "average", _settings(ema=0.5))
+    plain, average = (_weights(tmp_path / name) for name in ("plain", "average"))
+    name = "bottleneck.weight"
+    assert not torch.equal(plain[name], average[name])
+    early = _weights(tmp_path / "plain", 2)[name]
+    assert (plain[name] - average[name]).norm() < (plain[name] - early).norm()
+
+
+def test_kept_parameters_and_their_normalisation_stay_as_they_were(world: Path, tmp_path: Path) -> None:
+    _run(world, tmp_path, _settings(freeze=("backbone.layer1.*",)))
+    early, late = _weights(tmp_path, 2), _weights(tmp_path, 4)
+    layer1 = [name for name in late if name.startswith("backbone.layer1.")]
+    assert any("running_mean" in name for name in layer1)
+    assert all(torch.equal(early[name], late[name]) for name in layer1)
+    assert not torch.equal(early["backbone.layer2.0.conv1.weight"], late["backbone.layer2.0.conv1.weight"])
+
+
+def test_too_little_memory_is_an_error_that_says_what_would_fit(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = Learner.forward
+
+    def small(learner: Learner, images: torch.Tensor, labels: torch.Tensor) -> Judgement:
+        if len(images) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(learner, images, labels)
+
+    monkeypatch.setattr(Learner, "forward", small)
+    with pytest.raises(ReidError, match=r"batch of 8 images at 32 × 16.*2 would fit.*accumulate to 4"):
+        _run(world, tmp_path)
+
+
+def test_two_processes_train_together_and_one_of_them_writes(world: Path, tmp_path: Path) -> None:
+    script = tmp_path / "team.py"
+    script.write_text(
+        "from pathlib import Path; from tests.stages import test_train as t\n"
+        f"t._run(Path({str(world)!r}), Path({str(tmp_path)!r}))"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        str(script),
+    ]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": ".", "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert Checkpoint.read(tmp_path / "epoch_4.pt").epoch == 4
+    steps = [line[:2] for line in _losses(tmp_path)]
+    assert len(steps) == len(set(steps))
+    assert all(np.isfinite(line[2]) for line in _losses(tmp_path))

@@ -1,0 +1,114 @@
+"""Two processes that train together take the steps of one with the whole batch."""
+
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from naic_reid.errors import ReidError
+from naic_reid.training.team import joined
+
+SCRIPT = """
+    import sys, json
+    import torch
+    from torch import nn
+    from naic_reid.losses import build_identity, build_metric
+    from naic_reid.training import loop
+    from naic_reid.training.learner import Learner
+    from naic_reid.training.team import joined
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.Tanh())
+            self.norm = nn.BatchNorm1d(16)
+        def forward(self, images):
+            embeddings = self.body(images)
+            return embeddings, self.norm(embeddings)
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    net = Net()
+    metrics = {name: build_metric(name, 6, 16) for name in ("weighted_triplet", "pairwise_cosface", "center")}
+    learner = Learner(net, ("arcface", build_identity("arcface", 6, 16)), metrics).train()
+    net.norm.eval()  # its statistics would be those of each half
+    weights = {"arcface": 1.0, "weighted_triplet": 1.0, "pairwise_cosface": 0.1, "center": 0.01}
+    optimizer = torch.optim.SGD([{"params": learner.parameters(), "lr": 0.05, loop.BASE_RATE: 0.05}])
+    labels = torch.arange(6).repeat_interleave(2)
+
+    with joined("cpu") as team:
+        own = slice(team.rank * 12 // team.size, (team.rank + 1) * 12 // team.size)
+        def batches(epoch, first):
+            for step in range(first, 8):
+                noise = torch.randn(12, 3, 2, 2, generator=torch.Generator().manual_seed(step))
+                images = noise + labels.view(-1, 1, 1, 1) / 3
+                yield images[own], labels[own], [""] * len(labels[own])
+        part = int(sys.argv[2]) if len(sys.argv) > 2 else None
+        curve = [
+            [record.total, record.accuracy, *record.losses.values()]
+            for record in loop.run(team.wrapped(learner), weights, optimizer, batches, lambda e, s: 1.0,
+                                   epochs=1, steps=lambda e: 8, mean=team.mean, part=part)
+        ]
+        assert team.largest(team.rank) == team.size - 1
+        if team.leads:
+            torch.save({"curve": curve, "learner": learner.state_dict()}, sys.argv[1])
+"""
+
+
+def _port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _trained(out: Path, size: int, *arguments: str) -> dict[str, object]:
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_port()), "WORLD_SIZE": str(size)}
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(out), *arguments]
+    team = [
+        subprocess.Popen(command, env=os.environ | place | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(size)
+    ]
+    assert [process.wait(timeout=300) for process in team] == [0] * size
+    trained: dict[str, object] = torch.load(out, weights_only=True)
+    return trained
+
+
+def test_two_processes_follow_the_curve_of_one(tmp_path: Path) -> None:
+    alone, together = (_trained(tmp_path / str(size), size) for size in (1, 2))
+    curves = torch.tensor(alone["curve"]), torch.tensor(together["curve"])
+    assert torch.allclose(*curves, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(curves[0][-1], curves[0][0], rtol=0.01)
+    weights = alone["learner"], together["learner"]
+    assert isinstance(weights[0], dict)
+    assert isinstance(weights[1], dict)
+    for name, weight in weights[0].items():
+        assert torch.allclose(weight, weights[1][name], rtol=1e-4, atol=1e-5), name
+
+
+def test_their_batches_may_be_cut_into_parts(tmp_path: Path) -> None:
+    # The parts of two processes are other images than those of one: what is asked is that both agree.
+    together = _trained(tmp_path / "2", 2, "2")
+    assert torch.tensor(together["curve"]).isfinite().all()
+
+
+def test_a_process_alone_is_a_team_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with joined("cpu") as team:
+        assert team.leads
+        assert team.largest(5) == 5
+        values = torch.ones(3)
+        assert team.mean(values) is values
+        learner = torch.nn.Linear(1, 1)
+        assert team.wrapped(learner) is learner
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ReidError, match="give auto, cpu or cuda"), joined("cuda:77"):
+        pass
+    with pytest.raises(ReidError, match="give auto, cpu or cuda"), joined("abacus"):
+        pass
