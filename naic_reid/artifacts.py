@@ -11,7 +11,9 @@ gives equal bytes, and never with pickles. `Features` may be larger than memory:
 mapped, not read.
 """
 
+import io
 import json
+import math
 import re
 import zipfile
 import zlib
@@ -378,16 +380,16 @@ def record(path: Path) -> MadeBy | None:
         with path.open("rb") as handle:
             first = handle.readline(_LONGEST_RECORD)
         if path.suffix == ".npz" and first.startswith(b"PK"):
-            with zipfile.ZipFile(path) as archive, archive.open("made_by.npy") as member:
-                return MadeBy.from_json(str(np.lib.format.read_array(member, allow_pickle=False)))
+            with zipfile.ZipFile(path) as archive:
+                return MadeBy.from_json(str(_member(archive, archive.getinfo("made_by.npy"))))
         words = first.split(b" ", 3)
         if path.suffix == ".tsv" and words[0] == b"#" and len(words) == 4:
             return MadeBy.from_json(words[3].decode())
         return None
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise _damaged(path, "artefact", error) from error
     except OSError as error:
         raise _unreadable(path, error) from error
+    except Exception as error:  # zipfile and NumPy raise whatever the damage leads to
+        raise _damaged(path, "artefact", error) from error
 
 
 def _write_npz(path: Path, kind: str, made_by: MadeBy, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -410,24 +412,36 @@ def _read_npz(path: Path, kind: str, mapped: str = "") -> tuple[MadeBy, dict[str
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 name = info.filename.removesuffix(".npy")
-                if name == mapped:
-                    arrays[name] = _map(path, info)
-                    continue
-                with archive.open(info) as member:
-                    arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
+                arrays[name] = _map(path, info) if name == mapped else _member(archive, info)
         if str(arrays.pop("type")) != kind:
             raise ValueError("it holds another type")
         return MadeBy.from_json(str(arrays.pop("made_by"))), arrays
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise _damaged(path, kind, error) from error
+    except MemoryError:
+        raise
     except OSError as error:
         raise _unreadable(path, error) from error
+    except Exception as error:  # zipfile and NumPy raise whatever the damage leads to
+        raise _damaged(path, kind, error) from error
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    """The array, once its CRC was checked."""
+    _stored(info)
+    content = io.BytesIO(archive.read(info))
+    _header(content, info)
+    content.seek(0)
+    found: NDArray[Any] = np.lib.format.read_array(content, allow_pickle=False)
+    return found
+
+
+def _stored(info: zipfile.ZipInfo) -> None:
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{info.filename} is compressed; write it uncompressed (numpy.savez)")
 
 
 def _map(path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:
-    """The stored array at its place in the file, mapped read-only after its CRC was checked."""
-    if info.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{info.filename} is compressed; write it uncompressed (numpy.savez)")
+    """The array at its place in the file, mapped read-only after its CRC was checked."""
+    _stored(info)
     with path.open("rb") as handle:
         handle.seek(info.header_offset + 26)  # lengths of name and extra field in the local header
         name_length, extra_length = np.frombuffer(handle.read(4), "<u2")
@@ -436,14 +450,25 @@ def _map(path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:
         if _crc(handle, info.file_size) != info.CRC:
             raise ValueError(f"bad CRC-32 for {info.filename}")
         handle.seek(start)
-        version = np.lib.format.read_magic(handle)
-        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, fortran, dtype = readers[version](handle)
-        if dtype.hasobject or fortran:
-            raise ValueError(f"{info.filename} is not a plain C-ordered array")
+        shape, fortran, dtype = _header(handle, info)
+        if fortran:
+            raise ValueError(f"{info.filename} is not a C-ordered array")
         if 0 in shape:
             return np.zeros(shape, dtype)
         return np.memmap(path, dtype=dtype, mode="r", offset=handle.tell(), shape=shape)
+
+
+def _header(handle: IO[bytes], info: zipfile.ZipInfo) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type of an array whose content is as long as these say, before room is made for it."""
+    start = handle.tell()
+    version = np.lib.format.read_magic(handle)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, fortran, dtype = readers[version](handle)
+    if dtype.hasobject:
+        raise ValueError(f"{info.filename} holds objects")
+    if math.prod(shape) * dtype.itemsize != info.file_size - (handle.tell() - start):
+        raise ValueError(f"{info.filename} is not as long as its shape says")
+    return shape, fortran, dtype
 
 
 def _crc(handle: IO[bytes], length: int) -> int:
