@@ -255,7 +255,9 @@ def _loaded(path: Path) -> Any:
         ) from error
     except OSError as error:
         raise ReidError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (RuntimeError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile and torch raise whatever the damage leads to
         reason = str(error).splitlines()[0] if str(error) else "it ends too early"
         raise ReidError(f"{path}: not a whole file of weights: {reason}; fetch or make it again") from error
 
