@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from naic_reid.artifacts import Floats, Ints, JaccardRows
 from naic_reid.retrieval import exact, parallel, products
 
-BLOCK = 256  # queries in a block
+BLOCK = 256  # queries in a block, where memory allows
 
 
 class Mix(NamedTuple):
@@ -130,6 +130,26 @@ def best(
     for _ in products.each(fill, parallel.spans(num_query if num_best else 0, block), threads):
         pass
     return indices, distances
+
+
+def block_length(num_gallery: int, memory: int, *, threads: int = 0, arrays: int = 2) -> int:
+    """How many queries may be done at once within so many bytes; each takes float32 [arrays, G] a thread."""
+    one = 4 * arrays * max(num_gallery, 1) * parallel.num_threads(threads)
+    return max(1, min(BLOCK, memory // one))
+
+
+def concatenated(members: Sequence[Member]) -> tuple[Floats, Floats]:
+    """Query and gallery features [Q, ΣD], [G, ΣD]; their distance is the members' weighted mean.
+
+    Each member's unit rows times the root of its share of the weights, side by side; held in memory.
+    """
+    total = sum(member.weight for member in members)
+    parts = [
+        products.unit(member.rows, 0, len(member.rows.inverse)) * np.float32((member.weight / total) ** 0.5)
+        for member in members
+    ]
+    both = np.concatenate(parts, axis=1)
+    return both[: len(members[0].rows.query)], both[len(members[0].rows.query) :]
 
 
 _Lists = tuple[Ints, NDArray[np.int64]]

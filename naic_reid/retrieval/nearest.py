@@ -140,6 +140,18 @@ class _Short(NamedTuple):
     share: float
 
 
+def k_nearest_within(
+    query: Floats, gallery: Floats, keep: int, memory: int, *, threads: int = 0
+) -> Neighbours:
+    """`k_nearest` by the `plan` for so many bytes."""
+    rounded = multiplies_bfloat16()
+    num, dimension = len(query) + len(gallery), query.shape[1]
+    planned = plan(num, dimension, min(keep, num), memory, threads=threads, rounded=rounded)
+    return k_nearest(
+        query, gallery, keep, threads=threads, block=planned.block, whole=planned.whole, rounded=rounded
+    )
+
+
 def multiplies_bfloat16() -> bool:
     """Whether this processor has instructions that make bfloat16 products faster than float32 ones."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

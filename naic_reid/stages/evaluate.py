@@ -13,9 +13,10 @@ from rich.progress import track
 
 from naic_reid import lineage
 from naic_reid.artifacts import Features, ImageList, JaccardRows, MadeBy, write_json
-from naic_reid.config import Ensemble, Model, Rerank
+from naic_reid.config import Ensemble, Fuse, Model, Rerank
 from naic_reid.errors import ReidError, listing
 from naic_reid.retrieval import fusion, metrics, parallel, products
+from naic_reid.retrieval.rerank import jaccard as jaccard_of
 
 REVISION = 1
 FUSION = "fusion"
@@ -26,6 +27,7 @@ def run(
     rerank: Rerank,
     models: dict[str, Model],
     ensemble: Ensemble,
+    fuse: Fuse,
     *,
     query_list: Path,
     gallery_list: Path,
@@ -57,13 +59,21 @@ def run(
     weights = [model.weight for model in models.values() for _ in ensemble.epochs]
     inputs = [query_list, gallery_list, *others, *query, *gallery, *jaccard, *truth]
     members, records = _members(weights, query, gallery, jaccard, queries, galleries)
-    settings = {"rerank": rerank, "ensemble": ensemble, "weights": weights}
+    settings = {"rerank": rerank, "ensemble": ensemble, "weights": weights, "fuse": fuse}
     made_by = MadeBy.of("evaluate", REVISION, settings, inputs)
     plain = {name: model.model_dump() for name, model in models.items()}
     lineage.check_members(plain, ensemble.epochs, made_by, records, query, gallery, jaccard)
     _log.info("evaluate: %d members, %d queries, %d gallery images", len(names), len(queries), len(galleries))
     mix = fusion.Mix(rerank.lambda_, rerank.norm, rerank.power)
-    found = _hits(members, mix, query_ids, gallery_ids, threads)
+    fused = None
+    if fuse.of == "features" and len(members[0].rows.inverse):
+        one, other = fusion.concatenated(members)
+        rows = jaccard_of(
+            one, other, rerank.k1, rerank.k2, norm=rerank.norm, power=rerank.power,
+            count_self=rerank.count_self, threads=threads, memory=products.budget("", "cpu"),
+        )  # fmt: skip
+        fused = fusion.Member(one, other, rows)
+    found = _hits(members, fused, mix, query_ids, gallery_ids, threads)
     entries = [
         {"member": name, "reranked": reranked, "scores": metrics.score(hit), "hits": _plain(hit)}
         for (name, reranked), hit in zip(
@@ -139,12 +149,16 @@ def _members(
 
 def _hits(
     members: list[fusion.Member],
+    side_by_side: fusion.Member | None,
     mix: fusion.Mix,
     query_ids: NDArray[np.int64],
     gallery_ids: NDArray[np.int64],
     threads: int,
 ) -> list[metrics.Hits]:
-    """Hits of each member plain and re-ranked, then of the fusion plain and re-ranked; one product each."""
+    """Hits of each member plain and re-ranked, then of the fusion plain and re-ranked; one product each.
+
+    The fusion is the sum of the members' distances, or the member of their features `side_by_side`.
+    """
     cameras = np.zeros(len(query_ids), np.int64), np.zeros(len(gallery_ids), np.int64)
     mixes = (fusion.PLAIN, mix)
 
@@ -167,9 +181,16 @@ def _hits(
                 member.add(alone, cosines, which, start)
                 found.append(measured(alone))
                 total += alone
+        if side_by_side is not None:
+            cosines = side_by_side.cosines(start, stop)
+            for which, total in zip(mixes, fused, strict=True):
+                total[:] = 0
+                side_by_side.add(total, cosines, which, start)
         return [*found, *map(measured, fused)]
 
-    spans = parallel.spans(len(query_ids), fusion.BLOCK)
+    # Last bits of a product depend on its shape: blocks depend on the gallery only, and not on what is free.
+    block = fusion.block_length(len(gallery_ids), 1 << 28, threads=1, arrays=4)
+    spans = parallel.spans(len(query_ids), block)
     progress = track(
         products.each(of_block, spans, threads),
         description="evaluate",

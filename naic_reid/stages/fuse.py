@@ -8,7 +8,8 @@ from naic_reid import lineage
 from naic_reid.artifacts import Features, JaccardRows, MadeBy, Ranking
 from naic_reid.config import Ensemble, Fuse, Model, Rerank
 from naic_reid.errors import ReidError
-from naic_reid.retrieval import fusion
+from naic_reid.retrieval import fusion, products
+from naic_reid.retrieval import rerank as reranking
 
 REVISION = 1
 _log = logging.getLogger(__name__)
@@ -25,8 +26,12 @@ def run(
     jaccard: list[Path],
     ranking: Path,
     threads: int = 0,
+    memory: str = "",
 ) -> None:
-    """Reads `Features` and `JaccardRows` of every member (models in order, then epochs), writes `Ranking`."""
+    """Reads `Features` and `JaccardRows` of every member (models in order, then epochs), writes `Ranking`.
+
+    `memory` (by default half of what is free) fixes how many queries are done at once.
+    """
     started = time.monotonic()
     weights = [model.weight for model in models.values() for _ in ensemble.epochs]
     if not len(weights) == len(query) == len(gallery) == len(jaccard):
@@ -63,6 +68,16 @@ def run(
         for features, others, rows, weight in zip(of_query, of_gallery, overlaps, weights, strict=True)
     ]
     mix = fusion.Mix(rerank.lambda_, rerank.norm, rerank.power)
-    indices, distances = fusion.best(members, mix, fuse.best, threads=threads)
+    allowed = products.budget(memory, "cpu")
+    if fuse.of == "features":
+        one, other = fusion.concatenated(members)
+        rows = reranking.jaccard(
+            one, other, rerank.k1, rerank.k2, norm=rerank.norm, power=rerank.power,
+            count_self=rerank.count_self, threads=threads, memory=allowed,
+        )  # fmt: skip
+        members = [fusion.Member(one, other, rows)]
+    block = fusion.block_length(len(names), allowed, threads=threads)
+    _log.info("fuse: %d queries at once; %d MB may be used", block, allowed // 10**6)
+    indices, distances = fusion.best(members, mix, fuse.best, threads=threads, block=block)
     Ranking(queries, names, indices, distances, made_by).write(ranking)
     _log.info("fuse: wrote %s in %.1f s", ranking, time.monotonic() - started)

@@ -2,6 +2,7 @@
 
 TOOLS = {
     "inspect": "what does the data folder hold, and what would stop the walk?",
+    "rank": "two .npy files of features → the re-ranked best of the gallery",
     "check": "is this file a valid submission?",
     "provenance": "what was this file made from, and is that still so?",
 }

@@ -44,18 +44,26 @@ class World:
             search.run(Search(), query=query, gallery=gallery, neighbours=near)
             rerank.run(self.settings, neighbours=near, query=query, gallery=gallery, jaccard=jaccard)
 
-    def fuse(self, domain: str) -> Path:
+    def fuse(self, domain: str, fused: Fuse | None = None) -> Path:
         ranking = self.folder / f"ranking_{domain}.npz"
         files = {kind: self.paths(kind, domain) for kind in ("query", "gallery", "jaccard")}
-        fuse.run(self.settings, MODELS, ENSEMBLE, Fuse(), **files, ranking=ranking)
+        fuse.run(self.settings, MODELS, ENSEMBLE, fused or Fuse(), **files, ranking=ranking)
         return ranking
 
-    def evaluate(self, domain: str, others: tuple[str, ...] = (), *, truth: bool = True) -> Path:
+    def evaluate(
+        self,
+        domain: str,
+        others: tuple[str, ...] = (),
+        *,
+        truth: bool = True,
+        fused: Fuse | None = None,
+    ) -> Path:
         scores = self.folder / f"{domain}.json"
         evaluate.run(
             self.settings,
             MODELS,
             ENSEMBLE,
+            fused or Fuse(),
             query_list=self.images("query", domain),
             gallery_list=self.images("gallery", domain),
             others=[self.images("gallery", other) for other in others],

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from naic_reid.artifacts import Features
+from naic_reid.artifacts import Features, Ranking
+from naic_reid.config import Fuse
 from naic_reid.errors import ReidError
 from tests.oracles import metrics as oracle
 from tests.oracles import rerank as dense
@@ -61,6 +62,17 @@ def test_all_scores_are_those_of_dense_matrices(made: World, domain: str) -> Non
         for name, value in expected(made, domain)[entry["member"], entry["reranked"]].items():
             assert entry["scores"][name] == pytest.approx(value, abs=1e-9), (entry["member"], name)
     assert len(read["entries"]) == 10
+
+
+def test_features_side_by_side_are_scored_as_the_fusion(made: World) -> None:
+    of_distances = json.loads(made.evaluate("green").read_text())["entries"]
+    of_features = json.loads(made.evaluate("green", fused=Fuse(of="features")).read_text())["entries"]
+    assert of_features[:-2] == of_distances[:-2]
+    ranking = Ranking.read(made.fuse("green", Fuse(of="features")))
+    hits = ranking.indices % PERSONS == np.arange(10)[:, None] % PERSONS
+    first = hits.argmax(axis=1) + 1
+    assert of_features[-1]["hits"]["first"] == first.tolist()
+    assert of_features[-1]["scores"] != of_distances[-1]["scores"]
 
 
 def test_labelled_lists_need_no_truth(made: World) -> None:

@@ -32,6 +32,28 @@ def test_the_ranking_is_by_the_weighted_sum_of_all_members(made: World) -> None:
     assert ranking.gallery[0] == "green_gallery_000.png"
 
 
+def test_features_side_by_side_are_re_ranked_once(made: World) -> None:
+    made.rerank_all("green")
+    ranking = Ranking.read(made.fuse("green", Fuse(of="features")))
+    parts: dict[str, list[np.ndarray]] = {"query": [], "gallery": []}
+    for role, sides in parts.items():
+        for weight, path in zip([1, 1, 2, 2], made.paths(role, "green"), strict=True):
+            sides.append(weight**0.5 * Features.read(path).values.astype(np.float64))
+    query, gallery = (np.concatenate(sides, axis=1) for sides in parts.values())
+    expected = oracle.re_ranking(query, gallery, 10, 3, 0.3)
+    np.testing.assert_array_equal(ranking.indices, np.argsort(expected, axis=1, kind="stable"))
+    np.testing.assert_allclose(ranking.distances, np.sort(expected, axis=1), atol=1e-5)
+
+
+def test_memory_never_changes_the_file(made: World) -> None:
+    made.rerank_all("normal")
+    files = {kind: made.paths(kind, "normal") for kind in ("query", "gallery", "jaccard")}
+    for memory in ("", "10kB"):
+        out = made.folder / f"ranking{memory}.npz"
+        fuse.run(made.settings, MODELS, ENSEMBLE, Fuse(), **files, ranking=out, memory=memory)
+    assert (made.folder / "ranking.npz").read_bytes() == (made.folder / "ranking10kB.npz").read_bytes()
+
+
 def test_two_hundred_are_listed_or_all_there_are(made: World) -> None:
     for domain, shape in (("normal", (12, 200)), ("empty", (0, 5))):
         made.rerank_all(domain)

@@ -1,0 +1,58 @@
+"""The tool `rank`: .npy files in, .npy files out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from naic_reid import cli
+from naic_reid.retrieval.rerank import rank
+from tests.retrieval.features import clustered
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    rows = clustered(0, 200, 24)
+    np.save(tmp_path / "q.npy", rows[:30])
+    np.save(tmp_path / "g.npy", rows[30:])
+    return tmp_path
+
+
+def call(place: Path, *rest: str, query: str = "q.npy") -> int:
+    out = ["--indices", str(place / "i.npy"), "--distances", str(place / "d.npy"), "--device", "cpu"]
+    return cli.main(["rank", str(place / query), str(place / "g.npy"), *out, *rest])
+
+
+def test_files_hold_what_the_function_returns(place: Path) -> None:
+    assert call(place, "--k1", "12", "--k2", "3", "--lambda", "0.3", "--best", "20", "--expand", "2") == 0
+    query, gallery = np.load(place / "q.npy"), np.load(place / "g.npy")
+    indices, distances = rank(query, gallery, 12, 3, 0.3, best=20, expand=2, device="cpu")
+    np.testing.assert_array_equal(np.load(place / "i.npy"), indices)
+    np.testing.assert_array_equal(np.load(place / "d.npy"), distances)
+
+
+@pytest.mark.parametrize(
+    ("rest", "sentence"),
+    [
+        (["--k1", "0"], "--k1 must be at least 1"),
+        (["--lambda", "1.5"], "--lambda must lie in"),
+        (["--memory", "lots"], "is no amount"),
+    ],
+)
+def test_impossible_settings_are_refused(
+    place: Path, rest: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(place, *rest) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_other_files_are_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(place / "double.npy", np.zeros((3, 24)))
+    (place / "text.npy").write_text("no array")
+    for name, sentence in [
+        ("double.npy", "one float32 array"),
+        ("text.npy", "cannot be read as .npy"),
+        ("none.npy", "cannot be read as .npy"),
+    ]:
+        assert call(place, query=name) == 2
+        assert sentence in capsys.readouterr().err
