@@ -26,6 +26,9 @@ from naic_reid.progress import shown
 
 REVISION = 1
 
+# On a CPU what passes between layers should stay in the cache; a GPU wants to be filled.
+_BATCH = {"cpu": 16, "cuda": 256}
+
 _log = logging.getLogger(__name__)
 
 
@@ -39,7 +42,7 @@ def run(
     workers: int = 1,
     device: str = "auto",
     threads: int = 0,
-    batch: int = 64,
+    batch: int = 0,
 ) -> None:
     """Writes `Features` for the images of a list, in its order.
 
@@ -49,7 +52,7 @@ def run(
         workers: threads that read images.
         device: auto, cpu, cuda or cuda:N.
         threads: of the computation on a CPU; 0: as many as torch takes.
-        batch: images that go through the network together.
+        batch: images that go through the network together; 0: what suits the device.
     """
     started = time.monotonic()
     listed = ImageList.read(images)
@@ -59,6 +62,7 @@ def run(
     if threads:
         torch.set_num_threads(threads)
     place = _device(device)
+    batch = batch or _BATCH[place.type]
     embedder = prepared(trained.embedder(), extract.precision, place)
     height, width = trained.model["height"], trained.model["width"]
     _log.info(
@@ -114,6 +118,8 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ReidError(f"--device {name}: no such device; use auto, cpu, cuda or cuda:N") from error
+    if device.type not in _BATCH:
+        raise ReidError(f"--device {name}: only a CPU or an NVIDIA GPU will do; use auto, cpu or cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ReidError(f"--device {name}: no usable GPU here; use auto or cpu")
     return device
