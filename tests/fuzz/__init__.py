@@ -1,0 +1,1 @@
+"""Anything at all, given to whatever reads files: only the documented error may come out."""
