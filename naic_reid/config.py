@@ -156,7 +156,9 @@ class Model(Section):
     last_stride: Literal[1, 2] = Field(
         1, description="stride of a ResNet's last stage; 1 keeps twice the detail; timm's keep their own"
     )
-    pretrained: str | None = Field(None, description="file of ImageNet weights; none: random start")
+    pretrained: str | None = Field(
+        None, description="ImageNet weights: a file, https://…#sha256=…, or package:NAME; none: random start"
+    )
     batch: Count | None = Field(None, description="images in a batch for this model; none: train.batch")
     weight: Positive = Field(1.0, description="weight of this model's distances in the fusion")
 
@@ -303,8 +305,12 @@ class Extract(Section):
 
 
 class Search(Section):
-    """Exact nearest neighbours within query ∪ gallery."""
+    """Nearest neighbours within query ∪ gallery."""
 
+    engine: Literal["exact", "faiss-flat", "faiss-ivf", "faiss-hnsw"] = Field(
+        "exact", description="ivf and hnsw are approximate, for galleries beyond exact search"
+    )
+    effort: Count = Field(64, description="of approximate engines: cells looked into, candidates followed")
     keep: Count = Field(64, description="neighbours kept of each row; at least k1 + 1 of every domain")
 
 

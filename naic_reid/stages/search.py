@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from naic_reid.artifacts import Features, Floats, MadeBy, Neighbours
+from naic_reid.artifacts import Features, Floats, MadeBy, Neighbours, canonical
 from naic_reid.config import Search
 from naic_reid.errors import ReidError
 from naic_reid.retrieval import exact, nearest, nearest_gpu, products
@@ -34,14 +34,20 @@ def run(
         "search: %d nearest of each of %d + %d rows of %d numbers",
         search.keep, len(of_query.names), len(of_gallery.names), of_query.values.shape[1],
     )  # fmt: skip
-    made_by = MadeBy.of("search", REVISION, {"search": search}, [query, gallery])
+    settings: dict[str, object] = {"search": search}
+    made_by = MadeBy.of("search", REVISION, settings, [query, gallery])
     one, other = of_query.made_by, of_gallery.made_by
     if (one.settings, one.inputs[1:]) != (other.settings, other.inputs[1:]):
         raise ReidError(
             f"{gallery}: was not extracted as {query} was (another checkpoint or other settings): delete "
             "both and run again"
         )
-    found = _exact(of_query.values, of_gallery.values, search.keep, products.choose(device), threads, memory)
+    values = of_query.values, of_gallery.values
+    if search.engine == "exact":
+        found = _exact(*values, search.keep, products.choose(device), threads, memory)
+    else:
+        found, settings["recall"] = _by_faiss(*values, search, threads)
+        made_by = replace(made_by, settings=canonical(settings))
     replace(found, made_by=made_by).write(neighbours)
     _log.info("search: wrote %s in %.1f s", neighbours, time.monotonic() - started)
 
@@ -62,3 +68,17 @@ def _exact(query: Floats, gallery: Floats, keep: int, device: str, threads: int,
     return nearest.k_nearest(
         query, gallery, keep, threads=threads, block=planned.block, whole=planned.whole, rounded=rounded
     )
+
+
+def _by_faiss(query: Floats, gallery: Floats, search: Search, threads: int) -> tuple[Neighbours, float]:
+    """What an engine of faiss finds, and its recall on a sample, which the file's record tells."""
+    from naic_reid.retrieval import engines  # faiss is loaded by those who ask for it
+
+    found = engines.k_nearest(query, gallery, search.keep, search.engine, search.effort, threads=threads)
+    recall = engines.recall(query, gallery, found)
+    _log.log(
+        logging.INFO if recall >= 0.999 else logging.WARNING,
+        "search: %s found %.2f %% of the %d nearest, measured on a sample of rows",
+        search.engine, 100 * recall, search.keep,
+    )  # fmt: skip
+    return found, round(recall, 6)

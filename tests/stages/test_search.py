@@ -41,3 +41,18 @@ def test_threads_never_change_the_file(tmp_path: Path) -> None:
         out = tmp_path / f"{threads}.npz"
         search.run(Search(), query=query, gallery=gallery, neighbours=out, threads=threads)
     assert (tmp_path / "1.npz").read_bytes() == (tmp_path / "2.npz").read_bytes()
+
+
+@pytest.mark.parametrize("engine", ["faiss-flat", "faiss-ivf", "faiss-hnsw"])
+def test_other_engines_tell_their_recall_in_log_and_record(
+    tmp_path: Path, engine: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    made = world(tmp_path, {"green": (20, 200)})
+    query, gallery = made.paths("query", "green")[0], made.paths("gallery", "green")[0]
+    out = tmp_path / "n.npz"
+    search.run(Search(engine=engine, effort=3), query=query, gallery=gallery, neighbours=out)
+    told = json.loads(Neighbours.read(out).made_by.settings)
+    assert told["search"]["engine"] == engine
+    assert 0.2 < told["recall"] <= 1
+    assert f"{engine} found {100 * told['recall']:.2f} %" in caplog.text

@@ -1,0 +1,133 @@
+"""Nearest neighbours by faiss: `faiss-flat`, or approximate for galleries beyond exact search.
+
+Whatever an engine finds is measured in the canonical order of `exact`, so lists are in order and
+distances are true; what an approximate engine does not find is missing, and `recall` says how much.
+The farthest distance is that among a sample of rows here, a little too small; for `faiss-flat` it is
+found by the opposite query. A graph (`faiss-hnsw`) built by several threads differs from run to run.
+"""
+
+from math import isqrt
+from typing import Any
+
+import faiss
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from naic_reid.artifacts import Floats, Neighbours
+from naic_reid.retrieval import exact, parallel, products
+
+ENGINES = ("faiss-flat", "faiss-ivf", "faiss-hnsw")
+_BLOCK = 8192  # rows handed to faiss in one go
+_SAMPLE = 4096  # rows among which approximate engines look for the farthest
+
+
+def k_nearest(
+    query: Floats, gallery: Floats, keep: int, engine: str, effort: int = 64, *, threads: int = 0
+) -> Neighbours:
+    """The min(keep, N) nearest rows of every row that the engine finds, itself first.
+
+    Args:
+        query: float32 [Q, D], normalised inside.
+        gallery: float32 [G, D].
+        keep: neighbours of each row, itself counted.
+        engine: one of `ENGINES`.
+        effort: cells looked into (faiss-ivf), length of the candidate list (faiss-hnsw).
+        threads: 0 means all processors.
+    """
+    union = exact.rows(query, gallery)
+    num = len(union.inverse)
+    keep = min(keep, num)
+    rows = np.empty((num, keep), np.int32)
+    distances = np.empty((num, keep), np.float32)
+    farthest = np.zeros(num, np.float32)
+    if num:
+        faiss.omp_set_num_threads(parallel.num_threads(threads))
+        index = _index(union, engine, effort)
+        asked = min(keep + 16, num)  # more than kept: faiss orders by rounded products
+        sample = np.linspace(0, num - 1, min(num, _SAMPLE)).astype(np.int64)
+        for start, stop in parallel.spans(num, _BLOCK):
+            block = products.unit(union, start, stop)
+            found = index.search(block, asked)[1]
+            lost = np.flatnonzero((found < 0).any(axis=1))
+            if len(lost):
+                found[lost] = _whole_search(union, block[lost], asked)
+            if engine == "faiss-flat":
+                far = index.search(-block, min(8, num))[1]
+            else:
+                far = sample[np.argmin(block @ _unit_rows(union, sample).T, axis=1)][:, None]
+            _measure(union, found, far, rows, distances, farthest, start)
+    return Neighbours(rows, distances, farthest, len(query))
+
+
+def recall(query: Floats, gallery: Floats, found: Neighbours, sample: int = 200) -> float:
+    """The share of true neighbours that were found, over evenly spaced rows."""
+    num, keep = found.rows.shape
+    if num == 0:
+        return 1.0
+    union = exact.rows(query, gallery)
+    chosen = np.unique(np.linspace(0, num - 1, min(num, sample)).astype(np.int64))
+    unit = _unit_rows(union, chosen)
+    true = _whole_search(union, unit, keep)
+    last = np.array(
+        [(_unit_rows(union, near) @ row).min(initial=1) for near, row in zip(true, unit, strict=True)]
+    )
+    # Of equal neighbours at the end of a list any will do, so what is counted is what lies near enough.
+    return float((found.distances[chosen] <= 2 - 2 * last[:, None] + 1e-5).mean())
+
+
+def _index(union: exact.Rows, engine: str, effort: int) -> Any:
+    num, dimension = len(union.inverse), union.gallery.shape[1]
+    cells = max(1, min(4 * isqrt(num), num // 40))
+    kind = {"faiss-flat": "Flat", "faiss-ivf": f"IVF{cells},Flat", "faiss-hnsw": "HNSW32,Flat"}[engine]
+    index: Any = faiss.index_factory(dimension, kind, faiss.METRIC_INNER_PRODUCT)
+    if engine == "faiss-ivf":
+        chosen = np.linspace(0, num - 1, min(num, 64 * cells)).astype(np.int64)
+        index.train(_unit_rows(union, chosen))
+        index.nprobe = min(effort, cells)
+    elif engine == "faiss-hnsw":
+        index.hnsw.efConstruction = 2 * effort
+        index.hnsw.efSearch = effort
+    if engine != "faiss-hnsw" and getattr(faiss, "get_num_gpus", int)() > 0:  # faiss-gpu, when installed
+        index = faiss.index_cpu_to_all_gpus(index)
+    for start, stop in parallel.spans(num, _BLOCK):
+        index.add(products.unit(union, start, stop))
+    return index
+
+
+def _unit_rows(union: exact.Rows, chosen: NDArray[np.int64]) -> Floats:
+    """Chosen rows at unit length [len(chosen), D]."""
+    return np.concatenate([products.unit(union, int(row), int(row) + 1) for row in chosen])
+
+
+def _whole_search(union: exact.Rows, unit: Floats, keep: int) -> NDArray[np.int64]:
+    """The `keep` nearest of a few unit rows by looking at all, in no order [B, keep]."""
+    near = np.empty((len(unit), 0), np.int64)
+    values = np.empty((len(unit), 0), np.float32)
+    for start, stop in parallel.spans(len(union.inverse), _BLOCK):
+        columns = np.broadcast_to(np.arange(start, stop), (len(unit), stop - start))
+        near = np.concatenate([near, columns], axis=1)
+        values = np.concatenate([values, unit @ products.unit(union, start, stop).T], axis=1)
+        best = np.argpartition(-values, min(keep, values.shape[1]) - 1, axis=1)[:, :keep]
+        near, values = np.take_along_axis(near, best, 1), np.take_along_axis(values, best, 1)
+    return near
+
+
+@njit(nogil=True, cache=True)
+def _measure(union, found, far, rows, distances, farthest, first):  # type: ignore[no-untyped-def]
+    """Canonical distances of what was found for rows first …, in order, the row itself at the head."""
+    keep = rows.shape[1]
+    for b in range(len(found)):
+        i = first + b
+        others = np.sort(found[b][found[b] != i])
+        cosines = np.empty(len(others), np.float32)
+        for c in range(len(others)):
+            cosines[c] = exact.cosine(union, i, others[c])
+        order = np.argsort(-cosines, kind="mergesort")
+        rows[i, 0], distances[i, 0] = i, np.float32(0.0)
+        for c in range(keep - 1):
+            rows[i, c + 1] = others[order[c]]
+            distances[i, c + 1] = exact.distance(cosines[order[c]])
+        farthest[i] = distances[i, keep - 1]
+        for j in far[b]:
+            farthest[i] = max(farthest[i], exact.distance(exact.cosine(union, i, j)))
