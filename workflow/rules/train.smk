@@ -1,15 +1,15 @@
 """From lists of images to features."""
 
+from naic_reid.pretrained import located
+
 
 def pretrained(wildcards):
-    """The model's file of weights, if it starts from one."""
-    path = CONFIG.models[wildcards.model].pretrained
-    if path and not Path(path).is_file():
-        raise WorkflowError(
-            f"models.{wildcards.model}.pretrained: {path} is missing: put the weights there "
-            "(the README says where they come from), or write `pretrained: null` to start from random ones"
-        )
-    return [path] if path else []
+    """The model's file of weights, if it starts from one; fetched the first time it is asked for."""
+    source = CONFIG.models[wildcards.model].pretrained
+    try:
+        return [str(located(source, Path("scratch/weights")))] if source else []
+    except ReidError as error:
+        raise WorkflowError(f"models.{wildcards.model}.{error}") from None
 
 
 rule train:
@@ -25,6 +25,9 @@ rule train:
     # shall not depend on -j. Several models train side by side.
     threads: 1
     resources:
+        # A day, and what is then unfinished goes on from there in the next attempt: only the memory grows.
+        mem_mb=lambda wildcards, attempt: 16000 * attempt,
+        runtime=1440,
         gpu=min(1, GPUS),
     params:
         **door("train"),
@@ -42,6 +45,7 @@ rule extract:
         "logs/extract/{model}_{epoch}_{role}_{domain}.log",
     threads: 1
     resources:
+        **needs(8000, 120),
         gpu=min(1, GPUS),
     params:
         **door("extract"),
