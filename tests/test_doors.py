@@ -24,7 +24,7 @@ def test_every_stage_has_a_rule_and_every_rule_a_stage() -> None:
 
 @pytest.mark.parametrize("name", stages.STAGES)
 def test_a_rule_names_no_file_that_its_stage_does_not(name: str) -> None:
-    named = set(re.findall(r"^ +(\w+)=", RULES[name].split("params:")[0], re.M))
+    named = set(re.findall(r"^ +(\w+)=", RULES[name].split(" log:")[0], re.M))
     assert named <= set(stages.signature(name).paths)
 
 

@@ -3,7 +3,10 @@
 import fcntl
 import os
 import shlex
+import signal
 import socket
+import subprocess
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -140,8 +143,23 @@ def door(stage):
 
 
 # Output goes to the terminal and is appended to the log, so that a resumed attempt keeps the first one's.
-RUN = "naic-reid {rule} --settings {params.settings:q} {params.files} 2>&1 | tee -a {log:q}"
-RUN_PLAIN = "naic-reid {rule} {params.files} 2>&1 | tee -a {log:q}"
+# Slurm asks all processes of a job to end at once: the shell and tee wait for the stage's last words.
+TO_LOG = "2>&1 | (trap '' INT TERM; exec tee -a {log:q})"
+RUN = f"trap : TERM; naic-reid {{rule}} --settings {{params.settings:q}} {{params.files}} {TO_LOG}"
+RUN_PLAIN = f"trap : TERM; naic-reid {{rule}} {{params.files}} {TO_LOG}"
+
+
+def needs(megabytes, minutes, per_megabyte=0):
+    """A rule's memory, a base and so much for each MB of input, and its time: both grow with the attempt."""
+
+    def mem_mb(wildcards, input, attempt):
+        size = sum(os.path.getsize(path) for path in input) if per_megabyte else 0
+        return int((megabytes + per_megabyte * size / 1e6) * attempt)
+
+    def runtime(wildcards, attempt):
+        return minutes * attempt
+
+    return {"mem_mb": mem_mb, "runtime": runtime}
 
 
 def agree_with_stages():
@@ -178,6 +196,47 @@ def alone_in_this_folder():
     return handle
 
 
+def let_earlier_jobs_end():
+    """Wait for the Slurm jobs of a Snakemake that was killed: they and ours would write the same files.
+
+    Those in the queue are taken back. Those at work go on, and what they finish counts.
+    """
+    if not Path(".snakemake/slurm_logs").is_dir():
+        return
+    fields = "JobID:32,State:32,StdOut:4096"
+    ours = f" {Path('.snakemake/slurm_logs').resolve()}/"
+    told = set()
+    while True:
+        asked = subprocess.run(
+            ["squeue", "--me", "--noheader", "-O", fields],
+            capture_output=True,
+            text=True,
+        )
+        if asked.returncode:
+            raise WorkflowError(
+                f"Slurm does not answer ({asked.stderr.strip()}), and jobs of this folder may be at work: run "
+                "again when it does, or delete .snakemake/slurm_logs when there are none"
+            )
+        jobs = {
+            tuple(line.split()[:2])
+            for line in asked.stdout.splitlines()
+            if ours in line
+        }
+        waiting = [job for job, state in jobs if state == "PENDING"]
+        if waiting:
+            subprocess.run(["scancel", "--state=PENDING", *waiting], check=True)
+        if not jobs:
+            return
+        if told != jobs:
+            told = jobs
+            named = ", ".join(f"{job} {state.lower()}" for job, state in sorted(jobs))
+            logger.info(
+                f"Waits for Slurm jobs of a Snakemake that was killed ({named}); to run their steps "
+                "again instead, scancel them."
+            )
+        time.sleep(5)
+
+
 def look_at_data():
     """Write down what the data folder holds, where that has changed: rules read this, not the folder."""
     try:
@@ -196,7 +255,11 @@ def look_at_data():
 
 if workflow.is_main_process and not workflow.dryrun:
     ALONE = alone_in_this_folder()
+    let_earlier_jobs_end()
 if workflow.is_main_process and not CONFIG.toy:
     look_at_data()
 # Jobs end with the Snakemake that started them, even when it is killed outright.
 os.environ["NAIC_REID_WORKFLOW"] = str(os.getpid())
+# Slurm's warning before the time is up goes to every process of a job; what starts from here does not die
+# of it, and training, which listens, saves.
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)

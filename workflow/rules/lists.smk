@@ -8,6 +8,7 @@ if CONFIG.toy:
             truth=TOY_TRUTH,
         log:
             "logs/toy.log",
+        localrule: True
         params:
             **door("toy"),
         shell:
@@ -21,6 +22,7 @@ if CONFIG.toy:
             test=TEST_SURVEY,
         log:
             "logs/survey.log",
+        localrule: True
         params:
             **door("survey"),
         shell:
@@ -35,6 +37,8 @@ rule collect:
     log:
         "logs/collect.log",
     threads: 2
+    resources:
+        **needs(4000, 120),
     params:
         **door("collect"),
     shell:
@@ -54,6 +58,8 @@ rule dedupe:
     log:
         "logs/dedupe.log",
     threads: 2
+    resources:
+        **needs(4000, 60),
     params:
         **door("dedupe"),
     shell:
@@ -69,6 +75,7 @@ rule holdout:
         gallery=image_list("gallery", "holdout"),
     log:
         "logs/holdout.log",
+    localrule: True
     params:
         **door("holdout"),
     shell:
@@ -85,6 +92,8 @@ rule split:
     log:
         "logs/split.log",
     threads: 2
+    resources:
+        **needs(4000, 60),
     params:
         **door("split"),
     shell:

@@ -15,6 +15,7 @@ rule search:
         "logs/search/{model}_{epoch}_{domain}.log",
     threads: 2
     resources:
+        **needs(4000, 60, per_megabyte=2),
         gpu=min(1, GPUS),
     params:
         **door("search"),
@@ -32,6 +33,8 @@ rule rerank:
     log:
         "logs/rerank/{model}_{epoch}_{domain}.log",
     threads: 2
+    resources:
+        **needs(4000, 60, per_megabyte=4),
     params:
         **door("rerank"),
     shell:
@@ -48,6 +51,8 @@ rule fuse:
     log:
         "logs/fuse/{domain}.log",
     threads: 2
+    resources:
+        **needs(4000, 60, per_megabyte=1),
     params:
         **door("fuse"),
     shell:
@@ -64,6 +69,7 @@ rule submit:
         record=RECORD,
     log:
         "logs/submit.log",
+    localrule: True
     params:
         **door("submit"),
     shell:
@@ -94,6 +100,8 @@ rule evaluate:
     log:
         "logs/evaluate/{domain}.log",
     threads: 2
+    resources:
+        **needs(4000, 60, per_megabyte=1),
     params:
         **door("evaluate"),
     shell:
@@ -108,6 +116,7 @@ rule card:
         table=SCORE_CARD,
     log:
         "logs/card.log",
+    localrule: True
     params:
         **door("card"),
     shell:
