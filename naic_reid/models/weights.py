@@ -182,13 +182,13 @@ def load_pretrained(module: nn.Module, path: Path) -> Report:
 
     A `state_dict` or `model` around the tensors is taken off, and so are the prefixes `module.`,
     `base.` and `backbone.`; the classifier, exactly `fc.…`, stays out, while a gate's `se.fc.…` comes
-    in; counters of batches need not be there.
+    in; counters of batches need not be there. Files of EfficientNet-PyTorch are understood as well.
 
     Raises:
         ReidError: the file cannot be read, holds code or non-finite weights, or less than 95 % of the
             module's tensors would be loaded. The module is then as it was.
     """
-    tensors = _unwrapped(_loaded(path), path)
+    tensors = _renamed(_unwrapped(_loaded(path), path), module)
     report = _compared(module, tensors)
     if report.coverage < LEAST_COVERAGE:
         raise ReidError(
@@ -230,6 +230,20 @@ def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
             if not name.startswith("fc."):
                 tensors[name] = tensor
     return tensors
+
+
+def _renamed(tensors: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """Files in the names of EfficientNet-PyTorch, for timm's `tf_efficientnet_…` of the same shape.
+
+    Both define the same tensors in the same order, and compute the same to the bit. (timm's
+    `efficientnet_…` without `tf_` has those shapes too, but pads its borders otherwise.)
+    """
+    if "_conv_stem.weight" not in tensors:
+        return tensors
+    given = [tensor for name, tensor in tensors.items() if not name.startswith("_fc.")]
+    own = module.state_dict()
+    same = [tensor.shape for tensor in given] == [tensor.shape for tensor in own.values()]
+    return dict(zip(own, given, strict=True)) if same else tensors
 
 
 def _loaded(path: Path) -> Any:

@@ -260,3 +260,17 @@ def test_a_file_without_tensors_is_refused(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "w.pth")
     with pytest.raises(ReidError, match=r"w\.pth: not weights: a table of tensors by name is needed"):
         load_pretrained(BACKBONES["resnet18"](1), tmp_path / "w.pth")
+
+
+def test_an_efficientnet_in_the_names_of_its_first_port_is_understood(tmp_path: Path) -> None:
+    model = {**MODEL, "backbone": "timm/tf_efficientnet_lite0"}
+    torch.manual_seed(8)
+    tensors = build(**model).backbone.state_dict()
+    port = {"_conv_stem.weight": tensors["conv_stem.weight"]}
+    port |= {f"_blocks.{number}": tensor for number, tensor in enumerate(list(tensors.values())[1:])}
+    torch.save({**port, "_fc.weight": torch.zeros(1000, 1280)}, tmp_path / "w.pth")
+    network = build(**model).backbone
+    assert load_pretrained(network, tmp_path / "w.pth").coverage == 1
+    assert all(torch.equal(value, tensors[name]) for name, value in network.state_dict().items())
+    with pytest.raises(ReidError, match="use weights of the same backbone"):
+        load_pretrained(BACKBONES["resnet18"](1), tmp_path / "w.pth")
