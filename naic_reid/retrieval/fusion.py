@@ -99,7 +99,13 @@ class Member:
 
 
 def best(
-    members: Sequence[Member], mix: Mix, num_best: int, *, threads: int = 0, block: int = BLOCK
+    members: Sequence[Member],
+    mix: Mix,
+    num_best: int,
+    *,
+    threads: int = 0,
+    block: int = BLOCK,
+    watch: parallel.Watch = parallel.unwatched,
 ) -> tuple[Ints, Floats]:
     """The num_best nearest gallery rows of each query by the sum of the members' distances.
 
@@ -127,7 +133,8 @@ def best(
             member._add_exactly(sums, (kept, begin), mix, start)
         _take(sums, kept, begin, indices[start:stop], distances[start:stop])
 
-    for _ in products.each(fill, parallel.spans(num_query if num_best else 0, block), threads):
+    spans = parallel.spans(num_query if num_best else 0, block)
+    for _ in watch(products.each(fill, spans, threads), len(spans)):
         pass
     return indices, distances
 

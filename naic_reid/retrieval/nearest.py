@@ -68,6 +68,7 @@ def k_nearest(
     block: int = BLOCK,
     whole: bool = True,
     rounded: bool | None = None,
+    watch: parallel.Watch = parallel.unwatched,
 ) -> Neighbours:
     """The min(keep, N) nearest rows of every row, itself first, and its farthest distance.
 
@@ -80,6 +81,7 @@ def k_nearest(
         whole: keep all rounded rows in memory; else they are made for each tile, and features may be
             mapped files larger than memory.
         rounded: short lists from a bfloat16 product; None: if this processor has instructions for it.
+        watch: is passed the tiles as they are done.
 
     Raises:
         ReidError: a row is zero or not finite.
@@ -107,7 +109,7 @@ def k_nearest(
     # Tiles on the diagonal come first: each gives a block's rows cuts to begin with.
     blocks = range(len(spans)) if num > 1 else range(0)
     pairs = [(i, i) for i in blocks] + [(i, j) for i in blocks for j in blocks if i < j]
-    for _ in products.each(tile, pairs, threads):
+    for _ in watch(products.each(tile, pairs, threads), len(pairs)):
         pass
     rows = np.empty((num, keep), np.int32)
     distances = np.empty((num, keep), np.float32)

@@ -1,12 +1,21 @@
 """Work spread over threads; what is called releases the interpreter lock (compiled kernels, BLAS)."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
+
+
+Watch = Callable[[Iterator[None], int], Iterable[None]]
+"""Passes on the steps of long work, of which there are so many; may show how far they have come."""
+
+
+def unwatched(steps: Iterator[None], _total: int) -> Iterable[None]:
+    """The steps themselves."""
+    return steps
 
 
 def num_threads(threads: int) -> int:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from naic_reid import lineage
 from naic_reid.artifacts import Features, ImageList, JaccardRows, MadeBy, write_json
 from naic_reid.config import Ensemble, Fuse, Model, Rerank
 from naic_reid.errors import ReidError, listing
+from naic_reid.progress import shown
 from naic_reid.retrieval import fusion, metrics, parallel, products
 from naic_reid.retrieval.rerank import jaccard as jaccard_of
 
@@ -191,13 +190,7 @@ def _hits(
     # Last bits of a product depend on its shape: blocks depend on the gallery only, and not on what is free.
     block = fusion.block_length(len(gallery_ids), 1 << 28, threads=1, arrays=4)
     spans = parallel.spans(len(query_ids), block)
-    progress = track(
-        products.each(of_block, spans, threads),
-        description="evaluate",
-        total=len(spans),
-        console=Console(stderr=True),
-    )
-    blocks = list(progress)
+    blocks = list(shown(products.each(of_block, spans, threads), "evaluate: blocks of queries", len(spans)))
     if not blocks:
         return [metrics.Hits.empty() for _ in range(2 * len(members) + 2)]
     return [metrics.Hits.joined(parts) for parts in zip(*blocks, strict=True)]

@@ -2,12 +2,14 @@
 
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from naic_reid import lineage
 from naic_reid.artifacts import Features, JaccardRows, MadeBy, Ranking
 from naic_reid.config import Ensemble, Fuse, Model, Rerank
 from naic_reid.errors import ReidError
+from naic_reid.progress import shown
 from naic_reid.retrieval import fusion, products
 from naic_reid.retrieval import rerank as reranking
 
@@ -78,6 +80,10 @@ def run(
         members = [fusion.Member(one, other, rows)]
     block = fusion.block_length(len(names), allowed, threads=threads)
     _log.info("fuse: %d queries at once; %d MB may be used", block, allowed // 10**6)
-    indices, distances = fusion.best(members, mix, fuse.best, threads=threads, block=block)
+    indices, distances = fusion.best(members, mix, fuse.best, threads=threads, block=block, watch=_watch)
     Ranking(queries, names, indices, distances, made_by).write(ranking)
     _log.info("fuse: wrote %s in %.1f s", ranking, time.monotonic() - started)
+
+
+def _watch(steps: Iterator[None], total: int) -> Iterator[None]:
+    return shown(steps, "fuse: blocks of queries", total)

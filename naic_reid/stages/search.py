@@ -8,6 +8,7 @@ from pathlib import Path
 from naic_reid.artifacts import Features, Floats, MadeBy, Neighbours, canonical
 from naic_reid.config import Search
 from naic_reid.errors import ReidError
+from naic_reid.progress import shown
 from naic_reid.retrieval import exact, nearest, nearest_gpu, products
 
 REVISION = 1
@@ -66,7 +67,14 @@ def _exact(query: Floats, gallery: Floats, keep: int, device: str, threads: int,
         planned.megabytes, f"{allowed // 10**6} MB", planned.block,
     )  # fmt: skip
     return nearest.k_nearest(
-        query, gallery, keep, threads=threads, block=planned.block, whole=planned.whole, rounded=rounded
+        query,
+        gallery,
+        keep,
+        threads=threads,
+        block=planned.block,
+        whole=planned.whole,
+        rounded=rounded,
+        watch=lambda steps, total: shown(steps, "search: tiles", total),
     )
 
 
