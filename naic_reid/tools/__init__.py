@@ -5,4 +5,5 @@ TOOLS = {
     "rank": "two .npy files of features → the re-ranked best of the gallery",
     "check": "is this file a valid submission?",
     "provenance": "what was this file made from, and is that still so?",
+    "doctor": "what here would break a long run, on this machine or a cluster?",
 }
