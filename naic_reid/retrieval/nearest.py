@@ -92,7 +92,7 @@ def k_nearest(
     if rounded is None:
         rounded = multiplies_bfloat16()
     spans = parallel.spans(num, block)
-    operand, slack, share = _operand(union, spans, rounded, whole, threads)
+    operand, slack, share = _operand(union, rounded, whole, threads)
     near = _short(num, keep - 1, 1.0, slack, share)
     far = _short(num, min(1, num - 1), -1.0, slack, share)
     locks = [Lock() for _ in spans]
@@ -179,7 +179,7 @@ def _short(num: int, keep: int, sign: float, slack: float, share: float) -> _Sho
 
 
 def _operand(
-    union: exact.Rows, spans: list[tuple[int, int]], rounded: bool, whole: bool, threads: int
+    union: exact.Rows, rounded: bool, whole: bool, threads: int
 ) -> tuple[Callable[[int, int], torch.Tensor], float, float]:
     """Unit rows start … stop in the product's precision, and the bound (slack, share) of its error.
 
@@ -201,7 +201,8 @@ def _operand(
             kept[span[0] : span[1]] = made
         return math.sqrt(unit.sub_(made).square_().sum(1).max().item()) if rounded else 0.0
 
-    largest = max(products.each(fill, spans, threads), default=0.0) * 1.001 + 2.0**-22
+    pieces = parallel.spans(num, 256)
+    largest = max(products.each(fill, pieces, threads), default=0.0) * 1.001 + 2.0**-22
     slack = largest + (1 + largest) * largest + products.rounding(dimension)
     rows = (lambda start, stop: kept[start:stop]) if whole else make
     return rows, slack, 2.0**-8 * 1.01 if rounded else 0.0
