@@ -214,6 +214,17 @@ def story(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sto
 pytestmark = pytest.mark.timeout(900)
 
 
+def test_training_starts_a_process_for_each_gpu_and_an_srun_for_several_nodes(tmp_path: Path) -> None:
+    walk = Walk(tmp_path, world())
+    dry = ("--dry-run", "--printshellcmds", "--resources", "gpu=4", "--set-resources")
+    assert "; naic-reid train --settings" in walk.run(*dry, "train:gpu=1")
+    assert "; torchrun --standalone --nproc-per-node=4 -m naic_reid train --settings" in walk.run(
+        *dry, "train:gpu=4"
+    )
+    nodes = walk.run(*dry, "train:mpi=srun --ntasks=2", "train:nodes=2")
+    assert "; srun --ntasks=2 env -u NAIC_REID_WORKFLOW torchrun --nnodes=2 --nproc-per-node=gpu" in nodes
+
+
 def test_the_walk_ends_with_the_bytes_of_a_local_one(story: Story) -> None:
     assert story.status == 0, story.first.printed + story.second.printed
     assert story.walk.submission == story.local.submission

@@ -12,6 +12,19 @@ def pretrained(wildcards):
         raise WorkflowError(f"models.{wildcards.model}.{error}") from None
 
 
+def start(wildcards, resources):
+    """One process, or one for each GPU; where a profile gives `mpi`, that starts one torchrun on each node."""
+    if "mpi" in resources.keys():
+        return (
+            # On other nodes there is no Snakemake to watch.
+            f"{resources.mpi} env -u NAIC_REID_WORKFLOW torchrun --nnodes={resources.nodes} --nproc-per-node=gpu "
+            "--rdzv-backend=c10d --rdzv-id=$SLURM_JOB_ID --rdzv-endpoint=$(hostname):29500 -m naic_reid"
+        )
+    if resources.gpu > 1:
+        return f"torchrun --standalone --nproc-per-node={resources.gpu} -m naic_reid"
+    return "naic-reid"
+
+
 rule train:
     input:
         images=TRAINING,
@@ -31,8 +44,9 @@ rule train:
         gpu=min(1, GPUS),
     params:
         **door("train"),
+        start=start,
     shell:
-        RUN
+        RUN.replace("naic-reid", "{params.start}")
 
 
 rule extract:
