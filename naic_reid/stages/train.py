@@ -140,7 +140,7 @@ def _learn(
         last_stride=model.last_stride,
     )  # fmt: skip
     for path in pretrained:
-        weights.load_pretrained(embedder.backbone, path)
+        _log.info("train: %s: %s", path, weights.load_pretrained(embedder.backbone, path))
     learner = _learner(train, embedder, len(classes))
     device = team.device
     learner.to(device).to(memory_format=torch.channels_last).train()
