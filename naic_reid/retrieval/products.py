@@ -7,12 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
-import psutil
 import torch
 
 from naic_reid.artifacts import Floats
 from naic_reid.errors import ReidError
-from naic_reid.retrieval import exact, parallel
+from naic_reid.retrieval import exact, free, parallel
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
@@ -49,7 +48,7 @@ def unit(union: exact.Rows, start: int, stop: int) -> Floats:
 def free_memory(device: str) -> int:
     """Bytes free on the device: "cpu", or a GPU."""
     if device == "cpu":
-        return int(psutil.virtual_memory().available)
+        return free.memory()
     return int(torch.cuda.mem_get_info(torch.device(device))[0])
 
 
