@@ -49,7 +49,10 @@ class Records:
     @classmethod
     def read(cls, path: Path) -> Self:
         made_by, rows = stream_table(path, "Records", _HEADER)
-        return cls.of(((r[0], r[1], int(r[2]), r[3], r[4], r[5]) for r in rows), made_by)
+        try:
+            return cls.of(((r[0], r[1], int(r[2]), r[3], r[4], r[5]) for r in rows), made_by)
+        except ValueError as error:
+            raise ReidError(f"{path}: not a whole Records file: {error}; delete it and run again") from error
 
     @classmethod
     def of(cls, rows: Iterable[tuple[str, str, int, str, str, str]], made_by: MadeBy) -> Self:

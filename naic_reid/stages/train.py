@@ -97,6 +97,7 @@ def run(
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if team.largest(int((home / "finished").exists())):
             _log.info("train: %s is finished: only its files are handed over", home)
+            _check_kept(home, kept.values())
         else:
             source, classes = _source(data, listed, images, model, train, seed)
             learnt = _learn(
@@ -381,6 +382,15 @@ def _check_kept(folder: Path, kept: Iterable[Path]) -> None:
             weights.Checkpoint.read(path)
         except ReidError as error:
             raise ReidError(f"{error}; to train anew, delete {folder}") from error
+
+
+def _check_kept(home: Path, kept: Iterable[Path]) -> None:
+    """What a finished run left may lie there for months: nothing damaged is handed over."""
+    for path in kept:
+        try:
+            weights.Checkpoint.read(path)
+        except ReidError as error:
+            raise ReidError(f"{error}; to train anew, delete {home}") from error
 
 
 def _hand_over(kept: Path, path: Path) -> None:
