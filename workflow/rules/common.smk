@@ -98,8 +98,8 @@ def members(pattern, **known):
 
 
 def shipped(path):
-    """A file that comes with the project, as seen from the working folder."""
-    return os.path.relpath(HOME / path)
+    """A file that comes with the project, called the same however deep the working folder lies."""
+    return path if Path.cwd() == HOME else str(HOME / path)
 
 
 def scored_domains():
