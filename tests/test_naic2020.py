@@ -92,13 +92,9 @@ def test_a_changed_list_reruns_from_collect_on(finished: Walk) -> None:
     assert finished.would_run() == {}
 
 
-def test_missing_weights_are_named_with_the_remedy(finished: Walk) -> None:
-    raw = cut_down(Path("nowhere.pth"))
-    original = finished.raw
-    finished.write(raw)
-    try:
-        printed = finished.run("--dry-run", status=1)
-    finally:
-        finished.write(original)
-    assert "pretrained: nowhere.pth is missing" in printed
+def test_missing_weights_are_named_with_the_remedy(finished: Walk, tmp_path: Path) -> None:
+    data = finished.folder / "data" / "MyDataSet"
+    printed = Walk(tmp_path, cut_down(Path("nowhere.pth"))).run("--config", f"data={data}", status=1)
+    assert "nowhere.pth is missing" in printed
     assert "pretrained: null" in printed
+    assert not list(tmp_path.glob("results/train/*"))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from naic_reid.artifacts import MadeBy, stream_table, write_table
+from naic_reid.errors import ReidError
 
 _HEADER = ["path", "identity", "line", "digest", "pixels", "fault"]
 
