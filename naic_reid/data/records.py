@@ -7,7 +7,6 @@ from typing import Self
 
 from naic_reid.artifacts import MadeBy, stream_table, write_table
 from naic_reid.errors import ReidError
-from naic_reid.errors import ReidError
 
 _HEADER = ["path", "identity", "line", "digest", "pixels", "fault"]
 

@@ -375,6 +375,15 @@ def _set_generators(states: list[Tensor]) -> None:
         torch.cuda.set_rng_state_all(states[1:])
 
 
+def _check_kept(home: Path, kept: Iterable[Path]) -> None:
+    """What a finished run left may lie there for months: nothing damaged is handed over."""
+    for path in kept:
+        try:
+            weights.Checkpoint.read(path)
+        except ReidError as error:
+            raise ReidError(f"{error}; to train anew, delete {home}") from error
+
+
 def _hand_over(kept: Path, path: Path) -> None:
     with whole(path) as part:
         shutil.copyfile(kept, part)
