@@ -498,7 +498,9 @@ def _hold(condition: bool, promise: str) -> None:
 def _built(path: Path, build: Callable[[], _T]) -> _T:
     try:
         return build()
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # NumPy and SciPy raise whatever the damage leads to
         raise _damaged(path, "this type", error) from error
 
 
