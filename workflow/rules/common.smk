@@ -142,7 +142,7 @@ def door(stage):
     return asks | {"files": files}
 
 
-# Output goes to the terminal and is appended to the log, so that a resumed attempt keeps the first one's.
+# Output goes to the terminal and to the log, which Snakemake empties before each attempt.
 # Slurm asks all processes of a job to end at once: the shell and tee wait for the stage's last words.
 TO_LOG = "2>&1 | (trap '' INT TERM; exec tee -a {log:q})"
 RUN = f"trap : TERM; naic-reid {{rule}} --settings {{params.settings:q}} {{params.files}} {TO_LOG}"
