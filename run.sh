@@ -32,10 +32,7 @@ die() {
 install() {
     local stamp=$home/.venv/.installed-from python
     if [[ -f $stamp ]] && cmp -s "$stamp" "$home/requirements.lock"; then return; fi
-    python=$(command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3) ||
-        die "Python is missing: apt-get install python3 python3-venv, then run this again"
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-        die "Python 3.11 or later is needed; $python is $("$python" -V)"
+    python=$(newest_python) || die "no Python 3.11 or later runs here: apt-get install python3 python3-venv, then run this again"
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         if ((EUID == 0)) && command -v apt-get >/dev/null; then
             say "installing python3-venv, which Debian packs apart from Python"
@@ -51,6 +48,17 @@ install() {
     "$home/.venv/bin/uv" pip install -q --python "$home/.venv/bin/python" --require-hashes --compile-bytecode -r "$home/requirements.lock"
     "$home/.venv/bin/uv" pip install -q --python "$home/.venv/bin/python" --no-deps --no-build-isolation -e "$home"
     cp "$home/requirements.lock" "$stamp"
+}
+
+# The first that runs and is new enough; a name alone proves nothing, pyenv leaves names of versions it will not run.
+newest_python() {
+    local name
+    for name in python3.13 python3.12 python3.11 python3; do
+        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$name" && return
+        fi
+    done
+    return 1
 }
 
 # uv's own entry in the lock file, hashes included: the one thing that pip installs.

@@ -5,6 +5,7 @@ Nothing here runs code from a file: both are loaded as weights only.
 
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -261,7 +262,9 @@ def _loaded(path: Path) -> Any:
                 damaged = archive.testzip()
             if damaged is not None:
                 raise ValueError(f"bad CRC-32 for {damaged}")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch wonders about the format of what it then refuses
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ReidError(
             f"{path}: it holds more than weights, and loading it would run its code; if you trust it, "

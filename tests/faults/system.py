@@ -1,0 +1,110 @@
+"""A machine that does not give what is asked of it."""
+
+import fcntl
+import os
+import subprocess
+import time
+from collections.abc import Callable
+
+from tests.faults.case import Case
+from tests.faults.images import unreadable
+from tests.faults.world import Command, World, with_settings
+
+# Root reads and writes whatever the permissions say; without these powers it does not.
+AS_ANYBODY = "setpriv --bounding-set=-dac_override,-dac_read_search"
+FULL = (
+    "mount -t tmpfs -o size={size} none results/{folder} || exit 77; "
+    '"$@"; status=$?; [ -z "$(ls -A results/{folder})" ] || echo "a file is left" >&2; exit $status'
+)
+READ_ONLY = 'mount --bind {0} {0} && mount -o remount,bind,ro {0} || exit 77; exec "$@"'
+NO_SHM = 'mount -t tmpfs -o size=4k,ro none /dev/shm || exit 77; exec "$@"'
+CRAMPED = 'python=$1; shift 3; exec "$python" -m tests.faults.cramped {megabytes} "$@"'
+
+_held: list[int] = []
+
+
+def possible() -> bool:
+    """Whether this machine lets us mount things for a process of our own."""
+    mounts = ["unshare", "-rm", "sh", "-c", "mount -t tmpfs none /mnt"]
+    try:
+        return subprocess.run(mounts, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def _command(*words: str) -> Callable[[World], list[Command]]:
+    return lambda world: [world.command(*words)]
+
+
+def _without(name: str) -> Callable[[World], None]:
+    return lambda world: world.path(f"results/{name}").unlink()
+
+
+def _large_images(world: World) -> list[Command]:
+    return [with_settings(world.command("toy"), toy={"height": 1024, "width": 1024})]
+
+
+def _trains_here(world: World) -> None:
+    """Hold the lock of the run that the next training would take up."""
+    status, printed = world.run(world.command("train", "train/large"))
+    assert status == 0, printed
+    (lock,) = world.path("scratch/train").glob("*/lock")
+    lock.write_text("process 4711 on another")
+    _held.append(os.open(lock, os.O_RDONLY))
+    fcntl.flock(_held[-1], fcntl.LOCK_EX)
+
+
+def _released(world: World) -> None:
+    os.close(_held.pop())
+
+
+def _tomorrow(world: World) -> None:
+    """All files of the day are from tomorrow: the clock was put back."""
+    late = time.time() + 86_400
+    for path in world.path("results").rglob("*"):
+        if path.suffix in (".tsv", ".npz", ".pt"):
+            content = path.read_bytes()
+            path.unlink()
+            path.write_bytes(content)
+            os.utime(path, (late, late))
+
+
+def _stale_part(world: World) -> None:
+    """What a process of this host left when it was killed."""
+    import socket
+
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    world.path(f"results/holdout/.train.tsv.{socket.gethostname()}.{gone.pid}.part").write_text("half")
+
+
+CASES = [
+    Case("System", "disk full: a table", _without("collect/images.tsv"), _command("collect"),
+         outside=FULL.format(size="8k", folder="collect"),
+         says="results/collect/images.tsv: cannot be written .No space left on device.: free space"),
+    Case("System", "disk full: features, as they come", _without("extract/large/epoch_1/query_green.npz"),
+         _command("extract", "extract/large", "query_green"),
+         outside=FULL.format(size="4k", folder="extract/large/epoch_1"), slow=True,
+         says="query_green.npz: cannot be written .No space left on device.: free space"),
+    Case("System", "results folder read-only", lambda world: None, _command("holdout"),
+         outside=READ_ONLY.format("results"),
+         says="results/holdout/.*: cannot be written .Read-only file system"),
+    Case("System", "results folder without permission to write",
+         lambda world: world.path("results/holdout").chmod(0o555), _command("holdout"),
+         outside=f'exec {AS_ANYBODY} "$@"', says="results/holdout/.*: cannot be written .Permission denied",
+         check=lambda world: world.path("results/holdout").chmod(0o755)),
+    Case("System", "image without permission to read", unreadable, _command("collect"),
+         outside=f'exec {AS_ANYBODY} "$@"', says="cannot be read: Permission denied"),
+    Case("System", "out of memory", lambda world: None, _large_images, 1,
+         outside=CRAMPED.format(megabytes=64), says="out of memory: free some, or give the step less"),
+    Case("System", "no room in /dev/shm", _without("extract/large/epoch_1/query_green.npz"),
+         lambda world: [[*world.command("extract", "extract/large", "query_green"), "--workers", "2"]], 0,
+         outside=NO_SHM, slow=True, leaves="written: extract/large/epoch_1/query_green.npz",
+         note="goes on: workers are threads and share nothing through it"),
+    Case("System", "files from tomorrow: the clock was put back", _tomorrow, _command("fuse", "fuse/green"),
+         0, note="goes on: contents decide, not dates"),
+    Case("System", "another training of the same run", _trains_here, _command("train", "train/large"),
+         says="process 4711 on another trains here already: wait for it, or stop it", check=_released),
+    Case("System", "a part left by a killed process", _stale_part, _command("holdout"), 0,
+         note="goes on, and sweeps the part up"),
+]  # fmt: skip

@@ -1,0 +1,88 @@
+"""The short form of the fault harness: every case, a few kills, a few hundred flipped bits."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from naic_reid import cli
+from naic_reid.stages import holdout
+from tests.faults import artefacts, kills, system
+from tests.faults.__main__ import CASES, TABLE, _cell, row_of
+from tests.faults.case import Case, tried
+from tests.faults.world import SUBMISSION, World
+from tests.walk import HOME
+
+MOUNTS = system.possible()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A finished walk; tests leave it as it is."""
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    yield World.made(tmp_path_factory.mktemp("faults") / "walk")
+    artefacts.Others.forget()
+    torch.set_num_threads(threads)
+    torch.set_rng_state(state)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if not case.slow], ids=lambda case: f"{case.group}: {case.name}"
+)
+def test_a_fault_is_met_as_the_table_says(case: Case, world: World) -> None:
+    if case.outside and not MOUNTS:
+        pytest.skip("this machine lets nobody mount a file system of his own (unshare -rm)")
+    outcome = tried(case, world)
+    row = "| " + " | ".join(map(_cell, (case.name, *row_of(outcome)))) + " |"
+    assert row in TABLE.read_text(encoding="utf-8"), "run python -m tests.faults, which writes docs/faults.md"
+
+
+def test_no_two_faults_have_one_name() -> None:
+    names = [(case.group, case.name) for case in CASES]
+    assert len(set(names)) == len(names)
+
+
+def test_flipped_bits_are_refused_or_without_meaning(world: World, tmp_path: Path) -> None:
+    assert artefacts.flip_bits(world, tmp_path, 25, seed=1) >= 250
+
+
+def test_stages_killed_at_random_moments_end_with_the_same_bytes(world: World, tmp_path: Path) -> None:
+    tally = kills.kill_stages(world.commands, tmp_path / "killed", kills=4, seed=2, longest=2.0)
+    assert tally.kills == 4
+    again = World(tmp_path / "killed", world.commands)
+    assert again.path(SUBMISSION).read_bytes() == world.path(SUBMISSION).read_bytes()
+    whole, resumed = world.state(), again.state()
+    assert {name for name in whole if whole[name] != resumed.get(name)} <= {
+        name
+        for name in whole
+        if "history" in name  # which tells of seconds
+    }
+    assert kills.leftovers(tmp_path) == []
+
+
+def test_torch_out_of_memory_is_said_in_the_same_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], world: World
+) -> None:
+    monkeypatch.setattr(holdout, "run", lambda *a, **k: torch.empty(1 << 50))
+    monkeypatch.chdir(world.folder)
+    assert cli.main(world.command("holdout")) == 1
+    assert "error: out of memory: free some" in capsys.readouterr().err
+
+
+def test_the_provenance_of_a_whole_walk_holds(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world.folder)
+    verify = ["provenance", str(SUBMISSION), "--verify", "--data", "results/toy/MyDataSet"]
+    assert cli.main(verify) == 0
+    printed = capsys.readouterr().out
+    for stage in ("survey", "collect", "dedupe", "holdout", "split", "train", "extract", "search", "rerank"):
+        assert f"  {stage}, revision" in printed
+    assert "wrong_labels.txt" in printed
+    assert "no problems" in printed
+
+
+def test_the_project_has_the_table() -> None:
+    assert TABLE.is_relative_to(HOME)
+    assert "## Kills" in TABLE.read_text(encoding="utf-8")
