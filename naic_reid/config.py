@@ -304,6 +304,15 @@ class Extract(Section):
     )
 
 
+class Expand(Section):
+    """Query expansion: every feature moves towards its nearest (αQE, Radenović et al. 2018)."""
+
+    over: Count = Field(5, description="nearest images summed, the image itself among them; fast-reid: 5")
+    alpha: Annotated[float, Field(ge=0)] = Field(
+        3.0, description="they count by cosine to this power; 0: equally (AQE); fast-reid: 3"
+    )
+
+
 class Search(Section):
     """Nearest neighbours within query ∪ gallery."""
 
@@ -361,6 +370,7 @@ class Config(Section):
     train: Train = Field(default_factory=Train)
     ensemble: Ensemble = Field(default_factory=Ensemble)
     extract: Extract = Field(default_factory=Extract)
+    expand: Expand | None = Field(None, description="of query and gallery, before the search; none: no")
     search: Search = Field(default_factory=Search)
     rerank: dict[Name, Rerank] = Field(description="re-ranking, by domain")
     fuse: Fuse = Field(default_factory=Fuse)

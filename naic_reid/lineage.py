@@ -109,6 +109,25 @@ def agree(path: Path, made_by: MadeBy, reader: MadeBy, sources: Sequence[Path]) 
             raise ReidError(f"{path}: was not made from {source}: delete it and run again")
 
 
+def require_twins(query: Path, one: MadeBy, gallery: Path, other: MadeBy) -> None:
+    """Refuse features of query and gallery that differ in checkpoint or settings; only the images may.
+
+    Raises:
+        ReidError: they differ; the message names both files.
+    """
+    if (one.settings, one.inputs[1:]) != (other.settings, other.inputs[1:]):
+        raise ReidError(
+            f"{gallery}: was not extracted as {query} was (another checkpoint or other settings): delete "
+            "both and run again"
+        )
+
+
+def network(made_by: MadeBy) -> dict[str, Any]:
+    """What a record of features says about the network; empty where it says nothing."""
+    told = json.loads(made_by.settings)
+    return {key: told[key] for key in ("model", "epoch") if key in told}
+
+
 def check_members(
     models: Mapping[str, Mapping[str, Any]], epochs: Sequence[int], reader: MadeBy,
     records: Mapping[Path, MadeBy], query: Sequence[Path], gallery: Sequence[Path], jaccard: Sequence[Path],
@@ -136,11 +155,11 @@ def check_members(
 
 def _check_network(path: Path, made_by: MadeBy, name: str, model: Mapping[str, Any], epoch: int) -> None:
     """Refuse features by what their record says of the network; one that says nothing is not judged."""
-    told = json.loads(made_by.settings)
-    network = told.get("model", {})
-    other = [key for key, value in network.items() if model.get(key) != value]
+    told = network(made_by)
+    used = told.get("model", {})
+    other = [key for key, value in used.items() if model.get(key) != value]
     if other or told.get("epoch", epoch) != epoch:
-        size = f"{network.get('backbone')} at {network.get('height')} × {network.get('width')}"
+        size = f"{used.get('backbone')} at {used.get('height')} × {used.get('width')}"
         raise ReidError(
             f"{path}: features of {size}, epoch {told.get('epoch')}, where those of models.{name}, epoch "
             f"{epoch}, belong: delete it and run again"

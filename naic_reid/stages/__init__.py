@@ -21,6 +21,7 @@ STAGES = {
     "split": "query and gallery folders → one list for each domain",
     "train": "training list → one model's checkpoints",
     "extract": "images and a checkpoint → features",
+    "expand": "features → features moved towards their nearest, where the config asks for it",
     "search": "features → exact nearest neighbours",
     "rerank": "neighbours → k-reciprocal Jaccard rows",
     "fuse": "all members' distances → the ranking",

@@ -86,9 +86,9 @@ def run(
         "entries": entries,
     }
     write_json(scores, "Scores", made_by, result)
-    for entry in entries[-2:]:
-        kind = "re-ranked" if entry["reranked"] else "plain"
-        _log.info("evaluate: fusion %s: %s", kind, entry["scores"])
+    for kind, hit in zip(("plain", "re-ranked"), found[-2:], strict=True):
+        told = (f"{name} {100 * metrics.score(hit)[name]:.1f}" for name in ("R1", "mAP", "mINP"))
+        _log.info("evaluate: fusion %s: %s", kind, ", ".join(told))
     _log.info("evaluate: wrote %s in %.1f s", scores, time.monotonic() - started)
 
 

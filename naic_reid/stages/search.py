@@ -5,9 +5,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from naic_reid import lineage
 from naic_reid.artifacts import Features, Floats, MadeBy, Neighbours, canonical
 from naic_reid.config import Search
-from naic_reid.errors import ReidError
 from naic_reid.progress import shown
 from naic_reid.retrieval import exact, nearest, nearest_gpu, products
 
@@ -37,12 +37,7 @@ def run(
     )  # fmt: skip
     settings: dict[str, object] = {"search": search}
     made_by = MadeBy.of("search", REVISION, settings, [query, gallery])
-    one, other = of_query.made_by, of_gallery.made_by
-    if (one.settings, one.inputs[1:]) != (other.settings, other.inputs[1:]):
-        raise ReidError(
-            f"{gallery}: was not extracted as {query} was (another checkpoint or other settings): delete "
-            "both and run again"
-        )
+    lineage.require_twins(query, of_query.made_by, gallery, of_gallery.made_by)
     values = of_query.values, of_gallery.values
     if search.engine == "exact":
         found = _exact(*values, search.keep, products.choose(device), threads, memory)

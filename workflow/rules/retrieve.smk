@@ -5,6 +5,27 @@ def features(role):
     return FEATURES.replace("{role}", role)
 
 
+if CONFIG.expand:
+
+    rule expand:
+        input:
+            query=EXTRACTED.replace("{role}", "query"),
+            gallery=EXTRACTED.replace("{role}", "gallery"),
+        output:
+            new_query=features("query"),
+            new_gallery=features("gallery"),
+        log:
+            "logs/expand/{model}_{epoch}_{domain}.log",
+        threads: 2
+        resources:
+            **needs(4000, 60, per_megabyte=3),
+            gpu=min(1, GPUS),
+        params:
+            **door("expand"),
+        shell:
+            RUN
+
+
 rule search:
     input:
         query=features("query"),

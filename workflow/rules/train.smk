@@ -54,7 +54,7 @@ rule extract:
         images=lambda wildcards: image_list(wildcards.role, wildcards.domain),
         checkpoint=CHECKPOINT,
     output:
-        features=FEATURES,
+        features=EXTRACTED,
     log:
         "logs/extract/{model}_{epoch}_{role}_{domain}.log",
     threads: 1

@@ -1,0 +1,50 @@
+"""Moves every feature of a domain towards its nearest, where the config asks for it (αQE)."""
+
+import logging
+import time
+from pathlib import Path
+
+from naic_reid import lineage
+from naic_reid.artifacts import Features, MadeBy
+from naic_reid.config import Expand
+from naic_reid.retrieval import products
+from naic_reid.retrieval.rerank import expanded
+
+REVISION = 1
+_log = logging.getLogger(__name__)
+
+
+def run(
+    expand: Expand,
+    *,
+    query: Path,
+    gallery: Path,
+    new_query: Path,
+    new_gallery: Path,
+    device: str = "auto",
+    threads: int = 0,
+    memory: str = "",
+) -> None:
+    """Reads the `Features` of one member and domain, writes them expanded, under the same names.
+
+    `memory` is the search's; the new features, as large as the old, come on top.
+    """
+    started = time.monotonic()
+    of_query, of_gallery = Features.read(query), Features.read(gallery)
+    lineage.require_twins(query, of_query.made_by, gallery, of_gallery.made_by)
+    _log.info(
+        "expand: %d + %d features towards their %d nearest, by cosine to the power %g",
+        len(of_query.names), len(of_gallery.names), expand.over, expand.alpha,
+    )  # fmt: skip
+    device = products.choose(device)
+    values = expanded(
+        of_query.values, of_gallery.values, expand.over, expand.alpha,
+        device=device, threads=threads, memory=products.budget(memory, device),
+    )  # fmt: skip
+    settings = lineage.network(of_query.made_by) | {"expand": expand}
+    made_by = MadeBy.of("expand", REVISION, settings, [query, gallery])
+    for path, names, rows in zip(
+        (new_query, new_gallery), (of_query.names, of_gallery.names), values, strict=True
+    ):
+        Features(names, rows, made_by).write(path)
+    _log.info("expand: wrote %s and %s in %.1f s", new_query, new_gallery, time.monotonic() - started)
