@@ -9,7 +9,6 @@ Precision `fp16` needs a GPU; on a CPU `bf16` takes its place, and the log says 
 
 import contextlib
 import logging
-import os
 import shutil
 import tempfile
 import time
@@ -39,6 +38,7 @@ from naic_reid.training import loop, optimizers, resume, schedule
 from naic_reid.training.freezing import freeze
 from naic_reid.training.history import History
 from naic_reid.training.learner import Learner
+from naic_reid.training.repeatable import generators, repeatable, set_generators
 from naic_reid.training.team import Team, joined
 
 REVISION = 1
@@ -89,7 +89,7 @@ def run(
     home = resume.folder_of(scratch / "train", name, decisive)
     kept = {epoch: home / f"epoch_{epoch}.pt" for epoch in ensemble.epochs}
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_repeatable(threads))
+        stack.enter_context(repeatable(threads))
         team = stack.enter_context(joined(device))
         if team.leads:
             folder = stack.enter_context(resume.run_folder(scratch / "train", name, decisive))
@@ -102,7 +102,7 @@ def run(
             source, classes = _source(data, listed, images, model, train, seed)
             learnt = _learn(
                 seed, train, model, source, classes, pretrained, home / "state.pt", folder, team, workers,
-                save_seconds, compiled, set(kept),
+                save_seconds, compiled, set(kept), decisive,
             )  # fmt: skip
             for epoch, embedder, classifier in learnt:
                 if team.leads:
@@ -131,6 +131,7 @@ def _learn(
     save_seconds: float,
     compiled: bool,
     wanted: set[int],
+    decisive: str,
 ) -> Iterator[tuple[int, Embedder, nn.Module]]:
     """Train to the last epoch; yields each wanted epoch, from 1, with the network and classifier after it."""
     if team.size > 1 and train.freeze_epochs:
@@ -170,11 +171,11 @@ def _learn(
     if average is not None:
         keepers["average"] = average
     start, position = (0, 0), None
-    if (state := resume.load(saved)) is not None:
-        start, position = (state["epoch"], state["step"]), state["history"] if team.leads else None
+    if (found := resume.load(saved, decisive)) is not None:
+        start, position = (found["epoch"], found["step"]), found["history"] if team.leads else None
         for name, keeper in keepers.items():
-            keeper.load_state_dict(state[name])
-        _set_generators(state["generators"])
+            keeper.load_state_dict(found[name])
+        set_generators(found["generators"])
         _log.info("train: goes on from epoch %d, step %d", start[0] + 1, start[1] + 1)
     freeze(embedder, train.freeze, norm=train.freeze_norm)
     _log.info(
@@ -194,7 +195,20 @@ def _learn(
     shown = _shown(train.epochs, team)
     records = _within_memory(records, learner, model, identities * group, autocast)
     with History(folder, position) as lines, resume.stop_signals() as asked, shown as show:
-        for record in records:
+
+        def state(epoch: int, step: int) -> dict[str, Any]:
+            kept = {name: keeper.state_dict() for name, keeper in keepers.items()}
+            kept |= {"epoch": epoch, "step": step, "generators": generators(), "history": lines.position()}
+            return kept | {"settings": decisive, "classes": list(classes)}
+
+        def keep_step(epoch: int, step: int) -> Path:
+            rows = order(epoch)[step]
+            images = {"rows": torch.from_numpy(rows), "paths": [source.paths[row] for row in rows]}
+            for path in (saved, folder / "not_finite.pt"):
+                resume.save(path, state(epoch, step) | images)
+            return path
+
+        for record in _kept_when_not_finite(records, keep_step if team.leads else None):
             lines.add(record)
             show(record)
             if average is not None:
@@ -206,12 +220,23 @@ def _learn(
             stop = team.largest(asked[0] if asked else 0)
             if team.leads and (pace.due or stop):
                 with pace.saving():
-                    state = {name: keeper.state_dict() for name, keeper in keepers.items()}
-                    state |= {"epoch": epoch, "step": step, "generators": _generators()}
-                    resume.save(saved, state | {"history": lines.position()})
+                    resume.save(saved, state(epoch, step))
             if stop:
                 _log.warning("train: stopped by signal %d after saving: run again to go on", stop)
                 raise SystemExit(128 + stop)
+
+
+def _kept_when_not_finite(
+    records: Iterator[loop.Record], keep: Callable[[int, int], Path] | None
+) -> Iterator[loop.Record]:
+    """The records; a step that is not finite is kept before the error goes on, which then names the file."""
+    try:
+        yield from records
+    except loop.NotFiniteError as error:
+        if keep is None:
+            raise
+        path = keep(error.epoch, error.step)
+        raise ReidError(f"{error}; {path} keeps the step, and the same command begins with it") from error
 
 
 def _within_memory(
@@ -347,32 +372,6 @@ def _sent(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
-
-
-@contextlib.contextmanager
-def _repeatable(threads: int) -> Iterator[None]:
-    """Equal seeds give equal bits; torch's switches are put back afterwards."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.set_num_threads(threads or before[0])
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
-
-
-def _generators() -> list[Tensor]:
-    """States of torch's generators: the CPU's, then each GPU's."""
-    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
-
-
-def _set_generators(states: list[Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if len(states) - 1 == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states[1:])
 
 
 def _check_kept(home: Path, kept: Iterable[Path]) -> None:

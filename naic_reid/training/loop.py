@@ -16,12 +16,21 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from naic_reid.errors import ReidError
+from naic_reid.training.repeatable import Before
 
 BASE_RATE = "base_rate"
 """The key of a parameter group that holds its learning rate before the schedule."""
 
 Step = tuple[Tensor, Tensor, Sequence[str]]
 """Images float32 [B, 3, H, W] and labels int64 [B] on the device, and the images' names."""
+
+
+class NotFiniteError(ReidError):
+    """A loss or gradient is not finite; everything is as it was before that step."""
+
+    def __init__(self, message: str, epoch: int, step: int) -> None:
+        super().__init__(message)
+        self.epoch, self.step = epoch, step
 
 
 @dataclass(frozen=True)
@@ -84,10 +93,11 @@ def run(
         mean: over all processes that train together.
 
     Raises:
-        ReidError: the loss or its gradient is not finite; the step then changed nothing.
+        NotFiniteError: the loss or its gradient is; the step then changed nothing, nor did its forward pass.
     """
     scaler = scaler or torch.amp.GradScaler(enabled=False)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    before = Before(learner)
     first = start[1]
     for epoch in range(start[0], epochs):
         begun = time.perf_counter()
@@ -95,6 +105,7 @@ def run(
             arrived = time.perf_counter()
             for group in optimizer.param_groups:
                 group["lr"] = group[BASE_RATE] * factor(epoch, step)
+            before.keep()
 
             seen = []
             size = part or len(images)
@@ -114,8 +125,9 @@ def run(
             # Where gradients are scaled, overflow is expected: the scaler skips the step and learns.
             if not all(map(math.isfinite, values)) or not (math.isfinite(length) or scaler.is_enabled()):
                 optimizer.zero_grad(set_to_none=True)
+                before.restore()
                 shown = dict(zip(("total", *losses, "accuracy", "gradient"), (*values, length), strict=True))
-                raise ReidError(_not_finite(epoch, step, shown, names))
+                raise NotFiniteError(_not_finite(epoch, step, shown, names), epoch, step)
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad(set_to_none=True)

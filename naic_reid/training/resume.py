@@ -2,7 +2,8 @@
 
 A run's folder is named after everything that decides its result, so a changed setting is another
 folder and never a mixture. Inside: `settings.json`, `state.pt` (replaced in one step), and whatever
-the stage writes beside them. The folder is locked while a process trains in it.
+the stage writes beside them. A state says itself which settings it belongs to. The folder is locked
+while a process trains in it.
 """
 
 import fcntl
@@ -78,11 +79,15 @@ def save(path: Path, state: dict[str, Any]) -> None:
         torch.save(state, part)
 
 
-def load(path: Path) -> dict[str, Any] | None:
+def load(path: Path, settings: str) -> dict[str, Any] | None:
     """The state that was saved, on the CPU; none when nothing was.
 
+    Args:
+        path: the file.
+        settings: canonical JSON of all that decides the result, as the state's own `settings` must be.
+
     Raises:
-        ReidError: the file is damaged.
+        ReidError: the file is damaged, or of a run with other settings; what differs is named.
     """
     if not path.exists():
         return None
@@ -92,6 +97,7 @@ def load(path: Path) -> dict[str, Any] | None:
         raise ReidError(
             f"{path}: not a whole state of training; delete {path.parent} to begin anew"
         ) from error
+    _compare(path, json.loads(state.get("settings", "{}")), settings)
     return state
 
 
@@ -153,6 +159,10 @@ def _agree(path: Path, settings: str) -> None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ReidError(f"{path}: not JSON; delete {path.parent} to begin anew") from error
+    _compare(path, found, settings)
+
+
+def _compare(path: Path, found: Any, settings: str) -> None:
     different = sorted(_differences(found, json.loads(settings)))
     if different:
         raise ReidError(

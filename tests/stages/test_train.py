@@ -184,6 +184,43 @@ def test_a_diverged_run_stops_and_names_its_images(world: Path, tmp_path: Path) 
         _run(world, tmp_path, TRAIN.model_copy(update={"learning_rate": 1e30}))
 
 
+def test_a_step_that_is_not_finite_is_kept_whole_and_repeated_to_the_same_bits(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[torch.Tensor, torch.Tensor]] = []
+    forward = Learner.forward
+
+    def spoilt(learner: Learner, images: torch.Tensor, labels: torch.Tensor) -> Judgement:
+        judgement = forward(learner, images, labels)
+        drawn = judgement.losses["arcface"] * (1 + torch.rand(()))
+        steps.append((images, torch.stack([drawn, judgement.losses["weighted_triplet"]]).detach()))
+        sixth = learner.embedder.get_buffer("bottleneck.num_batches_tracked") == 6
+        judgement.losses["arcface"] = drawn / 0 if sixth else drawn
+        return judgement
+
+    monkeypatch.setattr(Learner, "forward", spoilt)
+    messages = []
+    for _ in range(2):
+        with pytest.raises(
+            ReidError, match=r"step 6 \(total inf, arcface inf.*_\d\.png.*not_finite\.pt"
+        ) as caught:
+            _run(world, tmp_path)
+        messages.append(str(caught.value))
+    assert len(steps) == 6 + 1, "the second run begins with the step that failed in the first"
+    assert messages[0] == messages[1]
+    for first, second in zip(steps[-2], steps[-1], strict=True):
+        assert torch.equal(first, second)
+
+    (file,) = tmp_path.glob("scratch/train/*/not_finite.pt")
+    kept = torch.load(file, weights_only=True)
+    assert str(file) in messages[0]
+    assert (kept["epoch"], kept["step"], len(kept["classes"])) == (0, 5, 9)
+    listed = ImageList.read(world / "images.tsv").paths
+    assert kept["paths"] == [listed[row] for row in kept["rows"].tolist()]
+    assert all(path in messages[0] for path in kept["paths"])
+    assert {"learner", "optimizer", "scaler", "generators", "settings", "history"} <= kept.keys()
+
+
 def test_half_precision_on_a_cpu_becomes_bf16(
     world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -17,12 +17,16 @@ STEPS = 3
 class Twice(nn.Module):
     """A linear layer whose answer is embedding and feature."""
 
+    seen: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.layer = nn.Linear(4, 2)
+        self.register_buffer("seen", torch.zeros(()))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        self.seen += torch.rand(())  # as running statistics and dropout do
         embeddings = self.layer(images.flatten(1))
         return embeddings, 2 * embeddings
 
@@ -119,9 +123,13 @@ def test_a_gradient_longer_than_allowed_is_shortened() -> None:
 def test_a_gradient_that_is_not_finite_changes_nothing_though_the_loss_is() -> None:
     network = Twice()
     before = [p.clone() for p in network.parameters()]
+    generator = torch.get_rng_state()
     records = _run(network, steep=True)
-    with pytest.raises(ReidError, match=r"gradient nan"):
+    with pytest.raises(loop.NotFiniteError, match=r"gradient nan") as caught:
         next(records)
+    assert (caught.value.epoch, caught.value.step) == (0, 0)
+    assert network.seen == 0
+    assert torch.equal(torch.get_rng_state(), generator)
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), before, strict=True))
 
 

@@ -58,18 +58,25 @@ def test_a_folder_with_other_settings_inside_is_refused_with_what_differs(tmp_pa
 
 def test_a_state_comes_back_and_none_is_none(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
-    assert resume.load(path) is None
-    resume.save(path, {"epoch": 3, "weights": {"a": torch.arange(3)}})
-    state = resume.load(path)
+    assert resume.load(path, '{"seed": 1}') is None
+    resume.save(path, {"epoch": 3, "weights": {"a": torch.arange(3)}, "settings": '{"seed": 1}'})
+    state = resume.load(path, '{"seed": 1}')
     assert state is not None
     assert state["epoch"] == 3
     assert torch.equal(state["weights"]["a"], torch.arange(3))
 
 
+def test_a_state_of_other_settings_is_refused_with_what_differs(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    resume.save(path, {"settings": '{"seed": 1, "train": {"batch": 8}, "images": "a"}'})
+    with pytest.raises(ReidError, match=r"state\.pt.*other settings \(images, train\.batch\).*delete"):
+        resume.load(path, '{"seed": 1, "train": {"batch": 4}, "images": "b"}')
+
+
 def test_a_damaged_state_is_refused_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "state.pt").write_bytes(b"PK no zip")
     with pytest.raises(ReidError, match="delete"):
-        resume.load(tmp_path / "state.pt")
+        resume.load(tmp_path / "state.pt", "{}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
