@@ -53,7 +53,10 @@ def run_folder(parent: Path, name: str, settings: str) -> Iterator[Path]:
                 f"{folder}: {holder} trains here already: wait for it, or stop it; then run again"
             )
         lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+        job = os.environ.get("SLURM_JOB_ID")  # what scancel takes
+        lock.write(
+            f"process {os.getpid()} on {socket.gethostname()}" + (f" in Slurm job {job}" if job else "")
+        )
         lock.flush()
         _agree(folder / "settings.json", settings)
         yield folder

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -24,7 +25,10 @@ def test_other_settings_are_another_folder(tmp_path: Path) -> None:
         assert again == first
 
 
-def test_a_folder_in_use_is_refused_and_its_holder_named(tmp_path: Path) -> None:
+def test_a_folder_in_use_is_refused_and_its_holder_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "345")
     with resume.run_folder(tmp_path, "r", "{}"):
         script = f"""
             from pathlib import Path
@@ -38,10 +42,17 @@ def test_a_folder_in_use_is_refused_and_its_holder_named(tmp_path: Path) -> None
         """
         command = [sys.executable, "-c", textwrap.dedent(script)]
         answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert f"process {os.getpid()} on " in answer
-        assert "trains here already" in answer
+        holder = f"process {os.getpid()} on {socket.gethostname()} in Slurm job 345"
+        assert f": {holder} trains here already: wait for it, or stop it" in answer
     with resume.run_folder(tmp_path, "r", "{}"):
         pass
+
+
+def test_a_holder_outside_slurm_has_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    with resume.run_folder(tmp_path, "r", "{}") as folder:
+        held = (folder / "lock").read_text()
+    assert held == f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def test_a_folder_with_other_settings_inside_is_refused_with_what_differs(tmp_path: Path) -> None:
