@@ -357,8 +357,33 @@ class Fuse(Section):
     )
 
 
+class Shards(Section):
+    """Jobs that share one file of a step: they make parts, `gather` joins them; never another result."""
+
+    extract: Count = Field(1, description="jobs for one list and checkpoint, in whole batches")
+    search: Count = Field(1, description="jobs for one member and domain; needs search.engine: exact")
+    rerank: Count = Field(1, description="jobs for one member and domain")
+
+
+class Adopt(Section):
+    """Pseudo-labels: a second round trains on test images, too. Competitions may forbid it."""
+
+    rule: Literal["mutual", "nearest"] = Field(
+        "mutual",
+        description="a gallery image is taken for its nearest query; mutual: if it is near that one's best",
+    )
+    threshold: Annotated[float, Field(gt=0, lt=1.5)] = Field(
+        0.3, description="radians between two images of one person, at most"
+    )
+    among: Count = Field(10, description="mutual: among so many nearest of its query")
+    most: Count = Field(
+        8, description="queries near each other are one person, up to this many; 1: never, as the original"
+    )
+    domains: tuple[Name, ...] = Field((), description="domains it is done in; none: all; original: [green]")
+
+
 class Config(Section):
-    """One result: every setting that changes it."""
+    """One result: every setting that changes it; and into how many jobs its making is cut."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(1234, description="of every random draw")
     toy: Toy | None = Field(None, description="draw the images; none: they lie in the data folder")
@@ -367,6 +392,7 @@ class Config(Section):
     holdout: Holdout = Field(default_factory=Holdout)
     split: Split = Field(default_factory=Split)
     models: Annotated[dict[Name, Model], Field(min_length=1)] = Field(description="networks, by name")
+    """In the order of their names, and so are members: the order in the file means nothing."""
     train: Train = Field(default_factory=Train)
     ensemble: Ensemble = Field(default_factory=Ensemble)
     extract: Extract = Field(default_factory=Extract)
@@ -374,11 +400,18 @@ class Config(Section):
     search: Search = Field(default_factory=Search)
     rerank: dict[Name, Rerank] = Field(description="re-ranking, by domain")
     fuse: Fuse = Field(default_factory=Fuse)
+    adopt: Adopt | None = Field(None, description="a second round of training; none: one round")
+    shards: Shards = Field(default_factory=Shards)
 
     @property
     def domains(self) -> tuple[str, ...]:
         """Every domain that is searched: the competition's, and the hold-out where there is one."""
         return (*self.split.domains, HOLDOUT) if self.holdout.share else self.split.domains
+
+    @field_validator("models", mode="after")
+    @classmethod
+    def _in_the_order_of_names(cls, models: dict[str, Model]) -> dict[str, Model]:
+        return dict(sorted(models.items()))
 
     @model_validator(mode="after")
     def _names_lead_somewhere(self) -> Self:
@@ -399,7 +432,16 @@ class Config(Section):
             self.collect.decode or not self.dedupe.by_pixels,
             "dedupe.by_pixels compares decoded pixels and needs collect.decode: true",
         )
+        _require(
+            self.shards.search == 1 or self.search.engine == "exact",
+            f"shards.search {self.shards.search}: {self.search.engine} searches in one piece, exact need not",
+        )
+        strange = sorted(set(self.adopt.domains if self.adopt else ()) - set(self.split.domains))
+        _require(not strange, f"adopt.domains {strange} are none of {', '.join(self.split.domains)}")
         known = {source.name for source in self.collect.sources}
+        _require(
+            not (self.adopt and "adopted" in known), "a source is called adopted, as adopt's persons are"
+        )
         unknown = sorted(set(self.dedupe.wrong_label_sources) - known)
         _require(
             not unknown, f"dedupe.wrong_label_sources {unknown} are not in collect.sources {sorted(known)}"

@@ -119,3 +119,8 @@ def test_the_description_names_every_setting_with_its_default() -> None:
     text = config.describe()
     assert "lambda: [0.8]  weight of the original distance" in text
     assert "milestones: [[25, 40]]" in text
+
+
+def test_the_order_of_models_in_the_file_means_nothing() -> None:
+    two = GOOD.replace("models: {", "models: {wide: {backbone: resnet18, height: 128, width: 96}, ")
+    assert list(config.parse(two, "some.yaml").models) == ["small", "wide"]

@@ -18,7 +18,9 @@ from tests.walk import HOME, Walk, small_world, tiny_world
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     """A walk taken once to its end; tests leave its results as they are."""
-    walk = Walk(tmp_path_factory.mktemp("walk"), small_world())
+    raw = small_world()
+    raw["models"] = dict(reversed(raw["models"].items()))  # in no order of names
+    walk = Walk(tmp_path_factory.mktemp("walk"), raw)
     walk.run()
     return walk
 
@@ -151,3 +153,14 @@ def test_the_configs_of_the_project_are_read_by_the_workflow(tmp_path: Path) -> 
         walk = Walk(tmp_path / name, small_world())
         walk.config.write_text(raw)
         assert walk.would_run()["toy"] == 1
+
+
+def test_shards_end_with_the_same_bytes_and_leave_no_parts(tiny: Walk, tmp_path: Path) -> None:
+    raw = tiny_world() | {"shards": {"extract": 2, "search": 2, "rerank": 3}}
+    walk = Walk(tmp_path / "shards", raw)
+    printed = walk.run()
+    assert printed.count("rule gather:") == 4
+    first, second = tiny.artefacts(), walk.artefacts()
+    assert first.keys() == second.keys()
+    assert [path for path in first if first[path] != second[path] and "history" not in path] == []
+    assert walk.would_run() == {}
