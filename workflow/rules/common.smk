@@ -61,6 +61,7 @@ TOY_TRUTH = "results/toy/truth.csv"
 COLLECTED = "results/collect/images.tsv"
 DEDUPED = "results/dedupe/images.tsv"
 TRAINING = "results/holdout/train.tsv"
+ADOPTED = "results/adopt/images.tsv"
 MEANS = "results/split/means.tsv"
 CHECKPOINT = "results/train/{model}/epoch_{epoch}.pt"
 HISTORY = "results/train/{model}/history.jsonl"
@@ -74,9 +75,12 @@ RECORD = "results/submission.record.json"
 SCORES = "results/evaluate/{domain}.json"
 SCORE_CARD = "results/card/card.txt"
 
+# With pseudo-labels, all models are trained twice: the first time under this name, for `adopt` to ask.
+FIRST = "first/"
+
 
 wildcard_constraints:
-    model="|".join(CONFIG.models),
+    model=(f"({FIRST})?" if CONFIG.adopt else "") + f"({'|'.join(CONFIG.models)})",
     epoch="|".join(map(str, CONFIG.ensemble.epochs)),
     role="query|gallery",
     domain="|".join(CONFIG.domains),
@@ -117,7 +121,9 @@ def door(stage):
     signature = stages.signature(stage)
 
     def chosen(wildcards):
-        keys = {key: getattr(wildcards, key) for key in signature.keys}
+        keys = {
+            key: getattr(wildcards, key).removeprefix(FIRST) for key in signature.keys
+        }
         return artifacts.canonical(
             stages.values(CONFIG, stage, keys) | {"revision": signature.revision}
         )

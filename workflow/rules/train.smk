@@ -5,11 +5,17 @@ from naic_reid.pretrained import located
 
 def pretrained(wildcards):
     """The model's file of weights, if it starts from one; fetched the first time it is asked for."""
-    source = CONFIG.models[wildcards.model].pretrained
+    source = CONFIG.models[wildcards.model.removeprefix(FIRST)].pretrained
     try:
         return [str(located(source, Path("scratch/weights")))] if source else []
     except ReidError as error:
         raise WorkflowError(f"models.{wildcards.model}.{error}") from None
+
+
+def training_list(wildcards):
+    """What a model is trained on: in the second round, with what the first round's models agree on."""
+    again = CONFIG.adopt and not wildcards.model.startswith(FIRST)
+    return ADOPTED if again else TRAINING
 
 
 def start(wildcards, resources):
@@ -27,7 +33,7 @@ def start(wildcards, resources):
 
 rule train:
     input:
-        images=TRAINING,
+        images=training_list,
         pretrained=pretrained,
     output:
         checkpoints=expand(CHECKPOINT, epoch=CONFIG.ensemble.epochs, allow_missing=True),
@@ -65,3 +71,36 @@ rule extract:
         **door("extract"),
     shell:
         RUN
+
+
+if CONFIG.adopt:
+    ADOPT_FROM = CONFIG.adopt.domains or CONFIG.split.domains
+
+    def first_features(role):
+        """Domains, then members, as `adopt` expects them."""
+        pattern = EXTRACTED.replace("{model}", FIRST + "{model}")
+        return [
+            path
+            for domain in ADOPT_FROM
+            for path in members(pattern, role=role, domain=domain)
+        ]
+
+    rule adopt:
+        input:
+            train=TRAINING,
+            query_lists=[image_list("query", domain) for domain in ADOPT_FROM],
+            gallery_lists=[image_list("gallery", domain) for domain in ADOPT_FROM],
+            query=first_features("query"),
+            gallery=first_features("gallery"),
+        output:
+            images=ADOPTED,
+            pairs="results/adopt/pairs.tsv",
+        log:
+            "logs/adopt.log",
+        threads: 2
+        resources:
+            **needs(4000, 60, per_megabyte=1),
+        params:
+            **door("adopt"),
+        shell:
+            RUN

@@ -1,0 +1,95 @@
+"""Which test images show one person, by nearness alone: pseudo-labels for a second round of training.
+
+A gallery image is taken for its nearest query when the angle between them is below a threshold. That is
+the original's rule, whose angle has no re-ranking in it. Optionally the two must be mutual, and queries
+near one another are one person: else two queries of a person would become two classes, each pushed
+away from the other.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
+
+from naic_reid.artifacts import Floats, Ints
+from naic_reid.retrieval import parallel, products
+from naic_reid.retrieval.fusion import PLAIN, Member, best, block_length
+
+_LARGEST_COSINE = 1 - 1e-5  # the original's
+
+
+class Adopted(NamedTuple):
+    """Who is taken for whom."""
+
+    owner: Ints
+    """[G] the query that each gallery image is taken for; −1: none."""
+    radians: Floats
+    """[G] the angle to its nearest query."""
+    person: Ints
+    """[Q] the first query of the person whom each query shows; −1: of nobody adopted."""
+
+
+def adopt(
+    members: Sequence[Member],
+    threshold: float,
+    *,
+    among: int | None = None,
+    most: int = 1,
+    memory: int = 1 << 30,
+    threads: int = 0,
+) -> Adopted:
+    """The images of a domain that may be trained on as persons; a person has two images at least.
+
+    Args:
+        members: query and gallery by each model; the angle is that of their weighted mean cosine.
+        threshold: radians; angles are below it.
+        among: a gallery image must be among so many nearest of its query; None: anywhere.
+        most: queries that may be one person; chains of more are left out. 1: queries are not united.
+        memory: bytes that products may take.
+        threads: 0 means all processors.
+    """
+    num_query, num_gallery = len(members[0].rows.query), len(members[0].rows.gallery)
+    block = block_length(max(num_query, num_gallery), memory, threads=threads)
+    turned = [Member(member.rows.gallery, member.rows.query, weight=member.weight) for member in members]
+    nearest, distances = best(turned, PLAIN, 1, threads=threads, block=block)
+    radians = _angles(distances[:, 0], members)
+    owner = np.where(radians < threshold, nearest[:, 0], -1).astype(np.int32)
+    if among is not None:
+        near, _ = best(members, PLAIN, among, threads=threads, block=block)
+        owner[(near[owner] != np.arange(num_gallery)[:, None]).all(axis=1)] = -1
+    person = np.arange(num_query, dtype=np.int32)
+    if most > 1:
+        person = _united(members, threshold, block, threads)
+        owner[(np.bincount(person, minlength=num_query)[person] > most)[owner] & (owner >= 0)] = -1
+    taken = owner[owner >= 0]
+    images = np.bincount(person[taken], minlength=num_query)
+    queries = np.bincount(person, minlength=num_query)
+    whole = (images + queries >= 2) & (queries <= most)
+    return Adopted(owner, radians, np.where(whole[person], person, -1).astype(np.int32))
+
+
+def _angles(distances: Floats, members: Sequence[Member]) -> Floats:
+    """Radians, of sums of weight · (1 − cos)."""
+    cosines = 1 - distances.astype(np.float64) / sum(member.weight for member in members)
+    return np.arccos(np.clip(cosines, -_LARGEST_COSINE, _LARGEST_COSINE)).astype(np.float32)
+
+
+def _united(members: Sequence[Member], threshold: float, block: int, threads: int) -> Ints:
+    """The first of the queries that each query is linked to, over any number of links below the threshold."""
+    among = [Member(member.rows.query, member.rows.query, weight=member.weight) for member in members]
+    num = len(among[0].rows.query)
+
+    def links(span: tuple[int, int]) -> sp.coo_array:
+        total = np.zeros((span[1] - span[0], num), np.float32)
+        for member in among:
+            member.add(total, member.cosines(*span), PLAIN, span[0])
+        rows, columns = np.nonzero(_angles(total, members) < threshold)
+        return sp.coo_array((np.ones(len(rows), np.bool_), (rows, columns)), shape=total.shape)
+
+    blocks = list(products.each(links, parallel.spans(num, block), threads))
+    _, component = connected_components(sp.vstack(blocks), directed=False)
+    _, first = np.unique(component, return_index=True)
+    person: Ints = first[component].astype(np.int32)
+    return person

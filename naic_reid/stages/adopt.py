@@ -1,0 +1,113 @@
+"""Takes test images whose person is clear for training images, where the config asks for it.
+
+The models of a first round say how near test images are to each other; what they agree on joins the
+training list under names of its own, and a second round of the same stages trains on that. Rules of a
+competition may forbid it: it is off unless the config has the section.
+"""
+
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+
+from naic_reid.artifacts import Features, ImageList, MadeBy, write_table
+from naic_reid.config import Adopt, Ensemble, Model, Split
+from naic_reid.errors import ReidError
+from naic_reid.retrieval import adoption, fusion, products
+
+REVISION = 1
+PAIRS_HEADER = ["identity", "query", "image", "radians"]
+_log = logging.getLogger(__name__)
+
+
+def run(
+    models: dict[str, Model],
+    ensemble: Ensemble,
+    split: Split,
+    adopt: Adopt,
+    *,
+    train: Path,
+    query_lists: list[Path],
+    gallery_lists: list[Path],
+    query: list[Path],
+    gallery: list[Path],
+    images: Path,
+    pairs: Path,
+    threads: int = 0,
+    memory: str = "",
+) -> None:
+    """Writes the training list with what is adopted, and which image was taken for which query's person.
+
+    Args:
+        train: the list that the first round trained on.
+        query_lists: one for each of the section's domains, or of all; so gallery_lists.
+        query: `Features` of every domain's members: domains, then models in order, then epochs; so gallery.
+        pairs: a row for each adopted image: its new identity, the query it was nearest to, the angle.
+        memory: such as 800MB, 6GB; by default half of what is free.
+    """
+    started = time.monotonic()
+    known = ImageList.read(train)
+    domains = adopt.domains or split.domains
+    weights = [model.weight for model in models.values() for _ in ensemble.epochs]
+    if not len(domains) * len(weights) == len(query) == len(gallery):
+        raise ReidError(
+            f"adopt: {len(domains)} domains of {len(weights)} members, but {len(query)} query and "
+            f"{len(gallery)} gallery files: give one of each for every domain and member, in that order"
+        )
+    inputs = [train, *query_lists, *gallery_lists, *query, *gallery]
+    settings = {
+        "adopt": adopt, "domains": domains, "weights": weights, "ensemble": ensemble, "models": list(models)
+    }  # fmt: skip
+    made_by = MadeBy.of("adopt", REVISION, settings, inputs)
+    _log.info("adopt: %d domains, %d members, %d training images", len(domains), len(weights), len(known))
+    listed = dict(zip(known.paths, known.identities, strict=True))
+    rows: list[str] = []
+    for number, domain in enumerate(domains):
+        mine = slice(number * len(weights), (number + 1) * len(weights))
+        queries, galleries = ImageList.read(query_lists[number]), ImageList.read(gallery_lists[number])
+        members = [
+            fusion.Member(_features(one, queries).values, _features(other, galleries).values, weight=weight)
+            for one, other, weight in zip(query[mine], gallery[mine], weights, strict=True)
+        ]
+        found = adoption.adopt(
+            members, adopt.threshold, among=adopt.among if adopt.rule == "mutual" else None,
+            most=adopt.most, memory=products.budget(memory, "cpu"), threads=threads,
+        )  # fmt: skip
+        new = _rows(found, queries.paths, galleries.paths)
+        for identity, _, image, _ in new:
+            if image in listed:
+                raise ReidError(f"{train}: {image} is a training image already: give other lists to adopt")
+            listed[image] = identity
+        rows += ["\t".join(row) for row in new]
+        persons = len({identity for identity, *_ in new})
+        _log.info("adopt: %s: %d persons in %d of %d images", domain, persons, len(new),
+                  len(queries) + len(galleries))  # fmt: skip
+    paths = tuple(sorted(listed))
+    ImageList(paths, tuple(listed[path] for path in paths), made_by).write(images)
+    write_table(pairs, "Adopted", made_by, PAIRS_HEADER, rows)
+    _log.info("adopt: wrote %s and %s in %.1f s", images, pairs, time.monotonic() - started)
+
+
+def _features(path: Path, images: ImageList) -> Features:
+    features = Features.read(path)
+    if features.names not in (images.names, images.paths):
+        raise ReidError(f"{path}: its images are not those of the list: extract the features again")
+    return features
+
+
+def _rows(
+    found: adoption.Adopted, queries: tuple[str, ...], galleries: tuple[str, ...]
+) -> list[tuple[str, str, str, str]]:
+    """By person, its queries before its gallery images; a person is called by its first query."""
+    kept = []
+    for q in np.flatnonzero(found.person >= 0).tolist():
+        kept.append((int(found.person[q]), 0, q, queries[q], queries[q], 0.0))
+    for g in np.flatnonzero(found.owner >= 0).tolist():
+        q = int(found.owner[g])
+        if found.person[q] >= 0:
+            kept.append((int(found.person[q]), 1, g, queries[q], galleries[g], float(found.radians[g])))
+    return [
+        (f"adopted/{queries[first]}", query, image, f"{radians:.6f}")
+        for first, _, _, query, image, radians in sorted(kept)
+    ]

@@ -1,0 +1,34 @@
+"""The walk with pseudo-labels: every model is trained twice, the second time on a longer list."""
+
+from pathlib import Path
+
+from naic_reid.artifacts import ImageList, read_table
+from naic_reid.models.weights import Checkpoint
+from naic_reid.stages.adopt import PAIRS_HEADER
+from tests.walk import Walk, tiny_world
+
+
+def test_with_pseudo_labels_a_second_round_trains_on_what_the_first_is_sure_of(tmp_path: Path) -> None:
+    raw = tiny_world()
+    once = Walk(tmp_path / "once", raw).would_run()
+    # Networks that have learnt nothing find everything near: the rule that asks least takes all of it.
+    raw["adopt"] = {"rule": "nearest", "threshold": 1.4, "most": 1}
+    walk = Walk(tmp_path / "twice", raw)
+    assert walk.would_run() == once | {"train": 2, "extract": 4, "adopt": 1}
+    walk.run()
+
+    results = walk.folder / "results"
+    adopted = ImageList.read(results / "adopt" / "images.tsv")
+    known = ImageList.read(results / "holdout" / "train.tsv")
+    _, pairs = read_table(results / "adopt" / "pairs.tsv", "Adopted", PAIRS_HEADER)
+    assert len(adopted) == len(known) + len(pairs) > len(known)
+    (first,) = results.glob("train/first/*/epoch_2.pt")
+    (second,) = results.glob("train/*/epoch_2.pt")
+    assert Checkpoint.read(first).identities == tuple(sorted(set(known.identities)))
+    assert Checkpoint.read(second).identities == tuple(sorted(set(adopted.identities)))
+    assert walk.would_run() == {}
+
+    del raw["adopt"]
+    walk.write(raw)
+    after = ("train", "search", "rerank", "fuse", "submit", "evaluate", "card")
+    assert walk.would_run() == {rule: once[rule] for rule in after if rule in once} | {"extract": 2}
