@@ -153,22 +153,31 @@ class Features:
     @classmethod
     def read(cls, path: Path) -> Self:
         """The file's features; `values` is mapped read-only from the file, not held in memory."""
-        made_by, arrays = _read_npz(path, "Features", mapped="values")
+        made_by, arrays = read_arrays(path, "Features", mapped="values")
         return _built(path, lambda: cls(_strings(arrays["names"]), arrays["values"], made_by))
 
 
 @contextmanager
 def streamed_features(
-    path: Path, names: Sequence[str], dimension: int, made_by: MadeBy
+    path: Path,
+    names: Sequence[str],
+    dimension: int,
+    made_by: MadeBy,
+    *,
+    kind: str = "Features",
+    more: Mapping[str, NDArray[Any]] | None = None,
 ) -> Iterator[Callable[[Floats], None]]:
     """A function that appends blocks of rows [·, D] to a `Features` file, whole when the block ends.
 
-    Memory does not grow with N. The rows must add up to one per name.
+    Memory does not grow with N. The rows must add up to one per name. A file of another `kind` holds
+    `more` arrays beside names and values.
     """
     written = 0
     with whole(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-        _put(archive, "type", np.array("Features"))
+        _put(archive, "type", np.array(kind))
         _put(archive, "made_by", np.array(made_by.to_json()))
+        for name, values in (more or {}).items():
+            _put(archive, name, values)
         _put(archive, "names", np.array(list(names), dtype=np.str_))
         with archive.open(zipfile.ZipInfo("values.npy", _EPOCH), "w", force_zip64=True) as member:
             header = {"descr": "<f4", "fortran_order": False, "shape": (len(names), dimension)}
@@ -215,11 +224,11 @@ class Neighbours:
 
     def write(self, path: Path) -> None:
         arrays = {"rows": self.rows, "distances": self.distances, "farthest": self.farthest}
-        _write_npz(path, "Neighbours", self.made_by, arrays | {"num_query": np.array(self.num_query)})
+        write_arrays(path, "Neighbours", self.made_by, arrays | {"num_query": np.array(self.num_query)})
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        made_by, a = _read_npz(path, "Neighbours")
+        made_by, a = read_arrays(path, "Neighbours")
         return _built(
             path, lambda: cls(a["rows"], a["distances"], a["farthest"], int(a["num_query"]), made_by)
         )
@@ -245,14 +254,19 @@ class JaccardRows:
         _hold(bool((s.indices >= 0).all() and (s.indices < s.shape[1]).all()), "columns within the gallery")
         _hold(bool(np.isfinite(self.farthest).all()), "finite farthest distances")
 
-    def write(self, path: Path) -> None:
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """As they stand in the file."""
         s = self.similarity
-        arrays = {"data": s.data, "indices": s.indices, "indptr": s.indptr, "shape": np.array(s.shape)}
-        _write_npz(path, "JaccardRows", self.made_by, arrays | {"farthest": self.farthest})
+        matrix = {"data": s.data, "indices": s.indices, "indptr": s.indptr, "shape": np.array(s.shape)}
+        return matrix | {"farthest": self.farthest}
+
+    def write(self, path: Path) -> None:
+        write_arrays(path, "JaccardRows", self.made_by, self.arrays)
 
     @classmethod
     def read(cls, path: Path) -> "JaccardRows":
-        made_by, a = _read_npz(path, "JaccardRows")
+        made_by, a = read_arrays(path, "JaccardRows")
 
         def build() -> JaccardRows:
             csr = sp.csr_array((a["data"], a["indices"], a["indptr"]), shape=tuple(a["shape"]))
@@ -291,11 +305,11 @@ class Ranking:
     def write(self, path: Path) -> None:
         names = {"queries": np.array(self.queries, np.str_), "gallery": np.array(self.gallery, np.str_)}
         arrays = names | {"indices": self.indices, "distances": self.distances}
-        _write_npz(path, "Ranking", self.made_by, arrays)
+        write_arrays(path, "Ranking", self.made_by, arrays)
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        made_by, a = _read_npz(path, "Ranking")
+        made_by, a = read_arrays(path, "Ranking")
         return _built(
             path,
             lambda: cls(
@@ -392,7 +406,8 @@ def record(path: Path) -> MadeBy | None:
         raise _damaged(path, "artefact", error) from error
 
 
-def _write_npz(path: Path, kind: str, made_by: MadeBy, arrays: Mapping[str, NDArray[Any]]) -> None:
+def write_arrays(path: Path, kind: str, made_by: MadeBy, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """An uncompressed `.npz` of a type's name, the record and the arrays, without dates."""
     with whole(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         _put(archive, "type", np.array(kind))
         _put(archive, "made_by", np.array(made_by.to_json()))
@@ -405,7 +420,7 @@ def _put(archive: zipfile.ZipFile, name: str, values: NDArray[Any]) -> None:
         np.lib.format.write_array(member, values, allow_pickle=False)
 
 
-def _read_npz(path: Path, kind: str, mapped: str = "") -> tuple[MadeBy, dict[str, NDArray[Any]]]:
+def read_arrays(path: Path, kind: str, mapped: str = "") -> tuple[MadeBy, dict[str, NDArray[Any]]]:
     """Record and arrays of a file; CRCs are checked for all; `mapped` names one array not to hold."""
     arrays: dict[str, NDArray[Any]] = {}
     try:

@@ -37,7 +37,7 @@ def test_a_stage_says_what_it_is_and_returns_nothing(name: str) -> None:
 
 
 def test_sections_are_named_after_stages_or_shared() -> None:
-    shared = {"seed", "models", "ensemble"}
+    shared = {"seed", "models", "ensemble", "shards"}
     assert set(Config.model_fields) - set(stages.STAGES) == shared
 
 
@@ -53,7 +53,7 @@ def test_a_rule_that_disagrees_with_its_stage_is_refused(tmp_path: Path) -> None
         check=True,
     )
     rules = tmp_path / "workflow" / "rules" / "retrieve.smk"
-    rules.write_text(rules.read_text().replace("jaccard=JACCARD", "jacard=JACCARD"))
+    rules.write_text(rules.read_text().replace("jaccard=artefact", "jacard=artefact"))
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run", "results/submission.json"],
         cwd=tmp_path,

@@ -41,6 +41,7 @@ def jaccard_rows(
     norm: str = "rowmax",
     power: int = 1,
     count_self: bool = False,
+    asking: tuple[int, int] | None = None,
     threads: int = 0,
 ) -> JaccardRows:
     """The similarity 1 − J of query × gallery.
@@ -55,18 +56,21 @@ def jaccard_rows(
         norm: "rowmax" or "none".
         power: exponent of D̂, 1 or 2.
         count_self: whether k counts the row itself.
+        asking: start and stop of the queries whose rows are wanted; none: all. Every row is encoded
+            either way, what is saved is comparing.
         threads: 0 means all processors.
     """
     num, kept = neighbours.rows.shape
     num_query = neighbours.num_query
+    start, stop = asking or (0, num_query)
     assert num == len(query) + len(gallery) and num_query == len(query), (num, len(query), len(gallery))
     k1 = min(k1, num - 1) if num else k1
     first = k1 + (not count_self)
     half = min(round(k1 / 2), k1) + (not count_self)  # Python rounds half to even, as the definition does
     assert kept >= min(max(first, k2), num), (kept, k1, k2, num)
-    if num_query == 0 or len(gallery) == 0:
-        nothing = sp.csr_array(np.zeros((num_query, len(gallery)), np.float32))
-        return JaccardRows(nothing, neighbours.farthest[:num_query])
+    if start == stop or len(gallery) == 0:
+        nothing = sp.csr_array(np.zeros((stop - start, len(gallery)), np.float32))
+        return JaccardRows(nothing, neighbours.farthest[start:stop])
     union = exact.rows(query, gallery)
     mutual = _mutual_of_all(neighbours.rows, first, threads)
     mutual_half = _mutual_of_all(neighbours.rows, max(half, 1), threads)
@@ -92,12 +96,12 @@ def jaccard_rows(
     similarity = _stack(
         parallel.each(
             lambda span: _overlap(*queries, *inverted, len(gallery), *span),
-            parallel.spans(num_query, 64),
+            [(start + a, start + b) for a, b in parallel.spans(stop - start, 64)],
             threads,
         ),
         len(gallery),
     )
-    return JaccardRows(similarity, neighbours.farthest[:num_query])
+    return JaccardRows(similarity, neighbours.farthest[start:stop])
 
 
 def _mutual_of_all(rows: Ints, length: int, threads: int) -> tuple[Ints, Ints]:

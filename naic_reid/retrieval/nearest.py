@@ -39,14 +39,24 @@ class Plan(NamedTuple):
     """Estimate of memory beyond the features."""
 
 
-def plan(num: int, dimension: int, keep: int, memory: int, *, threads: int = 0, rounded: bool = True) -> Plan:
-    """The fastest way to search within so many bytes.
+def plan(
+    num: int,
+    dimension: int,
+    keep: int,
+    memory: int,
+    *,
+    threads: int = 0,
+    rounded: bool = True,
+    asking: int | None = None,
+) -> Plan:
+    """The fastest way to search for the neighbours of `asking` rows (none: all) within so many bytes.
 
     Raises:
         ReidError: the lists alone take more.
     """
     item = 2 if rounded else 4
-    lists = num * (8 * (_capacity(keep - 1) + _capacity(1) + keep) + 40)
+    asking = num if asking is None else asking
+    lists = asking * 8 * (_capacity(keep - 1) + _capacity(1) + keep) + num * 40
     operand = item * num * dimension
     for whole, block in [(True, BLOCK), (True, BLOCK // 4), (False, BLOCK), (False, BLOCK // 4)]:
         tile = (item + 4) * block * block + (4 + item) * block * dimension * (1 if whole else 2)
@@ -86,15 +96,54 @@ def k_nearest(
     Raises:
         ReidError: a row is zero or not finite.
     """
+    asking = 0, len(query) + len(gallery)
+    found = of_rows(
+        query,
+        gallery,
+        keep,
+        asking,
+        threads=threads,
+        block=block,
+        whole=whole,
+        rounded=rounded,
+        watch=watch,
+    )
+    return Neighbours(*found, len(query))
+
+
+def of_rows(
+    query: Floats,
+    gallery: Floats,
+    keep: int,
+    asking: tuple[int, int],
+    *,
+    threads: int = 0,
+    block: int = BLOCK,
+    whole: bool = True,
+    rounded: bool | None = None,
+    watch: parallel.Watch = parallel.unwatched,
+) -> tuple[Ints, Floats, Floats]:
+    """Of `k_nearest` the rows start … stop alone: neighbours, distances, farthest distances.
+
+    They meet all rows, but only among themselves is the product's symmetry of use: S of N rows take
+    S·(N − S/2) products instead of N²/2.
+    """
     union = exact.rows(query, gallery)
     num = len(union.inverse)
+    first, last = asking
     keep = min(keep, num)
     if rounded is None:
         rounded = multiplies_bfloat16()
-    spans = parallel.spans(num, block)
+    spans = [
+        (begin + start, begin + stop)
+        for begin, end in ((0, first), (first, last), (last, num))
+        for start, stop in parallel.spans(end - begin, block)
+    ]
     operand, slack, share = _operand(union, rounded, whole, threads)
     near = _short(num, keep - 1, 1.0, slack, share)
     far = _short(num, min(1, num - 1), -1.0, slack, share)
+    for short in (near, far):  # the others' lists stay empty: nothing is as large as this
+        short.cut[:first] = short.cut[last:] = np.inf
     locks = [Lock() for _ in spans]
 
     def tile(pair: tuple[int, int]) -> None:
@@ -108,12 +157,14 @@ def k_nearest(
 
     # Tiles on the diagonal come first: each gives a block's rows cuts to begin with.
     blocks = range(len(spans)) if num > 1 else range(0)
-    pairs = [(i, i) for i in blocks] + [(i, j) for i in blocks for j in blocks if i < j]
+    asked = [first <= start < last for start, _ in spans]
+    pairs = [(i, i) for i in blocks if asked[i]]
+    pairs += [(i, j) for i in blocks for j in blocks if i < j and (asked[i] or asked[j])]
     for _ in watch(products.each(tile, pairs, threads), len(pairs)):
         pass
-    rows = np.empty((num, keep), np.int32)
-    distances = np.empty((num, keep), np.float32)
-    farthest = np.zeros(num, np.float32)
+    rows = np.empty((last - first, keep), np.int32)
+    distances = np.empty((last - first, keep), np.float32)
+    farthest = np.zeros(last - first, np.float32)
     measured = np.zeros(num, np.int32)
     steps = [
         lambda span: _drop_and_order(near, measured, *span),
@@ -121,11 +172,12 @@ def k_nearest(
         lambda span: _fetch_first(near, measured, *span),
         lambda span: _drop_again(near, measured, *span),
         lambda span: _measure_first(union, near, measured, *span),
-        lambda span: _write(union, near, far, measured, rows, distances, farthest, *span),
+        lambda span: _write(union, near, far, measured, rows, distances, farthest, first, *span),
     ]
+    pieces = [(first + start, first + stop) for start, stop in parallel.spans(last - first, 256)]
     for step in steps:  # each for all rows before the next: rows look into one another's lists
-        parallel.each(step, parallel.spans(num, 256), threads)
-    return Neighbours(rows, distances, farthest, len(query))
+        parallel.each(step, pieces, threads)
+    return rows, distances, farthest
 
 
 class _Short(NamedTuple):
@@ -400,7 +452,8 @@ def _drop_again(short, measured, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _write(union, near, far, measured, rows, distances, farthest, start, stop):  # type: ignore[no-untyped-def]
+def _write(union, near, far, measured, rows, distances, farthest, first, start, stop):  # type: ignore[no-untyped-def]
+    """Rows start … stop into arrays that begin with row `first`."""
     # Others still read these lists: the best are taken from a copy.
     own = _Short(
         np.empty((1, near.rows.shape[1]), np.int32),
@@ -414,7 +467,8 @@ def _write(union, near, far, measured, rows, distances, farthest, start, stop): 
         near.share,
     )
     for i in range(start, stop):
-        rows[i, 0], distances[i, 0] = i, np.float32(0.0)
+        at = i - first
+        rows[at, 0], distances[at, 0] = i, np.float32(0.0)
         own.held[0] = near.held[i]
         for c in range(near.held[i]):
             place = _place_elsewhere(near, measured, i, c) if c >= near.sure[i] else -1
@@ -423,10 +477,10 @@ def _write(union, near, far, measured, rows, distances, farthest, start, stop): 
         if near.keep > 0:
             _keep_best(own, 0)
         for c in range(near.keep):
-            rows[i, c + 1] = own.rows[0, c]
-            distances[i, c + 1] = exact.distance(own.values[0, c])
+            rows[at, c + 1] = own.rows[0, c]
+            distances[at, c + 1] = exact.distance(own.values[0, c])
         if far.keep > 0:
-            farthest[i] = exact.distance(-_largest(union, far, i))
+            farthest[at] = exact.distance(-_largest(union, far, i))
 
 
 @njit(nogil=True, cache=True)

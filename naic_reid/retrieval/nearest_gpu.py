@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import torch
 
-from naic_reid.artifacts import Neighbours
+from naic_reid.artifacts import Floats, Ints, Neighbours
 from naic_reid.retrieval import exact, products
 
 _LANES = 32  # running sums of `exact.dot`
@@ -20,27 +20,36 @@ _PIECE = 1 << 26  # float64 products measured in one go, 512 MB
 def k_nearest(
     union: exact.Rows, num_query: int, keep: int, *, device: str, memory: int, block: int = 0
 ) -> Neighbours:
-    """The min(keep, N) nearest rows of every row, itself first, and its farthest distance.
+    """The min(keep, N) nearest rows of every row, itself first, and its farthest distance: see `of_rows`."""
+    asking = 0, len(union.inverse)
+    return Neighbours(*of_rows(union, keep, asking, device=device, memory=memory, block=block), num_query)
+
+
+def of_rows(
+    union: exact.Rows, keep: int, asking: tuple[int, int], *, device: str, memory: int, block: int = 0
+) -> tuple[Ints, Floats, Floats]:
+    """The min(keep, N) nearest rows, their distances and the farthest distance of rows start … stop.
 
     Args:
         union: query and gallery, see `exact.rows`.
-        num_query: how many rows are queries.
         keep: neighbours of each row, itself counted.
         device: where to compute.
+        asking: start and stop of the rows whose neighbours are wanted.
         memory: bytes to stay within on the device.
         block: rows that meet all others in one go; 0: what memory allows. Halved when memory runs out.
     """
     num, dimension = len(union.inverse), union.gallery.shape[1]
     keep = min(keep, num)
-    rows = torch.empty((num, keep), dtype=torch.int32)
-    distances = torch.empty((num, keep))
-    farthest = torch.zeros(num)
-    if num:
+    first, last = asking
+    rows = torch.empty((last - first, keep), dtype=torch.int32)
+    distances = torch.empty((last - first, keep))
+    farthest = torch.zeros(last - first)
+    if first < last:
         search = _Search(union, keep, device)
         block = block or max(16, min(num, (memory - 8 * num * dimension) // (16 * num)))
-        start = 0
-        while start < num:
-            stop = min(start + block, num)
+        start = first
+        while start < last:
+            stop = min(start + block, last)
             try:
                 found = search.of_rows(torch.arange(start, stop, device=device), 2 * keep + 32)
             except torch.cuda.OutOfMemoryError:
@@ -50,9 +59,9 @@ def k_nearest(
                 torch.cuda.empty_cache()
                 continue
             for whole, part in zip((rows, distances, farthest), found, strict=True):
-                whole[start:stop] = part.cpu()
+                whole[start - first : stop - first] = part.cpu()
             start = stop
-    return Neighbours(rows.numpy(), distances.numpy(), farthest.numpy(), num_query)
+    return rows.numpy(), distances.numpy(), farthest.numpy()
 
 
 class _Search:

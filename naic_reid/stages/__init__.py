@@ -24,6 +24,7 @@ STAGES = {
     "expand": "features → features moved towards their nearest, where the config asks for it",
     "search": "features → exact nearest neighbours",
     "rerank": "neighbours → k-reciprocal Jaccard rows",
+    "gather": "parts that the shards of a step made → the file that one job makes",
     "adopt": "test images whose person is clear → a longer training list, where the config asks for it",
     "fuse": "all members' distances → the ranking",
     "submit": "rankings → the competition's JSON",

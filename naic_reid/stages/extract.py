@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from naic_reid import parts
 from naic_reid.artifacts import ImageList, MadeBy, streamed_features
 from naic_reid.config import Extract
 from naic_reid.data import augment
@@ -43,6 +44,7 @@ def run(
     device: str = "auto",
     threads: int = 0,
     batch: int = 0,
+    shard: str = "",
 ) -> None:
     """Writes `Features` for the images of a list, in its order.
 
@@ -53,6 +55,7 @@ def run(
         device: auto, cpu, cuda or cuda:N.
         threads: of the computation on a CPU; 0: as many as torch takes.
         batch: images that go through the network together; 0: what suits the device.
+        shard: I/N makes a part for `gather`: the features of the I-th of N ranges of whole batches.
     """
     started = time.monotonic()
     listed = ImageList.read(images)
@@ -65,23 +68,32 @@ def run(
     batch = batch or _BATCH[place.type]
     embedder = prepared(trained.embedder(), extract.precision, place)
     height, width = trained.model["height"], trained.model["width"]
+    # In whole batches: the last bits of a feature may depend on how many images are computed together.
+    rows = parts.rows_of(shard, len(listed), batch)
+    paths, names = (of_all[rows.start : rows.stop] for of_all in (listed.paths, _names(listed)))
     _log.info(
-        "extract: %d images at %d × %d through %s, epoch %d, on %s",
-        len(listed), height, width, trained.model["backbone"], trained.epoch, place,
+        "extract: %d images at %d × %d through %s, epoch %d, on %s%s",
+        len(paths), height, width, trained.model["backbone"], trained.epoch, place,
+        f", {rows}" if shard else "",
     )  # fmt: skip
-    with streamed_features(features, _names(listed), embedder.dimension, made_by) as append:
+    opened = (
+        parts.streamed_features(features, names, embedder.dimension, made_by, rows)
+        if shard
+        else streamed_features(features, names, embedder.dimension, made_by)
+    )
+    with opened as append:
 
         def written() -> Iterator[None]:
-            for pixels in test_pixels(data, listed.paths, height, width, batch, workers=workers):
+            for pixels in test_pixels(data, paths, height, width, batch, workers=workers):
                 with torch.inference_mode():
                     rows = unit_features(embedder, pixels.to(place), flip=extract.flip)
                 append(rows.cpu().numpy())
                 yield from (None for _ in rows)
 
-        for _ in shown(written(), "extract", len(listed)):
+        for _ in shown(written(), "extract", len(paths)):
             pass
     seconds = time.monotonic() - started
-    _log.info("extract: wrote %s in %.1f s, %.0f images/s", features, seconds, len(listed) / seconds)
+    _log.info("extract: wrote %s in %.1f s, %.0f images/s", features, seconds, len(paths) / seconds)
 
 
 def prepared(embedder: Embedder, precision: str, device: torch.device) -> Embedder:

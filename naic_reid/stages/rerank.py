@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from naic_reid import lineage
+from naic_reid import lineage, parts
 from naic_reid.artifacts import Features, MadeBy, Neighbours
 from naic_reid.config import Rerank
 from naic_reid.errors import ReidError
@@ -23,8 +23,12 @@ def run(
     gallery: Path,
     jaccard: Path,
     threads: int = 0,
+    shard: str = "",
 ) -> None:
-    """Reads `Neighbours` and the `Features` they were found in, writes `JaccardRows`."""
+    """Reads `Neighbours` and the `Features` they were found in, writes `JaccardRows`.
+
+    `shard` I/N makes a part for `gather`: the rows of the I-th of N ranges of queries.
+    """
     started = time.monotonic()
     found = Neighbours.read(neighbours)
     of_query, of_gallery = Features.read(query), Features.read(gallery)
@@ -39,9 +43,11 @@ def run(
         )
     if num and rerank.k1 > num - 1:
         _log.warning("rerank: k1 = %d is more than there are other rows; using %d", rerank.k1, num - 1)
+    asking = parts.rows_of(shard, len(of_query.names))
     _log.info(
-        "rerank: %d queries, %d gallery images, k1 = %d, k2 = %d",
+        "rerank: %d queries, %d gallery images, k1 = %d, k2 = %d%s",
         len(of_query.names), len(of_gallery.names), rerank.k1, rerank.k2,
+        f", of these {asking}" if shard else "",
     )  # fmt: skip
     rows = jaccard_rows(
         found,
@@ -52,9 +58,13 @@ def run(
         norm=rerank.norm,
         power=rerank.power,
         count_self=rerank.count_self,
+        asking=(asking.start, asking.stop),
         threads=threads,
     )
-    replace(rows, made_by=made_by).write(jaccard)
+    if shard:
+        parts.write(jaccard, "JaccardRows", asking, rows.arrays, made_by)
+    else:
+        replace(rows, made_by=made_by).write(jaccard)
     _log.info(
         "rerank: wrote %s, %d overlaps, in %.1f s", jaccard, rows.similarity.nnz, time.monotonic() - started
     )

@@ -5,9 +5,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from naic_reid import lineage
-from naic_reid.artifacts import Features, Floats, MadeBy, Neighbours, canonical
+import numpy as np
+
+from naic_reid import lineage, parts
+from naic_reid.artifacts import Features, Floats, Ints, MadeBy, Neighbours, canonical
 from naic_reid.config import Search
+from naic_reid.errors import ReidError
 from naic_reid.progress import shown
 from naic_reid.retrieval import exact, nearest, nearest_gpu, products
 
@@ -24,47 +27,64 @@ def run(
     device: str = "auto",
     threads: int = 0,
     memory: str = "",
+    shard: str = "",
 ) -> None:
     """Reads the `Features` of one member and domain, writes their `Neighbours`.
 
     `memory` (such as 800MB, 6GB; by default half of what is free on the device) fixes the size of blocks.
+    `shard` I/N makes a part for `gather`: the neighbours of the I-th of N ranges of rows.
     """
     started = time.monotonic()
     of_query, of_gallery = Features.read(query), Features.read(gallery)
+    rows = parts.rows_of(shard, len(of_query.names) + len(of_gallery.names))
     _log.info(
-        "search: %d nearest of each of %d + %d rows of %d numbers",
+        "search: %d nearest of each of %d + %d rows of %d numbers%s",
         search.keep, len(of_query.names), len(of_gallery.names), of_query.values.shape[1],
+        f", of these {rows}" if shard else "",
     )  # fmt: skip
+    if shard and search.engine != "exact":
+        raise ReidError(
+            f"--shard {shard}: {search.engine} searches in one piece; search.engine: exact has shards"
+        )
     settings: dict[str, object] = {"search": search}
     made_by = MadeBy.of("search", REVISION, settings, [query, gallery])
     lineage.require_twins(query, of_query.made_by, gallery, of_gallery.made_by)
     values = of_query.values, of_gallery.values
     if search.engine == "exact":
-        found = _exact(*values, search.keep, products.choose(device), threads, memory)
+        found = _exact(*values, search.keep, rows, products.choose(device), threads, memory)
+        if shard:
+            arrays = dict(zip(("rows", "distances", "farthest"), found, strict=True))
+            arrays["num_query"] = np.array(len(of_query.names))
+            parts.write(neighbours, "Neighbours", rows, arrays, made_by)
+        else:
+            Neighbours(*found, len(of_query.names), made_by).write(neighbours)
     else:
-        found, settings["recall"] = _by_faiss(*values, search, threads)
-        made_by = replace(made_by, settings=canonical(settings))
-    replace(found, made_by=made_by).write(neighbours)
+        nearby, settings["recall"] = _by_faiss(*values, search, threads)
+        replace(nearby, made_by=replace(made_by, settings=canonical(settings))).write(neighbours)
     _log.info("search: wrote %s in %.1f s", neighbours, time.monotonic() - started)
 
 
-def _exact(query: Floats, gallery: Floats, keep: int, device: str, threads: int, memory: str) -> Neighbours:
+def _exact(
+    query: Floats, gallery: Floats, keep: int, rows: parts.Rows, device: str, threads: int, memory: str
+) -> tuple[Ints, Floats, Floats]:
     allowed = products.budget(memory, device)
+    asking = rows.start, rows.stop
     if device != "cpu":
         _log.info("search: on %s, at most %d MB", device, allowed // 10**6)
         union = exact.rows(query, gallery)
-        return nearest_gpu.k_nearest(union, len(query), keep, device=device, memory=allowed)
+        return nearest_gpu.of_rows(union, keep, asking, device=device, memory=allowed)
     rounded = nearest.multiplies_bfloat16()
     size = len(query) + len(gallery), query.shape[1], keep, allowed
-    planned = nearest.plan(*size, threads=threads, rounded=rounded)
+    planned = nearest.plan(*size, threads=threads, rounded=rounded, asking=rows.stop - rows.start)
     _log.info(
         "search: about %d MB beyond the features, %s may be used; tiles of %d rows",
         planned.megabytes, f"{allowed // 10**6} MB", planned.block,
     )  # fmt: skip
-    return nearest.k_nearest(
+    return nearest.of_rows(
         query,
         gallery,
         keep,
+        asking,
         threads=threads,
         block=planned.block,
         whole=planned.whole,

@@ -75,6 +75,8 @@ RECORD = "results/submission.record.json"
 SCORES = "results/evaluate/{domain}.json"
 SCORE_CARD = "results/card/card.txt"
 
+SHARDS = {step: num for step, num in CONFIG.shards if num > 1}
+
 # With pseudo-labels, all models are trained twice: the first time under this name, for `adopt` to ask.
 FIRST = "first/"
 
@@ -84,6 +86,7 @@ wildcard_constraints:
     epoch="|".join(map(str, CONFIG.ensemble.epochs)),
     role="query|gallery",
     domain="|".join(CONFIG.domains),
+    shard="[0-9]+",
 
 
 def image_list(role, domain):
@@ -100,6 +103,20 @@ def members(pattern, **known):
         for model in CONFIG.models
         for epoch in CONFIG.ensemble.epochs
     ]
+
+
+def shard_of(pattern, step):
+    """Where a job of the step writes: as the table says or, with shards, beside it, under its number."""
+    if step not in SHARDS:
+        return pattern
+    folder, name = pattern.rsplit("/", 1)
+    stem, suffix = name.rsplit(".", 1)
+    return f"{folder}/parts/{stem}/{{shard}}-{SHARDS[step]}.{suffix}"
+
+
+def artefact(pattern, step):
+    """What a job of the step writes: the artefact or, with shards, a part of it that `gather` takes."""
+    return temp(shard_of(pattern, step)) if step in SHARDS else pattern
 
 
 def shipped(path):
@@ -139,6 +156,8 @@ def door(stage):
         for name in ("workers", "threads"):
             if name in signature.speed:
                 words += [f"--{name}", str(threads)]
+        if "shard" in wildcards.keys():
+            words += ["--shard", f"{wildcards.shard}/{SHARDS[stage]}"]
         if "cache" in signature.speed:
             words += ["--cache", f"scratch/{stage}.sqlite"]
         return shlex.join(words)

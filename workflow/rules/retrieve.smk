@@ -31,9 +31,9 @@ rule search:
         query=features("query"),
         gallery=features("gallery"),
     output:
-        neighbours=NEIGHBOURS,
+        neighbours=artefact(NEIGHBOURS, "search"),
     log:
-        "logs/search/{model}_{epoch}_{domain}.log",
+        shard_of("logs/search/{model}_{epoch}_{domain}.log", "search"),
     threads: 2
     resources:
         **needs(4000, 60, per_megabyte=2),
@@ -50,9 +50,9 @@ rule rerank:
         query=features("query"),
         gallery=features("gallery"),
     output:
-        jaccard=JACCARD,
+        jaccard=artefact(JACCARD, "rerank"),
     log:
-        "logs/rerank/{model}_{epoch}_{domain}.log",
+        shard_of("logs/rerank/{model}_{epoch}_{domain}.log", "rerank"),
     threads: 2
     resources:
         **needs(4000, 60, per_megabyte=4),
@@ -60,6 +60,33 @@ rule rerank:
         **door("rerank"),
     shell:
         RUN
+
+
+def parts_of(wildcards):
+    """What the shards of a step make of one file."""
+    pattern = "results/{step}/{model}/epoch_{epoch}/{name}.npz"
+    numbers = range(1, SHARDS[wildcards.step] + 1)
+    return expand(shard_of(pattern, wildcards.step), shard=numbers, **wildcards)
+
+
+if SHARDS:
+
+    rule gather:
+        input:
+            parts=parts_of,
+        output:
+            whole="results/{step}/{model}/epoch_{epoch}/{name}.npz",
+        log:
+            "logs/gather/{step}_{model}_{epoch}_{name}.log",
+        wildcard_constraints:
+            step="|".join(SHARDS),
+            name="[^/]+",
+        resources:
+            **needs(2000, 60, per_megabyte=3),
+        params:
+            **door("gather"),
+        shell:
+            RUN_PLAIN
 
 
 rule fuse:

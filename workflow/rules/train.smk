@@ -60,9 +60,9 @@ rule extract:
         images=lambda wildcards: image_list(wildcards.role, wildcards.domain),
         checkpoint=CHECKPOINT,
     output:
-        features=EXTRACTED,
+        features=artefact(EXTRACTED, "extract"),
     log:
-        "logs/extract/{model}_{epoch}_{role}_{domain}.log",
+        shard_of("logs/extract/{model}_{epoch}_{role}_{domain}.log", "extract"),
     threads: 1
     resources:
         **needs(8000, 120),
