@@ -11,6 +11,7 @@ import itertools
 import json
 import re
 from collections.abc import Hashable, Mapping
+from operator import not_
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -62,7 +63,11 @@ METRIC_LOSSES: dict[str, tuple[str, ...]] = {
 
 
 class Section(BaseModel):
-    """A frozen group of settings that refuses what it does not know."""
+    """A frozen group of settings that refuses what it does not know.
+
+    Settings with `exclude_if` came later than others: while they are off, records do not name them, so
+    that what was made before they existed still fits.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
@@ -160,6 +165,13 @@ class Model(Section):
         None, description="ImageNet weights: a file, https://…#sha256=…, or package:NAME; none: random start"
     )
     batch: Count | None = Field(None, description="images in a batch for this model; none: train.batch")
+    stripes: Annotated[int, Field(ge=0, le=12)] = Field(
+        0, exclude_if=not_, description="stripes of the map with features of their own; 0: none; PCB: 6"
+    )
+    carry_classes: bool = Field(
+        False, exclude_if=not_,
+        description="start the classes of known identities, too, from pretrained: a checkpoint of ours",
+    )  # fmt: skip
     weight: Positive = Field(1.0, description="weight of this model's distances in the fusion")
 
     @field_validator("backbone")
@@ -255,6 +267,9 @@ class Train(Section):
     accumulate: Count = Field(
         1, description="parts a batch is cut into, one after the other: less memory; losses see their part"
     )
+    accumulate_to_fit: bool = Field(
+        False, exclude_if=not_, description="cut batches into more parts where a GPU's memory is too small"
+    )
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="decay of the moving average of weights, which is then what is kept"
     )
@@ -266,9 +281,24 @@ class Train(Section):
     sync_norm: bool = Field(
         False, description="batch normalisation over all processes that train together; needs GPUs"
     )
+    cameras: str | None = Field(
+        None, exclude_if=not_,
+        description="pattern of a path whose group is the camera, e.g. _c([0-9]+): K images then show as "
+        "many cameras as they can; none: cameras play no part",
+    )  # fmt: skip
     channel_shuffles: Annotated[int, Field(ge=0, le=5)] = Field(
         0, description="further identities made of each one by a permutation of its channels"
     )
+
+    @field_validator("cameras")
+    @classmethod
+    def _a_pattern(cls, cameras: str | None) -> str | None:
+        try:
+            groups = 1 if cameras is None else re.compile(cameras).groups
+        except re.error as error:
+            raise ValueError(f"{cameras!r} is no regular expression: {error}") from error
+        _require(groups == 1, f"{cameras!r} must have one group ( ) around the camera")
+        return cameras
 
     @model_validator(mode="after")
     def _groups(self) -> Self:
@@ -302,6 +332,10 @@ class Extract(Section):
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="of the network; features are fp32 on disk"
     )
+    stripes_weight: Positive = Field(
+        1.0, exclude_if=(1.0).__eq__,
+        description="of the stripes' distance, beside 1 for the whole image's, in models with stripes",
+    )  # fmt: skip
 
 
 class Expand(Section):
@@ -452,6 +486,10 @@ class Config(Section):
                 f"models.{one} and models.{other} are the same network: give one a larger weight instead",
             )
         for name, model in self.models.items():
+            _require(
+                bool(model.pretrained) or not model.carry_classes,
+                f"models.{name}.carry_classes needs pretrained: a checkpoint of this project",
+            )
             _require(
                 model.batch is None or model.batch % self.train.images_per_identity == 0,
                 f"models.{name}.batch is not a multiple of train.images_per_identity",

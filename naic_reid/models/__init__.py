@@ -32,13 +32,16 @@ BACKBONES: dict[str, Callable[[int], ResNet]] = {
 """Name → a function of the last stage's stride that returns the network, randomly drawn."""
 
 
-def build(backbone: str, *, height: int, width: int, pooling: str, last_stride: int) -> Embedder:
+def build(
+    backbone: str, *, height: int, width: int, pooling: str, last_stride: int, stripes: int = 0
+) -> Embedder:
     """A randomly drawn embedder for images of height × width pixels.
 
     Args:
         backbone: a key of `BACKBONES`, or `timm/<name>`, which keeps its own strides.
         pooling: `gem` or `average`; networks of tokens take `average` only.
         last_stride: of the ResNets' last layer, 1 or 2.
+        stripes: of the last map that have features of their own; 0: none.
 
     Raises:
         ReidError: no such backbone, or it cannot work so; near names are given.
@@ -53,9 +56,9 @@ def build(backbone: str, *, height: int, width: int, pooling: str, last_stride: 
                 f"backbone {backbone}: its features may be negative, which the generalised mean "
                 "takes for 0; set pooling: average"
             )
-        return Embedder(net, POOLINGS[pooling](), dimension, as_map)
+        return Embedder(net, POOLINGS[pooling](), dimension, as_map, stripes)
     if backbone not in BACKBONES:
         near = difflib.get_close_matches(backbone, BACKBONES, n=3) or list(BACKBONES)
         raise ReidError(f"backbone {backbone}: unknown; near: {', '.join(near)}; or timm/<name>")
     resnet = BACKBONES[backbone](last_stride)
-    return Embedder(resnet, POOLINGS[pooling](), resnet.dimension)
+    return Embedder(resnet, POOLINGS[pooling](), resnet.dimension, num_stripes=stripes)

@@ -2,7 +2,11 @@
 
 from collections.abc import Callable
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from naic_reid.models import stripes
 
 
 class Embedder(nn.Module):
@@ -18,18 +22,24 @@ class Embedder(nn.Module):
         pooling: nn.Module,
         dimension: int,
         as_map: Callable[[Tensor], Tensor] | None = None,
+        num_stripes: int = 0,
     ) -> None:
-        """`as_map` turns what the backbone returns into [B, D, H, W], where it is something else."""
+        """`as_map` turns what the backbone returns into [B, D, H, W], where it is something else.
+
+        With stripes, features are followed by what `Stripes` gives.
+        """
         super().__init__()
         self.backbone = backbone
         self.pooling = pooling
         self.bottleneck = nn.BatchNorm1d(dimension)
         self.bottleneck.bias.requires_grad_(False)
-        self.dimension = dimension
+        self.stripes = stripes.Stripes(dimension, num_stripes) if num_stripes else None
+        self.dimension = dimension + num_stripes * stripes.WIDTH
+        """Of what `unit` gives."""
         self._as_map = as_map
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings for metric losses and features for identity losses and search, float32 [B, D].
+        """Embeddings for metric losses and features for identity losses and `unit`, float32 [B, D].
 
         Args:
             images: [B, 3, H, W], RGB with ImageNet's mean and deviation removed.
@@ -38,4 +48,21 @@ class Embedder(nn.Module):
         if self._as_map is not None:
             activations = self._as_map(activations)
         embeddings = self.pooling(activations)
-        return embeddings, self.bottleneck(embeddings)
+        features = self.bottleneck(embeddings)
+        if self.stripes is not None:
+            features = torch.cat((features, self.stripes(activations)), 1)
+        return embeddings, features
+
+    def unit(self, features: Tensor, stripes_weight: float = 1.0) -> Tensor:
+        """Rows of length 1 for search, float32 [B, `dimension`], of features or of a sum of such.
+
+        With stripes, the squared distance of two rows is (whole + `stripes_weight` · local) /
+        (1 + `stripes_weight`), of unit rows of the whole image and of its stripes.
+        """
+        if self.stripes is None:
+            return F.normalize(features.float())
+        width = self.bottleneck.num_features
+        whole = F.normalize(features[:, :width].float())
+        local = stripes.joined(features[:, width:].float(), self.stripes.count)
+        share = stripes_weight / (1 + stripes_weight)
+        return torch.cat(((1 - share) ** 0.5 * whole, share**0.5 * local), 1)

@@ -22,7 +22,7 @@ from naic_reid.models import build
 from naic_reid.models.embedder import Embedder
 
 ARCHITECTURE = ("backbone", "height", "width", "pooling", "last_stride")
-"""The settings that alone rebuild the network, as `models.build` takes them."""
+"""The settings that, with `stripes` where there are some, rebuild the network: `models.build` takes them."""
 
 LEAST_COVERAGE = 0.95
 _WRAPPERS = ("state_dict", "model", "weights")
@@ -50,7 +50,8 @@ class Checkpoint:
     """What errors call it: its path, once read."""
 
     def __post_init__(self) -> None:
-        _hold(set(self.model) == set(ARCHITECTURE), f"the model settings {', '.join(ARCHITECTURE)}")
+        named = set(self.model) - {"stripes"}
+        _hold(named == set(ARCHITECTURE), f"the model settings {', '.join(ARCHITECTURE)}")
         _hold(self.epoch >= 0, "an epoch")
         _hold(len(set(self.identities)) == len(self.identities), "unique identities")
         for tensors in (self.weights, self.classifier):
@@ -79,7 +80,7 @@ class Checkpoint:
             _copied(classifier.state_dict()),
             epoch,
             identities,
-            {name: model[name] for name in ARCHITECTURE},
+            {name: model[name] for name in (*ARCHITECTURE, "stripes") if name in model},
             made_by,
         )
 

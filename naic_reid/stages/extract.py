@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from naic_reid import parts
@@ -86,7 +85,9 @@ def run(
         def written() -> Iterator[None]:
             for pixels in test_pixels(data, paths, height, width, batch, workers=workers):
                 with torch.inference_mode():
-                    rows = unit_features(embedder, pixels.to(place), flip=extract.flip)
+                    rows = unit_features(
+                        embedder, pixels.to(place), flip=extract.flip, stripes_weight=extract.stripes_weight
+                    )
                 append(rows.cpu().numpy())
                 yield from (None for _ in rows)
 
@@ -104,7 +105,7 @@ def prepared(embedder: Embedder, precision: str, device: torch.device) -> Embedd
     return quick.to(device).to(memory_format=torch.channels_last)
 
 
-def unit_features(embedder: Embedder, pixels: Tensor, *, flip: bool) -> Tensor:
+def unit_features(embedder: Embedder, pixels: Tensor, *, flip: bool, stripes_weight: float = 1.0) -> Tensor:
     """Features float32 [B, D] of length 1, of uint8 [B, H, W, 3] on the embedder's device.
 
     Products run in bfloat16 where the embedder has weights in it.
@@ -115,7 +116,7 @@ def unit_features(embedder: Embedder, pixels: Tensor, *, flip: bool) -> Tensor:
         features: Tensor = embedder(inputs)[1]
         if flip:
             features = features + embedder(inputs.flip(3))[1]
-    return F.normalize(features.float())
+    return embedder.unit(features, stripes_weight)
 
 
 def _names(listed: ImageList) -> tuple[str, ...]:

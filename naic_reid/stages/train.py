@@ -32,8 +32,10 @@ from naic_reid.data import augment
 from naic_reid.data.batches import TrainingImages, identity_batches, with_shuffled_channels
 from naic_reid.errors import ReidError
 from naic_reid.files import digest, whole
+from naic_reid.losses.stripes import StripesLoss
 from naic_reid.models import weights
 from naic_reid.models.embedder import Embedder
+from naic_reid.models.stripes import WIDTH
 from naic_reid.training import loop, optimizers, resume, schedule
 from naic_reid.training.freezing import freeze
 from naic_reid.training.history import History
@@ -139,7 +141,7 @@ def _learn(
     torch.manual_seed(seed)
     embedder = models.build(
         model.backbone, height=model.height, width=model.width, pooling=model.pooling,
-        last_stride=model.last_stride,
+        last_stride=model.last_stride, stripes=model.stripes,
     )  # fmt: skip
     for path in pretrained:
         _log.info("train: %s: %s", path, weights.load_pretrained(embedder.backbone, path))
@@ -186,7 +188,7 @@ def _learn(
 
     records = loop.run(
         team.wrapped(_compiled(learner) if compiled else learner, sync_norm=train.sync_norm),
-        {loss.name: loss.weight for loss in _losses(train)}, optimizer, batches,
+        {loss.name: loss.weight for loss in _losses(train)} | {"stripes": 1.0}, optimizer, batches,
         lambda epoch, step: _factor(train, epoch, step / len(order(epoch))), epochs=train.epochs,
         steps=lambda epoch: len(order(epoch)), start=start, autocast=autocast, scaler=scaler, clip=train.clip,
         part=identities // (team.size * train.accumulate) * group, mean=team.mean,
@@ -316,19 +318,20 @@ def _learner(train: Train, embedder: Embedder, num_classes: int) -> Learner:
         return loss.model_dump(include={"scale", "margin", "smoothing"})
 
     first, *others = _losses(train)
-    width = embedder.dimension
+    width = embedder.bottleneck.num_features
     identity = losses.build_identity(first.name, num_classes, width, **options(first))
     metrics = {
         loss.name: losses.build_metric(loss.name, num_classes, width, **options(loss)) for loss in others
     }
-    return Learner(embedder, (first.name, identity), metrics)
+    stripes = embedder.stripes and StripesLoss(num_classes, embedder.stripes.count, WIDTH)
+    return Learner(embedder, (first.name, identity), metrics, stripes)
 
 
 def _optimizer(train: Train, learner: Learner) -> torch.optim.Optimizer:
-    """The body's parameters, and the head's: the bottleneck and what the losses hold per class."""
+    """The body's parameters, and the head's: bottleneck, stripes, and what the losses hold per class."""
     named = list(learner.named_parameters())
-    body = [p for name, p in named if name.startswith("embedder.") and "embedder.bottleneck." not in name]
-    head = [p for name, p in named if not name.startswith("embedder.") or "embedder.bottleneck." in name]
+    body = [p for name, p in named if name.startswith("embedder.backbone.")]
+    head = [p for name, p in named if not name.startswith("embedder.backbone.")]
     rates = (train.learning_rate, train.head_learning_rate or train.learning_rate)
     return optimizers.build(train.optimizer, zip((body, head), rates, strict=True), train.weight_decay)
 

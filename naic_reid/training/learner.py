@@ -27,18 +27,27 @@ class Learner(nn.Module):
     """
 
     def __init__(
-        self, embedder: nn.Module, identity: tuple[str, nn.Module], metrics: Mapping[str, nn.Module]
+        self,
+        embedder: nn.Module,
+        identity: tuple[str, nn.Module],
+        metrics: Mapping[str, nn.Module],
+        stripes: nn.Module | None = None,
     ):
+        """`stripes` judges what follows the features of the whole image, in a term of that name."""
         super().__init__()
         self.embedder = embedder
         self.identity_name, self.identity = identity
         self.metrics = nn.ModuleDict(metrics)
+        self.stripes = stripes
 
     def forward(self, images: Tensor, labels: Tensor) -> Judgement:
         """Of float32 [B, 3, H, W] and int64 [B]."""
         embeddings, features = self.embedder(images)
-        loss, logits = self.identity(features, labels)
+        width = embeddings.shape[1]
+        loss, logits = self.identity(features[:, :width], labels)
         losses = {self.identity_name: loss}
+        if self.stripes is not None:
+            losses["stripes"] = self.stripes(features[:, width:], labels)
         if self.metrics and dist.is_initialized():
             embeddings, everyones = _Gathered.apply(embeddings), _gathered(labels)
         else:

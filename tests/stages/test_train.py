@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from naic_reid.artifacts import ImageList
-from naic_reid.config import Augment, Ensemble, Loss, Model, Schedule, Train
+from naic_reid.artifacts import Features, ImageList
+from naic_reid.config import Augment, Ensemble, Extract, Loss, Model, Schedule, Train
 from naic_reid.errors import ReidError
 from naic_reid.models.weights import Checkpoint
-from naic_reid.stages import train
+from naic_reid.stages import extract, train
 from naic_reid.training.learner import Judgement, Learner
 from naic_reid.training.team import Team
 
@@ -263,6 +263,33 @@ def test_every_word_of_the_recipe_works_together_and_resumes_to_the_same_bits(
         patch.setattr(Team, "largest", lambda team, number: next(steps))
         _run(world, tmp_path / "cut", settings)
     assert _run(world, tmp_path / "cut", settings) == whole
+
+
+def test_stripes_are_trained_with_the_rest_and_taken_into_the_features(world: Path, tmp_path: Path) -> None:
+    model = Model(backbone="resnet18", height=64, width=32, stripes=2)
+    _run(world, tmp_path, _settings(), model)
+    lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert lines[-1]["stripes"] < lines[0]["stripes"]
+    assert lines[0]["loss"] == pytest.approx(
+        sum(lines[0][name] for name in ("arcface", "weighted_triplet", "stripes")), rel=1e-5
+    )
+    gate = "stripes.gate.0.weight"
+    assert not torch.equal(_weights(tmp_path, 2)[gate], _weights(tmp_path, 4)[gate])
+    extract.run(
+        Extract(stripes_weight=0.5), data=world, images=world / "images.tsv",
+        checkpoint=tmp_path / "epoch_4.pt", features=tmp_path / "f.npz", threads=1, device="cpu",
+    )  # fmt: skip
+    assert Features.read(tmp_path / "f.npz").values.shape == (45, 512 + 2 * 256)
+
+
+def test_words_that_are_off_leave_no_trace_in_records() -> None:
+    for section, words in (
+        (MODEL, {"stripes", "carry_classes"}),
+        (TRAIN, {"accumulate_to_fit", "cameras"}),
+        (Extract(), {"stripes_weight"}),
+    ):  # fmt: skip
+        assert not words & section.model_dump().keys()
+    assert MODEL.model_copy(update={"stripes": 2}).model_dump()["stripes"] == 2
 
 
 def test_a_moving_average_lies_between_where_training_began_and_ended(world: Path, tmp_path: Path) -> None:
