@@ -83,6 +83,8 @@ def _again(given: list[str]) -> str:
 
 def _run(given: list[str]) -> int:
     name = given[0] if given else "--help"
+    if name == "rerank" and any(word.endswith(".npy") for word in given[1:]):
+        name = "rank"  # features alone, none of the walk's artefacts: the same step, from end to end
     if name in stages.STAGES:
         return _run_stage(name, given[1:])
     if name in tools.TOOLS:

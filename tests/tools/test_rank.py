@@ -18,9 +18,9 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def call(place: Path, *rest: str, query: str = "q.npy") -> int:
+def call(place: Path, *rest: str, query: str = "q.npy", name: str = "rank") -> int:
     out = ["--indices", str(place / "i.npy"), "--distances", str(place / "d.npy"), "--device", "cpu"]
-    return cli.main(["rank", str(place / query), str(place / "g.npy"), *out, *rest])
+    return cli.main([name, str(place / query), str(place / "g.npy"), *out, *rest])
 
 
 def test_files_hold_what_the_function_returns(place: Path) -> None:
@@ -56,3 +56,11 @@ def test_other_files_are_refused(place: Path, capsys: pytest.CaptureFixture[str]
     ]:
         assert call(place, query=name) == 2
         assert sentence in capsys.readouterr().err
+
+
+def test_the_stages_name_does_the_same_with_npy_files(place: Path) -> None:
+    assert call(place) == 0
+    ranking = (place / "i.npy").read_bytes()
+    (place / "i.npy").unlink()
+    assert call(place, name="rerank") == 0
+    assert (place / "i.npy").read_bytes() == ranking
