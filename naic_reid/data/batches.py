@@ -5,6 +5,7 @@ begins, and each batch draws its own augmentation. Workers are threads, since de
 release the interpreter's lock; how many there are changes nothing but the speed.
 """
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from naic_reid.data import augment, images
+from naic_reid.errors import ReidError
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -162,15 +164,40 @@ def with_shuffled_channels(
     return tuple(all_paths), tuple(all_identities), np.stack(channels)
 
 
+def cameras_of(paths: Sequence[str], pattern: str) -> NDArray[np.int64]:
+    """The camera of each image by number [N]: what the pattern's group finds in its path.
+
+    Raises:
+        ReidError: it finds none in a path; lists of the competition know no cameras.
+    """
+    found = [re.search(pattern, path) for path in paths]
+    unknown = [path for path, match in zip(paths, found, strict=True) if match is None]
+    if unknown:
+        raise ReidError(
+            f"train.cameras: {pattern} finds no camera in {len(unknown)} of {len(paths)} paths, as "
+            f"{unknown[0]}: give a pattern that fits them, or leave it out where cameras are not known"
+        )
+    names = [match[1] for match in found if match is not None]
+    number = {name: place for place, name in enumerate(sorted(set(names)))}
+    return np.array([number[name] for name in names], np.int64)
+
+
 def identity_batches(
-    labels: Sequence[int] | NDArray[np.int64], identities: int, images: int, seed: int, epoch: int
+    labels: Sequence[int] | NDArray[np.int64],
+    identities: int,
+    images: int,
+    seed: int,
+    epoch: int,
+    *,
+    cameras: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
     """An epoch laid out: rows into `labels`, int64 [number of batches, identities × images].
 
     Every batch shows `identities` different classes, `images` of each side by side. Every image occurs
     at least once: a class whose count is no multiple of `images` fills its last group from its own
     others (repeating only when it has too few), and the last batches are filled with further groups of
-    other classes. Determined by (seed, epoch).
+    other classes. Determined by (seed, epoch). With `cameras` [N], numbers, the images of a group come
+    from as many of them as its class allows.
 
     Differs from the original, which drops the images that fill no group and the classes left over when
     fewer than P have groups, so that its length was not what it said.
@@ -178,7 +205,7 @@ def identity_batches(
     classes = np.asarray(labels, np.int64)
     assert 0 < identities <= len(np.unique(classes)), (identities, len(np.unique(classes)))
     rng = np.random.default_rng((seed, epoch))
-    groups, owners = _groups(classes, images, rng)
+    groups, owners = _groups(classes, images, rng, cameras)
     line = rng.permutation(len(groups)).tolist()
     owner_of = owners.tolist()
     laid: list[list[int]] = []
@@ -216,7 +243,7 @@ def identity_batches(
 
 
 def _groups(
-    classes: NDArray[np.int64], images: int, rng: np.random.Generator
+    classes: NDArray[np.int64], images: int, rng: np.random.Generator, cameras: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Groups int64 [groups, images] of rows of one class, all rows covered; and the class of each."""
     shuffled = rng.permutation(len(classes))
@@ -224,10 +251,35 @@ def _groups(
     bounds = np.flatnonzero(np.diff(classes[by_class], prepend=-1, append=-1))
     parts = []
     for begin, end in pairwise(bounds.tolist()):
+        if cameras is not None:
+            parts.append(_spread(by_class[begin:end], cameras[by_class[begin:end]], images))
+            continue
         places = np.arange(-(-(end - begin) // images) * images) % (end - begin)
         parts.append(by_class[begin + places].reshape(-1, images))
     groups = np.concatenate(parts)
     return groups, classes[groups[:, 0]]
+
+
+def _spread(rows: NDArray[np.int64], cameras: NDArray[np.int64], images: int) -> NDArray[np.int64]:
+    """The rows of a class in groups [·, images], the images of each camera dealt to as many as there are.
+
+    Like cards: camera after camera, each to the next group, so that a camera comes twice to a group only
+    when it has more images than there are groups. Groups then short of images take some of the others'.
+    """
+    _, camera, count = np.unique(cameras, return_inverse=True, return_counts=True)
+    dealt = rows[np.lexsort((camera, -count[camera]))]
+    num = -(-len(rows) // images)
+    seen_by = dict(zip(rows.tolist(), cameras.tolist(), strict=True))
+    groups = []
+    for start in range(num):
+        group = dealt[start::num].tolist()
+        while len(group) < images:
+            shown = [seen_by[row] for row in group]
+            # Of images not yet here, or of all where the class has too few, one whose camera is rarest here.
+            others = [row for row in rows.tolist() if row not in group] or rows.tolist()
+            group.append(min(others, key=lambda row: (shown.count(seen_by[row]), group.count(row))))
+        groups.append(group)
+    return np.array(groups, np.int64)
 
 
 def _ahead(work: Callable[[_In], _Out], items: Iterable[_In], workers: int) -> Iterator[_Out]:

@@ -7,7 +7,7 @@ import json
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -203,6 +203,45 @@ def load_pretrained(module: nn.Module, path: Path) -> Report:
             raise ReidError(f"{path}: {name} is not finite; fetch the file again")
     module.load_state_dict({name: tensors[name] for name in fitting if name in tensors}, strict=False)
     return report
+
+
+def carry_classes(classifier: nn.Module, bottleneck: nn.Module, identities: Sequence[str], path: Path) -> int:
+    """Start classes from their rows in a checkpoint, where it knows an identity of that name; how many.
+
+    The bottleneck is taken over with them, for rows are directions in what it gives.
+
+    Args:
+        classifier: an identity loss, whose `weight` has a row for each class.
+        bottleneck: of the embedder.
+        identities: by class index.
+        path: a `Checkpoint` file.
+
+    Raises:
+        ReidError: the file names no classes, or its rows have another width.
+    """
+    try:
+        known = Checkpoint.read(path)
+    except ReidError as error:
+        raise ReidError(
+            f"{path}: names no classes that could be carried over, as this project's checkpoints do: set "
+            f"carry_classes: false ({error})"
+        ) from error
+    weight, rows = classifier.get_parameter("weight"), known.classifier["weight"]
+    if rows.shape[1] != weight.shape[1]:
+        raise ReidError(
+            f"{path}: its classes have {rows.shape[1]} numbers, and this model's {weight.shape[1]}: set "
+            "carry_classes: false, or pretrain with the same backbone"
+        )
+    row_of = {identity: row for row, identity in enumerate(known.identities)}
+    pairs = [(row, row_of[identity]) for row, identity in enumerate(identities) if identity in row_of]
+    if pairs:
+        mine, theirs = (list(column) for column in zip(*pairs, strict=True))
+        with torch.no_grad():
+            weight[mine] = rows[theirs]
+    prefix = "bottleneck."
+    own = {name: value for name, value in known.weights.items() if name.startswith(prefix)}
+    bottleneck.load_state_dict({name.removeprefix(prefix): value for name, value in own.items()})
+    return len(pairs)
 
 
 def _compared(module: nn.Module, tensors: Mapping[str, Tensor]) -> Report:

@@ -29,7 +29,7 @@ from naic_reid import losses, models
 from naic_reid.artifacts import ImageList, MadeBy, canonical
 from naic_reid.config import Ensemble, Loss, Model, Train
 from naic_reid.data import augment
-from naic_reid.data.batches import TrainingImages, identity_batches, with_shuffled_channels
+from naic_reid.data.batches import TrainingImages, cameras_of, identity_batches, with_shuffled_channels
 from naic_reid.errors import ReidError
 from naic_reid.files import digest, whole
 from naic_reid.losses.stripes import StripesLoss
@@ -146,6 +146,9 @@ def _learn(
     for path in pretrained:
         _log.info("train: %s: %s", path, weights.load_pretrained(embedder.backbone, path))
     learner = _learner(train, embedder, len(classes))
+    for path in pretrained if model.carry_classes else ():
+        carried = weights.carry_classes(learner.identity, embedder.bottleneck, classes, path)
+        _log.info("train: %s: %d of %d classes are carried over", path, carried, len(classes))
     device = team.device
     learner.to(device).to(memory_format=torch.channels_last).train()
     optimizer = _optimizer(train, learner)
@@ -157,9 +160,12 @@ def _learn(
     own = identities // team.size * group
     part = slice(team.rank * own, (team.rank + 1) * own)
 
+    cameras = cameras_of(source.paths, train.cameras) if train.cameras else None
+
     @lru_cache(maxsize=1)
     def order(epoch: int) -> NDArray[np.int64]:
-        return identity_batches(source.labels, identities, group, seed, epoch)[: train.steps_per_epoch]
+        laid = identity_batches(source.labels, identities, group, seed, epoch, cameras=cameras)
+        return laid[: train.steps_per_epoch]
 
     def batches(epoch: int, first: int) -> Iterator[loop.Step]:
         kept = train.freeze_epochs is None or epoch < train.freeze_epochs

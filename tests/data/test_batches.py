@@ -61,6 +61,42 @@ def test_an_epoch_is_determined_by_seed_and_number() -> None:
     assert not np.array_equal(first, batches.identity_batches(labels, 4, 2, seed=2, epoch=0))
 
 
+@settings(max_examples=60, deadline=None)
+@given(counts=counts, images=st.integers(1, 4), want=st.integers(1, 12), seed=st.integers(0, 99))
+def test_with_cameras_an_epoch_is_as_long_and_whole_and_groups_show_as_many_as_they_can(
+    counts: list[int], images: int, want: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
+    cameras = rng.integers(0, 4, len(labels))
+    identities = min(want, len(counts))
+    order = batches.identity_batches(labels, identities, images, seed, 0, cameras=cameras)
+    again = batches.identity_batches(labels, identities, images, seed, 0, cameras=cameras)
+    assert np.array_equal(order, again)
+    assert set(order.ravel().tolist()) == set(range(len(labels)))
+    groups = order.reshape(-1, images)
+    assert (labels[groups] == labels[groups[:, :1]]).all()
+    for batch in labels[order.reshape(len(order), identities, images)[:, :, 0]]:
+        assert len(set(batch.tolist())) == identities
+    plain = batches._groups(labels, images, np.random.default_rng(0), None)[0]
+    assert len(batches._groups(labels, images, np.random.default_rng(0), cameras)[0]) == len(plain)
+    for group in groups:
+        mine = labels == labels[group[0]]
+        assert len(set(group.tolist())) == min(images, int(mine.sum()))
+        own, counts_of = np.unique(cameras[mine], return_counts=True)
+        num = -(-int(mine.sum()) // images)
+        if counts_of.max() <= num and len(own) >= images:
+            # No camera has more images than there are groups: none need come twice.
+            assert len(set(cameras[group].tolist())) == images
+
+
+def test_a_camera_is_what_the_pattern_finds_in_a_path() -> None:
+    paths = ["a/0002_c3s1_01.jpg", "a/0002_c1s1_02.jpg", "b/0007_c3s2_01.jpg"]
+    assert batches.cameras_of(paths, r"_c(\d+)").tolist() == [1, 0, 1]
+    with pytest.raises(ReidError, match=r"finds no camera in 1 of 2 paths, as 12345678\.png: give a pattern"):
+        batches.cameras_of(["0002_c3.jpg", "12345678.png"], r"_c(\d+)")
+
+
 def _made(folder: Path, *, workers: int, first: int = 0, cache_bytes: int = 1 << 30) -> list[batches.Batch]:
     labels = [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 3]
     source = batches.TrainingImages(folder, _paths(), labels, HEIGHT, WIDTH, cache_bytes=cache_bytes)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from naic_reid import models
 from naic_reid.artifacts import Features, ImageList
 from naic_reid.config import Augment, Ensemble, Extract, Loss, Model, Schedule, Train
 from naic_reid.errors import ReidError
@@ -55,14 +56,15 @@ def _run(
     model: Model = MODEL,
     *,
     scratch: Path | None = None,
+    pretrained: tuple[Path, ...] = (),
     **knobs: object,
 ) -> list[bytes]:
     paths = [out / f"epoch_{epoch}.pt" for epoch in ENSEMBLE.epochs]
     arguments: dict[str, object] = {"threads": 1, "device": "cpu", **knobs}
     train.run(
         7, settings, model, ENSEMBLE, data=world, scratch=scratch or out / "scratch",
-        images=world / "images.tsv", pretrained=[], checkpoints=paths, history=out / "history.jsonl",
-        **arguments,  # type: ignore[arg-type]
+        images=world / "images.tsv", pretrained=list(pretrained), checkpoints=paths,
+        history=out / "history.jsonl", **arguments,  # type: ignore[arg-type]
     )  # fmt: skip
     return [path.read_bytes() for path in paths]
 
@@ -248,7 +250,7 @@ def test_every_word_of_the_recipe_works_together_and_resumes_to_the_same_bits(
 ) -> None:
     settings = _settings(
         ema=0.9, clip=1.0, accumulate=2, channel_shuffles=1, optimizer="adamw", freeze=("backbone.conv1.*",),
-        freeze_epochs=1, more_losses=[{"name": "center", "weight": 0.001}],
+        freeze_epochs=1, more_losses=[{"name": "center", "weight": 0.001}], cameras="_([0-9])",
         schedule={"kind": "cosine", "warmup_epochs": 1, "flat_epochs": 1, "each": "step"},
         augment={"rotation": 10, "scaling": 0.1, "policy": "augmix", "cmy": 0.1, "erasing_fill": "noise"},
     )  # fmt: skip
@@ -280,6 +282,42 @@ def test_stripes_are_trained_with_the_rest_and_taken_into_the_features(world: Pa
         checkpoint=tmp_path / "epoch_4.pt", features=tmp_path / "f.npz", threads=1, device="cpu",
     )  # fmt: skip
     assert Features.read(tmp_path / "f.npz").values.shape == (45, 512 + 2 * 256)
+
+
+def test_classes_of_known_identities_are_carried_over_with_the_bottleneck(
+    world: Path, whole: tuple[Path, list[bytes]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    listed = ImageList.read(world / "images.tsv")
+    renamed = tuple(identity.replace("toy/12", "new/1") for identity in listed.identities)
+    ImageList(listed.paths, renamed).write(tmp_path / "images.tsv")
+    for path in listed.paths:
+        (tmp_path / path).symlink_to(world / path)
+    still = _settings(learning_rate=1e-9, head_learning_rate=1e-9)
+    model = MODEL.model_copy(update={"pretrained": "epoch_4.pt", "carry_classes": True})
+    with caplog.at_level("INFO"):
+        _run(tmp_path, tmp_path / "out", still, model, pretrained=(whole[0] / "epoch_4.pt",))
+    assert "8 of 9 classes are carried over" in caplog.text
+    old, new = Checkpoint.read(whole[0] / "epoch_4.pt"), Checkpoint.read(tmp_path / "out" / "epoch_4.pt")
+    assert new.identities[0] == "new/1"
+    for row, identity in enumerate(new.identities):
+        rows = [old.classifier["weight"][old.identities.index(identity.replace("new/1", "toy/12"))],
+                new.classifier["weight"][row]]  # fmt: skip
+        assert torch.allclose(*rows, atol=1e-5) == (identity != "new/1"), identity
+    torch.testing.assert_close(new.weights["bottleneck.weight"], old.weights["bottleneck.weight"])
+    off = MODEL.model_copy(update={"pretrained": "epoch_4.pt"})
+    _run(tmp_path, tmp_path / "off", still, off, pretrained=(whole[0] / "epoch_4.pt",))
+    drawn = Checkpoint.read(tmp_path / "off" / "epoch_4.pt").classifier["weight"]
+    assert not torch.allclose(drawn[1:], new.classifier["weight"][1:], atol=1e-5)
+
+
+def test_a_file_without_classes_cannot_give_any(world: Path, tmp_path: Path) -> None:
+    backbone = models.build(
+        "timm/test_resnet", height=32, width=16, pooling="average", last_stride=1
+    ).backbone
+    torch.save(backbone.state_dict(), tmp_path / "published.pth")
+    model = MODEL.model_copy(update={"pretrained": "published.pth", "carry_classes": True})
+    with pytest.raises(ReidError, match=r"published\.pth: names no classes.*carry_classes: false"):
+        _run(world, tmp_path, model=model, pretrained=(tmp_path / "published.pth",))
 
 
 def test_words_that_are_off_leave_no_trace_in_records() -> None:
