@@ -192,16 +192,24 @@ def _learn(
         len(order(min(start[0], train.epochs - 1))), identities * group,
     )  # fmt: skip
 
-    records = loop.run(
-        team.wrapped(_compiled(learner) if compiled else learner, sync_norm=train.sync_norm),
-        {loss.name: loss.weight for loss in _losses(train)} | {"stripes": 1.0}, optimizer, batches,
-        lambda epoch, step: _factor(train, epoch, step / len(order(epoch))), epochs=train.epochs,
-        steps=lambda epoch: len(order(epoch)), start=start, autocast=autocast, scaler=scaler, clip=train.clip,
-        part=identities // (team.size * train.accumulate) * group, mean=team.mean,
-    )  # fmt: skip
+    trained = team.wrapped(_compiled(learner) if compiled else learner, sync_norm=train.sync_norm)
+
+    terms = {loss.name: loss.weight for loss in _losses(train)} | {"stripes": 1.0}
+
+    def steps(begin: tuple[int, int], part: int) -> Iterator[loop.Record]:
+        return loop.run(
+            trained, terms, optimizer, batches,
+            lambda epoch, step: _factor(train, epoch, step / len(order(epoch))), epochs=train.epochs,
+            steps=lambda epoch: len(order(epoch)), start=begin, autocast=autocast, scaler=scaler,
+            clip=train.clip, part=part, mean=team.mean,
+        )  # fmt: skip
+
+    parts = _parts(identities // team.size, group, train.accumulate)
+    # Processes that train together would wait for one that begins its step anew.
+    parts = parts if train.accumulate_to_fit and team.size == 1 else parts[:1]
+    records = _within_memory(steps, start, parts, learner, model, identities * group, autocast)
     pace = resume.Pace(save_seconds)
     shown = _shown(train.epochs, team)
-    records = _within_memory(records, learner, model, identities * group, autocast)
     with History(folder, position) as lines, resume.stop_signals() as asked, shown as show:
 
         def state(epoch: int, step: int) -> dict[str, Any]:
@@ -221,7 +229,7 @@ def _learn(
             show(record)
             if average is not None:
                 average.update_parameters(embedder)
-            epoch, step = (record.epoch + 1, 0) if record.ends_epoch else (record.epoch, record.step + 1)
+            epoch, step = record.following
             if record.ends_epoch and epoch in wanted:
                 network = embedder if average is None else cast(Embedder, average.module)
                 yield epoch, network, learner.identity
@@ -247,19 +255,40 @@ def _kept_when_not_finite(
         raise ReidError(f"{error}; {path} keeps the step, and the same command begins with it") from error
 
 
+def _parts(identities: int, group: int, accumulate: int) -> list[int]:
+    """Images that may go through the network at once, largest first: whole groups, of two identities."""
+    cuts = [n for n in range(accumulate, max(accumulate, identities // 2) + 1) if identities % n == 0]
+    return [identities // n * group for n in cuts]
+
+
 def _within_memory(
-    records: Iterator[loop.Record],
+    steps: Callable[[tuple[int, int], int], Iterator[loop.Record]],
+    start: tuple[int, int],
+    parts: list[int],
     learner: Learner,
     model: Model,
     batch: int,
     autocast: Callable[[], contextlib.AbstractContextManager[Any]],
 ) -> Iterator[loop.Record]:
-    """The records; when a GPU's memory does not suffice, an error says how much would fit."""
-    try:
-        yield from records
-        return
-    except torch.OutOfMemoryError:
-        pass  # outside of this block, what the failed step held is free again
+    """The records; a step that a GPU has no memory for is begun anew in the next smaller parts.
+
+    When there are none left, an error says how much would fit. Tested with an error raised for it, not yet
+    on a GPU that was full.
+    """
+    for part in parts:
+        try:
+            for record in steps(start, part):
+                yield record
+                start = record.following
+            return
+        except torch.OutOfMemoryError:
+            _log.warning(
+                "train: no memory for %d images at once, in epoch %d, step %d",
+                part,
+                start[0] + 1,
+                start[1] + 1,
+            )
+        # Outside of that block, what the failed step held is free again.
     fits = batch
     device = next(learner.parameters()).device
     while fits > 2:
@@ -275,7 +304,8 @@ def _within_memory(
             continue
     raise ReidError(
         f"a batch of {batch} images at {model.height} × {model.width} needs more memory than {device} has; "
-        f"{fits} would fit: set train.accumulate to {-(-batch // fits)}, or a smaller batch for this model"
+        f"{fits} would fit: set train.accumulate to {-(-batch // fits)} (or accumulate_to_fit: true), or a "
+        "smaller batch for this model"
     )
 
 

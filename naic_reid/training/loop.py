@@ -58,6 +58,11 @@ class Record:
     def ends_epoch(self) -> bool:
         return self.step + 1 == self.steps
 
+    @property
+    def following(self) -> tuple[int, int]:
+        """Epoch and step of the next."""
+        return (self.epoch + 1, 0) if self.ends_epoch else (self.epoch, self.step + 1)
+
 
 def run(
     learner: nn.Module,
@@ -93,7 +98,8 @@ def run(
         mean: over all processes that train together.
 
     Raises:
-        NotFiniteError: the loss or its gradient is; the step then changed nothing, nor did its forward pass.
+        NotFiniteError: the loss or its gradient is; as after any error before the optimizer moves, all is
+            then as it was before the step, what the forward pass moved included.
     """
     scaler = scaler or torch.amp.GradScaler(enabled=False)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -105,29 +111,30 @@ def run(
             arrived = time.perf_counter()
             for group in optimizer.param_groups:
                 group["lr"] = group[BASE_RATE] * factor(epoch, step)
-            before.keep()
 
-            seen = []
-            size = part or len(images)
-            parts = [slice(begin, begin + size) for begin in range(0, len(images), size)]
-            for some in parts:
-                with autocast(), _together(learner, last=some is parts[-1]):
-                    losses, right = learner(images[some], labels[some])
-                    total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
-                    share = len(labels[some]) / len(labels)
-                    scaler.scale(share * total).backward()  # type: ignore[no-untyped-call]
-                seen.append(share * torch.stack([total, *losses.values(), right]).detach())
+            with before.taken_back_on_error(), _dropped_on_error(optimizer):
+                seen = []
+                size = part or len(images)
+                parts = [slice(begin, begin + size) for begin in range(0, len(images), size)]
+                for some in parts:
+                    with autocast(), _together(learner, last=some is parts[-1]):
+                        losses, right = learner(images[some], labels[some])
+                        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+                        share = len(labels[some]) / len(labels)
+                        scaler.scale(share * total).backward()  # type: ignore[no-untyped-call]
+                    seen.append(share * torch.stack([total, *losses.values(), right]).detach())
 
-            scaler.unscale_(optimizer)
-            norm = torch.nn.utils.clip_grad_norm_(parameters, clip or math.inf)
-            # The one place where the host waits for the device: nothing may move before this is looked at.
-            *values, length = torch.cat((mean(torch.stack(seen).sum(dim=0)), norm.reshape(1))).tolist()
-            # Where gradients are scaled, overflow is expected: the scaler skips the step and learns.
-            if not all(map(math.isfinite, values)) or not (math.isfinite(length) or scaler.is_enabled()):
-                optimizer.zero_grad(set_to_none=True)
-                before.restore()
-                shown = dict(zip(("total", *losses, "accuracy", "gradient"), (*values, length), strict=True))
-                raise NotFiniteError(_not_finite(epoch, step, shown, names), epoch, step)
+                scaler.unscale_(optimizer)
+                norm = torch.nn.utils.clip_grad_norm_(parameters, clip or math.inf)
+                # The one place where the host waits for the device: nothing may move before this is seen.
+                *values, length = torch.cat((mean(torch.stack(seen).sum(dim=0)), norm.reshape(1))).tolist()
+                # Where gradients are scaled, overflow is expected: the scaler skips the step and learns.
+                if not all(map(math.isfinite, values)) or not (math.isfinite(length) or scaler.is_enabled()):
+                    shown = dict(
+                        zip(("total", *losses, "accuracy", "gradient"), (*values, length), strict=True)
+                    )
+                    raise NotFiniteError(_not_finite(epoch, step, shown, names), epoch, step)
+
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad(set_to_none=True)
@@ -139,6 +146,16 @@ def run(
             )  # fmt: skip
             begun = time.perf_counter()
         first = 0
+
+
+@contextlib.contextmanager
+def _dropped_on_error(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Within, an error leaves no gradients."""
+    try:
+        yield
+    except Exception:
+        optimizer.zero_grad(set_to_none=True)
+        raise
 
 
 def _together(learner: nn.Module, *, last: bool) -> contextlib.AbstractContextManager[Any]:

@@ -47,14 +47,16 @@ class Before:
         self._kept = [buffer.clone() for buffer in self._buffers]
         self._generators = generators()
 
-    def keep(self) -> None:
-        """From here a step may be taken back."""
+    @contextmanager
+    def taken_back_on_error(self) -> Iterator[None]:
+        """Within, an error leaves everything as it was on entry."""
         for kept, buffer in zip(self._kept, self._buffers, strict=True):
             kept.copy_(buffer)
         self._generators = generators()
-
-    def restore(self) -> None:
-        """As it was at the last `keep`."""
-        for kept, buffer in zip(self._kept, self._buffers, strict=True):
-            buffer.copy_(kept)
-        set_generators(self._generators)
+        try:
+            yield
+        except Exception:
+            for kept, buffer in zip(self._kept, self._buffers, strict=True):
+                buffer.copy_(kept)
+            set_generators(self._generators)
+            raise

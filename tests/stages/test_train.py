@@ -360,8 +360,36 @@ def test_too_little_memory_is_an_error_that_says_what_would_fit(
         return forward(learner, images, labels)
 
     monkeypatch.setattr(Learner, "forward", small)
-    with pytest.raises(ReidError, match=r"batch of 8 images at 32 × 16.*2 would fit.*accumulate to 4"):
+    with pytest.raises(ReidError, match=r"batch of 8 images at 32 × 16.*2 would fit.*accumulate to 4 \(or"):
         _run(world, tmp_path)
+
+
+def test_a_batch_that_does_not_fit_is_cut_where_the_config_allows_it(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut, allowed = _settings(accumulate=2), _settings(accumulate_to_fit=True)
+    _run(world, tmp_path / "cut", cut)
+    forward = Learner.forward
+    seen: list[int] = []
+
+    def small(learner: Learner, images: torch.Tensor, labels: torch.Tensor) -> Judgement:
+        seen.append(len(images))
+        judgement = forward(learner, images, labels)  # what it moves has to be taken back
+        if len(images) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return judgement
+
+    monkeypatch.setattr(Learner, "forward", small)
+    _run(world, tmp_path / "allowed", allowed)
+    assert seen == [8] + [4] * 2 * 8
+    expected, found = _weights(tmp_path / "cut"), _weights(tmp_path / "allowed")
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_parts_hold_whole_groups_of_two_identities_at_least() -> None:
+    assert train._parts(12, 2, 1) == [24, 12, 8, 6, 4]
+    assert train._parts(12, 4, 3) == [16, 12, 8]
+    assert train._parts(7, 2, 1) == [14]
 
 
 def test_two_processes_train_together_and_one_of_them_writes(world: Path, tmp_path: Path) -> None:
