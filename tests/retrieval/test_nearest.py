@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from naic_reid.artifacts import Floats, Neighbours
 from naic_reid.errors import ReidError
 from naic_reid.retrieval import products
-from naic_reid.retrieval.nearest import k_nearest, plan
+from naic_reid.retrieval.nearest import k_nearest, of_rows, plan
 from tests.oracles import rerank as oracle
 from tests.retrieval.features import clustered
 
@@ -51,6 +51,36 @@ def test_block_length_threads_and_precision_never_change_a_bit() -> None:
         )
         for name in ("rows", "distances", "farthest"):
             np.testing.assert_array_equal(getattr(again, name), getattr(first, name), err_msg=name)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    num=st.integers(1, 180),
+    keep=st.integers(1, 60),
+    block=st.sampled_from([16, 37, 1024]),
+    rounded=st.booleans(),
+    asking=st.tuples(st.integers(0, 180), st.integers(0, 180)),
+)
+def test_a_range_of_rows_has_the_bits_it_has_among_all(
+    seed: int, num: int, keep: int, block: int, rounded: bool, asking: tuple[int, int]
+) -> None:
+    rows = clustered(seed, num, 33, duplicates=True)
+    query, gallery = rows[: seed % num], rows[seed % num :]
+    start, stop = sorted(min(at, num) for at in asking)
+    whole = k_nearest(query, gallery, keep, threads=2)
+    for product in (rounded, not rounded):
+        part = of_rows(query, gallery, keep, (start, stop), threads=2, block=block, rounded=product)
+        for name, found in zip(("rows", "distances", "farthest"), part, strict=True):
+            np.testing.assert_array_equal(found, getattr(whole, name)[start:stop], err_msg=name)
+
+
+def test_a_range_crowded_by_equal_images_has_the_bits_it_has_among_all() -> None:
+    rows = clustered(7, 900, 32)
+    rows[100:800] = rows[100]
+    whole = k_nearest(rows[:50], rows[50:], 31, threads=2)
+    found = of_rows(rows[:50], rows[50:], 31, (90, 410), block=128, threads=2)[0]
+    np.testing.assert_array_equal(found, whole.rows[90:410])
 
 
 def test_the_split_into_query_and_gallery_does_not_matter_and_mapped_features_are_read(tmp_path) -> None:

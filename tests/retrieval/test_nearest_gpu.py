@@ -36,6 +36,16 @@ def test_the_gpu_path_gives_the_same_bits(
     same(rows[:split], rows[split:], keep, "cpu", block)
 
 
+@pytest.mark.parametrize("asking", [(0, 0), (0, 70), (70, 200), (13, 14)])
+def test_a_range_of_rows_has_the_bits_it_has_among_all(asking: tuple[int, int]) -> None:
+    rows = clustered(3, 200, 45, duplicates=True)
+    whole = nearest.k_nearest(rows[:80], rows[80:], 20)
+    union = exact.rows(rows[:80], rows[80:])
+    part = nearest_gpu.of_rows(union, 20, asking, device="cpu", memory=10**9, block=17)
+    for name, found in zip(("rows", "distances", "farthest"), part, strict=True):
+        np.testing.assert_array_equal(found, getattr(whole, name)[slice(*asking)], err_msg=name)
+
+
 def test_lists_crowded_by_equal_images_are_made_longer() -> None:
     rows = clustered(1, 600, 24)
     rows[100:500] = rows[100]
