@@ -84,10 +84,8 @@ def read(path: Path) -> Part:
     try:
         kind, rows = str(arrays.pop("kind")), Rows(*map(int, arrays.pop("part")))
         lengths = {len(arrays[name]) - (name == "indptr") for name in _BY_ROW[kind]}
-    except (KeyError, TypeError, ValueError) as error:
-        raise ReidError(
-            f"{path}: not a whole Part file: it has no {error}; delete it and run again"
-        ) from error
+    except Exception as error:  # NumPy raises whatever the damage leads to
+        raise ReidError(f"{path}: not a whole Part file: {error!r}; delete it and run again") from error
     if lengths != {rows.stop - rows.start}:
         raise ReidError(f"{path}: does not hold the {rows} that it says; delete it and run again")
     return Part(path, kind, rows, made_by, arrays)
@@ -107,7 +105,9 @@ def gather(paths: Sequence[Path], whole: Path) -> Rows:
     _require_all_rows(parts)
     try:
         _WRITERS[parts[0].kind](parts, whole)
-    except ValueError as error:
+    except (ReidError, MemoryError):
+        raise
+    except Exception as error:  # NumPy and SciPy raise whatever the content leads to
         named = ", ".join(str(part.path) for part in parts)
         raise ReidError(
             f"{whole}: {named} do not fit together: {error}; delete them and run again"

@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from naic_reid import artifacts, config, lineage
+from naic_reid import artifacts, config, lineage, parts
 from naic_reid.artifacts import Features, ImageList, JaccardRows, MadeBy, Neighbours, Ranking
 from naic_reid.data import images, label_lists
 from naic_reid.data.records import Records
@@ -86,14 +86,24 @@ def table(data: bytes) -> None:
 def arrays(data: bytes) -> None:
     """Bytes as members of an archive with right checksums; the first says of which type."""
     kind = ARRAYS[data[0] % len(ARRAYS)] if data else Features
-    parts = data[1:].split(b"\x93NUMPY")[1:]
+    kind.read(_archive(data[1:], MEMBERS[kind], type=kind.__name__))
+
+
+def part(data: bytes) -> None:
+    """The same as the only part of a whole."""
+    kind = ARRAYS[data[0] % 3] if data else Features
+    whole = PLACE / "whole.npz"
+    parts.gather([_archive(data[1:], ("part", *MEMBERS[kind]), type="Part", kind=kind.__name__)], whole)
+
+
+def _archive(data: bytes, names: tuple[str, ...], **texts: str) -> Path:
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w") as archive:
-        archive.writestr("type.npy", _npy(np.array(kind.__name__)))
-        archive.writestr("made_by.npy", _npy(np.array(MadeBy().to_json())))
-        for name, part in zip(MEMBERS[kind], parts, strict=False):
-            archive.writestr(f"{name}.npy", b"\x93NUMPY" + part)
-    kind.read(_file("x.npz", held.getvalue()))
+        for name, text in {**texts, "made_by": MadeBy().to_json()}.items():
+            archive.writestr(f"{name}.npy", _npy(np.array(text)))
+        for name, content in zip(names, data.split(b"\x93NUMPY")[1:], strict=False):
+            archive.writestr(f"{name}.npy", b"\x93NUMPY" + content)
+    return _file("x.npz", held.getvalue())
 
 
 def values(data: bytes) -> None:
@@ -108,7 +118,7 @@ def values(data: bytes) -> None:
 
 
 TARGETS: tuple[Callable[[bytes], None], ...] = (
-    label_list, settings, image, answers, any_file, table, arrays, values
+    label_list, settings, image, answers, any_file, table, arrays, part, values
 )  # fmt: skip
 
 
@@ -148,6 +158,9 @@ def seeds() -> Iterator[bytes]:
         bytes([2]) + b"".join(map(_npy, one_value)),
         bytes([3]) + b"".join(map(_npy, (np.array(["q"]), np.array(["a", "b"]), rows[:1], unit[:1, :2]))),
     ]  # fmt: skip
+    rows_of_two = _npy(np.array([0, 2, 2]))
+    made[part] = [seed[:1] + rows_of_two + seed[1:] for seed in made[arrays][:2]]
+    made[part] += [made[arrays][2][:1] + _npy(np.array([0, 1, 1])) + made[arrays][2][1:]]
     for number, target in enumerate(TARGETS):
         for content in made[target]:
             yield bytes([number]) + content
