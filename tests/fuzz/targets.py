@@ -154,9 +154,9 @@ def seeds() -> Iterator[bytes]:
     made[values] = [b'{"entries": [1.5], "made_by": {"stage": "x"}}']
     made[arrays] = [
         bytes([0]) + _npy(np.array(["a", "b"])) + _npy(unit),
-        bytes([1]) + b"".join(map(_npy, (rows, unit[:, :2], unit[:, 0], np.array(1)))),
+        bytes([1]) + b"".join(map(_npy, (rows, 0 * unit[:, :2], unit[:, 0], np.array(1)))),
         bytes([2]) + b"".join(map(_npy, one_value)),
-        bytes([3]) + b"".join(map(_npy, (np.array(["q"]), np.array(["a", "b"]), rows[:1], unit[:1, :2]))),
+        bytes([3]) + b"".join(map(_npy, (np.array(["q"]), np.array(["a", "b"]), rows[:1], 0 * unit[:1, :2]))),
     ]  # fmt: skip
     rows_of_two = _npy(np.array([0, 2, 2]))
     made[part] = [seed[:1] + rows_of_two + seed[1:] for seed in made[arrays][:2]]
