@@ -159,8 +159,7 @@ def seeds() -> Iterator[bytes]:
         bytes([3]) + b"".join(map(_npy, (np.array(["q"]), np.array(["a", "b"]), rows[:1], 0 * unit[:1, :2]))),
     ]  # fmt: skip
     rows_of_two = _npy(np.array([0, 2, 2]))
-    made[part] = [seed[:1] + rows_of_two + seed[1:] for seed in made[arrays][:2]]
-    made[part] += [made[arrays][2][:1] + _npy(np.array([0, 1, 1])) + made[arrays][2][1:]]
+    made[part] = [seed[:1] + rows_of_two + seed[1:] for seed in made[arrays][:3]]
     for number, target in enumerate(TARGETS):
         for content in made[target]:
             yield bytes([number]) + content
