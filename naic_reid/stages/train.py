@@ -9,6 +9,7 @@ Precision `fp16` needs a GPU; on a CPU `bf16` takes its place, and the log says 
 
 import contextlib
 import logging
+import os
 import shutil
 import tempfile
 import time
@@ -391,6 +392,13 @@ def _factor(train: Train, epoch: int, share: float) -> float:
 
 
 def _compiled(learner: Learner) -> nn.Module:
+    """The learner made faster by torch.compile, which writes C++: for a CPU, and to call a GPU."""
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise ReidError(
+            f"--compiled needs a C++ compiler, and there is no {compiler} here: install one (apt install "
+            "g++), name it in CXX, or leave --compiled out"
+        )
     faster: nn.Module = torch.compile(learner)  # type: ignore[assignment]
     return faster
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from naic_reid import models
+from naic_reid import losses, models
 from naic_reid.artifacts import Features, ImageList
 from naic_reid.config import Augment, Ensemble, Extract, Loss, Model, Schedule, Train
 from naic_reid.errors import ReidError
+from naic_reid.models.embedder import Embedder
+from naic_reid.models.pooling import POOLINGS
 from naic_reid.models.weights import Checkpoint
 from naic_reid.stages import extract, train
 from naic_reid.training.learner import Judgement, Learner
@@ -390,6 +393,36 @@ def test_parts_hold_whole_groups_of_two_identities_at_least() -> None:
     assert train._parts(12, 2, 1) == [24, 12, 8, 6, 4]
     assert train._parts(12, 4, 3) == [16, 12, 8]
     assert train._parts(7, 2, 1) == [14]
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+@pytest.mark.filterwarnings("default")  # torch's own, about itself
+def test_a_compiled_learner_judges_as_the_plain_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("torch._inductor.config.cpp.vec_isa_ok", False)  # no trials of its instructions
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
+    torch.manual_seed(0)
+    network = Embedder(torch.nn.Conv2d(3, 8, 3), POOLINGS["gem"](), 8)
+    learner = Learner(network, ("arcface", losses.build_identity("arcface", 4, 8)), {})
+    images, labels = torch.randn(8, 3, 8, 4), torch.arange(8) // 2
+    seen = []
+    for judge in (learner, train._compiled(learner)):
+        learner.zero_grad()
+        judgement = judge(images, labels)
+        sum(judgement.losses.values()).backward()
+        seen.append(
+            [*judgement.losses.values(), *(p.grad for p in learner.parameters() if p.grad is not None)]
+        )
+    torch.testing.assert_close(*seen, rtol=1e-4, atol=1e-5)
+    assert list(tmp_path.rglob("*.so")), "something was compiled"
+
+
+def test_without_a_compiler_compiling_is_refused_with_the_remedy(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ReidError, match=r"no no-such-compiler here.*leave --compiled out"):
+        _run(world, tmp_path, compiled=True)
 
 
 def test_two_processes_train_together_and_one_of_them_writes(world: Path, tmp_path: Path) -> None:
