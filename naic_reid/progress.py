@@ -3,11 +3,20 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 _T = TypeVar("_T")
@@ -40,3 +49,30 @@ def shown(items: Iterable[_T], what: str, total: int) -> Iterator[_T]:
                 _log.info(
                     "%s: %d of %d, %.0f/s, %.0f s left", what, number, total, rate, (total - number) / rate
                 )
+
+
+@contextmanager
+def followed(what: str, total: float, *, on: bool = True) -> Iterator[Callable[[float, str], None]]:
+    """A function that shows how much is done, and a text about it; for work that has more to say than a rate.
+
+    Args:
+        what: the work.
+        total: of what is done.
+        on: whether this process shows anything.
+    """
+    console = Console(file=sys.stderr)
+    last = time.monotonic()
+    columns = ("{task.description}", BarColumn(), TimeElapsedColumn(), "left", TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not (on and console.is_terminal)) as progress:
+        task = progress.add_task(what, total=total)
+
+        def show(done: float, text: str) -> None:
+            nonlocal last
+            progress.update(task, description=text, completed=done)
+            now = time.monotonic()
+            if on and not console.is_terminal and now - last >= _LOG_SECONDS:
+                last = now
+                left = progress.tasks[0].time_remaining
+                _log.info("%s: %s, %s left", what, text, "?" if left is None else f"{left:.0f} s")
+
+        yield show

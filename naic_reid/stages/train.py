@@ -9,35 +9,30 @@ Precision `fp16` needs a GPU; on a CPU `bf16` takes its place, and the log says 
 
 import contextlib
 import logging
-import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from naic_reid import losses, models
+from naic_reid import models, recipe
 from naic_reid.artifacts import ImageList, MadeBy, canonical
-from naic_reid.config import Ensemble, Loss, Model, Train
+from naic_reid.config import Ensemble, Model, Train
 from naic_reid.data import augment
 from naic_reid.data.batches import TrainingImages, cameras_of, identity_batches, with_shuffled_channels
 from naic_reid.errors import ReidError
 from naic_reid.files import digest, whole
-from naic_reid.losses.stripes import StripesLoss
 from naic_reid.models import weights
 from naic_reid.models.embedder import Embedder
-from naic_reid.models.stripes import WIDTH
-from naic_reid.training import loop, optimizers, resume, schedule
+from naic_reid.progress import followed
+from naic_reid.training import loop, resume
 from naic_reid.training.freezing import freeze
 from naic_reid.training.history import History
 from naic_reid.training.learner import Learner
@@ -46,7 +41,6 @@ from naic_reid.training.team import Team, joined
 
 REVISION = 1
 
-_LOG_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -146,21 +140,22 @@ def _learn(
     )  # fmt: skip
     for path in pretrained:
         _log.info("train: %s: %s", path, weights.load_pretrained(embedder.backbone, path))
-    learner = _learner(train, embedder, len(classes))
+    learner = recipe.learner(train, embedder, len(classes))
     for path in pretrained if model.carry_classes else ():
         carried = weights.carry_classes(learner.identity, embedder.bottleneck, classes, path)
         _log.info("train: %s: %d of %d classes are carried over", path, carried, len(classes))
     device = team.device
     learner.to(device).to(memory_format=torch.channels_last).train()
-    optimizer = _optimizer(train, learner)
-    autocast, scaler = _precision(train.precision, device)
-    average = _average(train, embedder)
-    recipe = augment.Recipe(**train.augment.model_dump())
+    optimizer = recipe.optimizer(train, learner)
+    autocast, scaler = recipe.precision(train.precision, device)
+    average = recipe.average(train, embedder)
+    variation = augment.Recipe(**train.augment.model_dump())
     group = train.images_per_identity
-    identities = _identities(model.batch or train.batch, group, len(classes), train.accumulate * team.size)
+    identities = recipe.identities(
+        model.batch or train.batch, group, len(classes), train.accumulate * team.size
+    )
     own = identities // team.size * group
     part = slice(team.rank * own, (team.rank + 1) * own)
-
     cameras = cameras_of(source.paths, train.cameras) if train.cameras else None
 
     @lru_cache(maxsize=1)
@@ -171,7 +166,7 @@ def _learn(
     def batches(epoch: int, first: int) -> Iterator[loop.Step]:
         kept = train.freeze_epochs is None or epoch < train.freeze_epochs
         freeze(embedder, train.freeze, frozen=kept, norm=train.freeze_norm)
-        made = source.batches(order(epoch), recipe, seed, epoch, first=first, part=part, workers=workers)
+        made = source.batches(order(epoch), variation, seed, epoch, first=first, part=part, workers=workers)
         for batch in made:
             pixels, labels = (_sent(tensor, device) for tensor in (batch.pixels, batch.labels))
             yield augment.finish(pixels, batch.draws), labels, batch.paths
@@ -193,24 +188,22 @@ def _learn(
         len(order(min(start[0], train.epochs - 1))), identities * group,
     )  # fmt: skip
 
-    trained = team.wrapped(_compiled(learner) if compiled else learner, sync_norm=train.sync_norm)
-
-    terms = {loss.name: loss.weight for loss in _losses(train)} | {"stripes": 1.0}
+    trained = team.wrapped(recipe.compiled(learner) if compiled else learner, sync_norm=train.sync_norm)
 
     def steps(begin: tuple[int, int], part: int) -> Iterator[loop.Record]:
         return loop.run(
-            trained, terms, optimizer, batches,
-            lambda epoch, step: _factor(train, epoch, step / len(order(epoch))), epochs=train.epochs,
+            trained, recipe.terms(train), optimizer, batches,
+            lambda epoch, step: recipe.factor(train, epoch, step / len(order(epoch))), epochs=train.epochs,
             steps=lambda epoch: len(order(epoch)), start=begin, autocast=autocast, scaler=scaler,
             clip=train.clip, part=part, mean=team.mean,
         )  # fmt: skip
 
-    parts = _parts(identities // team.size, group, train.accumulate)
+    parts = recipe.parts(identities // team.size, group, train.accumulate)
     # Processes that train together would wait for one that begins its step anew.
     parts = parts if train.accumulate_to_fit and team.size == 1 else parts[:1]
     records = _within_memory(steps, start, parts, learner, model, identities * group, autocast)
     pace = resume.Pace(save_seconds)
-    shown = _shown(train.epochs, team)
+    shown = followed("training", train.epochs, on=team.leads)
     with History(folder, position) as lines, resume.stop_signals() as asked, shown as show:
 
         def state(epoch: int, step: int) -> dict[str, Any]:
@@ -227,7 +220,7 @@ def _learn(
 
         for record in _kept_when_not_finite(records, keep_step if team.leads else None):
             lines.add(record)
-            show(record)
+            show(*_told(record, train.epochs))
             if average is not None:
                 average.update_parameters(embedder)
             epoch, step = record.following
@@ -254,12 +247,6 @@ def _kept_when_not_finite(
             raise
         path = keep(error.epoch, error.step)
         raise ReidError(f"{error}; {path} keeps the step, and the same command begins with it") from error
-
-
-def _parts(identities: int, group: int, accumulate: int) -> list[int]:
-    """Images that may go through the network at once, largest first: whole groups, of two identities."""
-    cuts = [n for n in range(accumulate, max(accumulate, identities // 2) + 1) if identities % n == 0]
-    return [identities // n * group for n in cuts]
 
 
 def _within_memory(
@@ -331,94 +318,20 @@ def _source(
     return TrainingImages(data, paths, labels, model.height, model.width, channels=channels), classes
 
 
-def _identities(batch: int, images_per_identity: int, classes: int, parts: int) -> int:
-    """How many identities a batch shows: what is configured, if there are as many, in equal parts."""
-    wanted = batch // images_per_identity
-    found = min(wanted, classes) // parts * parts
-    if found < 2:
-        raise ReidError(
-            f"{classes} identities, {wanted} to a batch, make no {parts} parts: lower train.accumulate or "
-            "the number of processes, or make train.batch larger"
-        )
-    if found < wanted:
-        _log.warning("train: batches of %d identities instead of %d: %d to show, %d equal parts",
-                     found, wanted, classes, parts)  # fmt: skip
-    return found
-
-
-def _losses(train: Train) -> list[Loss]:
-    return [train.identity_loss, *([train.metric_loss] if train.metric_loss else []), *train.more_losses]
-
-
-def _learner(train: Train, embedder: Embedder, num_classes: int) -> Learner:
-    def options(loss: Loss) -> dict[str, float | None]:
-        return loss.model_dump(include={"scale", "margin", "smoothing"})
-
-    first, *others = _losses(train)
-    width = embedder.bottleneck.num_features
-    identity = losses.build_identity(first.name, num_classes, width, **options(first))
-    metrics = {
-        loss.name: losses.build_metric(loss.name, num_classes, width, **options(loss)) for loss in others
-    }
-    stripes = embedder.stripes and StripesLoss(num_classes, embedder.stripes.count, WIDTH)
-    return Learner(embedder, (first.name, identity), metrics, stripes)
-
-
-def _optimizer(train: Train, learner: Learner) -> torch.optim.Optimizer:
-    """The body's parameters, and the head's: bottleneck, stripes, and what the losses hold per class."""
-    named = list(learner.named_parameters())
-    body = [p for name, p in named if name.startswith("embedder.backbone.")]
-    head = [p for name, p in named if not name.startswith("embedder.backbone.")]
-    rates = (train.learning_rate, train.head_learning_rate or train.learning_rate)
-    return optimizers.build(train.optimizer, zip((body, head), rates, strict=True), train.weight_decay)
-
-
-def _average(train: Train, embedder: Embedder) -> AveragedModel | None:
-    """The moving average of weights and running statistics, if there shall be one."""
-    if train.ema is None:
-        return None
-    mean = get_ema_multi_avg_fn(train.ema)  # type: ignore[no-untyped-call]
-    return AveragedModel(embedder, multi_avg_fn=mean, use_buffers=True)
-
-
-def _factor(train: Train, epoch: int, share: float) -> float:
-    """Of the learning rate, a share of an epoch after its begin."""
-    s = train.schedule
-    when = epoch + share if s.each == "step" else float(epoch)
-    warm = schedule.warmup(when, s.warmup_epochs, s.warmup_factor)
-    if s.kind == "cosine":
-        return warm * schedule.cosine(when, s.warmup_epochs + s.flat_epochs, train.epochs)
-    return warm * schedule.multistep(when, s.milestones, s.gamma)
-
-
-def _compiled(learner: Learner) -> nn.Module:
-    """The learner made faster by torch.compile, which writes C++: for a CPU, and to call a GPU."""
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        raise ReidError(
-            f"--compiled needs a C++ compiler, and there is no {compiler} here: install one (apt install "
-            "g++), name it in CXX, or leave --compiled out"
-        )
-    faster: nn.Module = torch.compile(learner)  # type: ignore[assignment]
-    return faster
-
-
-def _precision(
-    precision: str, device: torch.device
-) -> tuple[Callable[[], contextlib.AbstractContextManager[Any]], torch.amp.GradScaler]:
-    if precision == "fp16" and device.type == "cpu":
-        _log.info("train: fp16 needs a GPU: bf16 instead")
-        precision = "bf16"
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    autocast = partial(torch.autocast, device.type, dtype=dtype, enabled=precision != "fp32")
-    return autocast, torch.amp.GradScaler(device.type, enabled=precision == "fp16")
-
-
 def _sent(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on the device; a copy to a GPU goes on while the host prepares the next."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def _told(record: loop.Record, epochs: int) -> tuple[float, str]:
+    """Epochs done, and what to say of the last step."""
+    return record.epoch + (record.step + 1) / record.steps, (
+        f"epoch {record.epoch + 1}/{epochs} step {record.step + 1}/{record.steps} "
+        f"loss {record.total:.3f} accuracy {record.accuracy:.0%} rate {record.rate:.2g} "
+        f"{record.images / record.seconds:.0f} images/s"
+    )
 
 
 def _check_kept(home: Path, kept: Iterable[Path]) -> None:
@@ -433,30 +346,3 @@ def _check_kept(home: Path, kept: Iterable[Path]) -> None:
 def _hand_over(kept: Path, path: Path) -> None:
     with whole(path) as part:
         shutil.copyfile(kept, part)
-
-
-@contextlib.contextmanager
-def _shown(epochs: int, team: Team) -> Iterator[Callable[[loop.Record], None]]:
-    """A function that shows each record: a bar on a terminal, else a line every few seconds."""
-    console = Console(stderr=True)
-    last = [time.monotonic()]
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console, disable=not (console.is_terminal and team.leads)) as progress:
-        task = progress.add_task("training", total=epochs)
-
-        def show(record: loop.Record) -> None:
-            text = (
-                f"epoch {record.epoch + 1}/{epochs} step {record.step + 1}/{record.steps} "
-                f"loss {record.total:.3f} accuracy {record.accuracy:.0%} rate {record.rate:.2g} "
-                f"{record.images / record.seconds:.0f} images/s"
-            )
-            progress.update(task, description=text, completed=record.epoch + (record.step + 1) / record.steps)
-            if team.leads and not console.is_terminal and time.monotonic() - last[0] >= _LOG_SECONDS:
-                left = progress.tasks[0].time_remaining
-                _log.info("train: %s, %s left", text, "?" if left is None else f"{left:.0f} s")
-                last[0] = time.monotonic()
-
-        yield show

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from naic_reid import losses, models
+from naic_reid import losses, models, recipe
 from naic_reid.artifacts import Features, ImageList
 from naic_reid.config import Augment, Ensemble, Extract, Loss, Model, Schedule, Train
 from naic_reid.errors import ReidError
@@ -390,9 +390,9 @@ def test_a_batch_that_does_not_fit_is_cut_where_the_config_allows_it(
 
 
 def test_parts_hold_whole_groups_of_two_identities_at_least() -> None:
-    assert train._parts(12, 2, 1) == [24, 12, 8, 6, 4]
-    assert train._parts(12, 4, 3) == [16, 12, 8]
-    assert train._parts(7, 2, 1) == [14]
+    assert recipe.parts(12, 2, 1) == [24, 12, 8, 6, 4]
+    assert recipe.parts(12, 4, 3) == [16, 12, 8]
+    assert recipe.parts(7, 2, 1) == [14]
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
@@ -406,7 +406,7 @@ def test_a_compiled_learner_judges_as_the_plain_one(tmp_path: Path, monkeypatch:
     learner = Learner(network, ("arcface", losses.build_identity("arcface", 4, 8)), {})
     images, labels = torch.randn(8, 3, 8, 4), torch.arange(8) // 2
     seen = []
-    for judge in (learner, train._compiled(learner)):
+    for judge in (learner, recipe.compiled(learner)):
         learner.zero_grad()
         judgement = judge(images, labels)
         sum(judgement.losses.values()).backward()
