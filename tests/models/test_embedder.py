@@ -56,6 +56,9 @@ def test_embeddings_and_features_are_float32_under_autocast() -> None:
         ("convnext_atto", 320),  # a map, with a norm in the head
         ("vit_tiny_patch16_224", 192),  # tokens, drawn for one size
         ("swin_tiny_patch4_window7_224", 768),  # a map, channels last
+        ("resnest14d", 2048),
+        ("densenet121", 1024),
+        ("hrnet_w18_small", 2048),  # branches of several sizes, joined by its head
     ],
 )
 def test_a_timm_networks_width_and_size_are_found(name: str, dimension: int) -> None:
@@ -93,3 +96,18 @@ def test_the_room_opens_without_timm() -> None:
         "sys.exit('timm' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_standardised_input_makes_colour_casts_vanish() -> None:
+    torch.manual_seed(3)
+    embedder = build(
+        "resnet18_ibn_a", height=64, width=32, pooling="gem", last_stride=1, standardise=True
+    ).eval()
+    images = torch.randn(3, 3, 64, 32)
+    cast = (
+        images * torch.tensor([0.5, 1.5, 0.8])[:, None, None] + torch.tensor([0.3, -0.2, 0.1])[:, None, None]
+    )
+    with torch.inference_mode():
+        torch.testing.assert_close(embedder(cast)[1], embedder(images)[1], atol=1e-3, rtol=1e-3)
+        embedder._standardise = False
+        assert (embedder(cast)[1] - embedder(images)[1]).abs().max() > 0.05

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from naic_reid.errors import ReidError
-from naic_reid.training.team import joined
+from naic_reid.training.team import Team, joined
 
 SCRIPT = """
     import sys, json
@@ -105,6 +105,12 @@ def test_a_process_alone_is_a_team_of_one(monkeypatch: pytest.MonkeyPatch) -> No
         assert team.mean(values) is values
         learner = torch.nn.Linear(1, 1)
         assert team.wrapped(learner) is learner
+
+
+def test_joint_normalisation_without_gpus_is_refused_with_the_remedy() -> None:
+    team = Team(rank=0, size=2, device=torch.device("cpu"))
+    with pytest.raises(ReidError, match=r"sync_norm needs GPUs: switch it off"):
+        team.wrapped(torch.nn.BatchNorm1d(2), sync_norm=True)
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:
