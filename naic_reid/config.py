@@ -168,6 +168,10 @@ class Model(Section):
     stripes: Annotated[int, Field(ge=0, le=12)] = Field(
         0, exclude_if=not_, description="stripes of the map with features of their own; 0: none; PCB: 6"
     )
+    standardise: bool = Field(
+        False, exclude_if=not_,
+        description="bring each channel of each image to mean 0 and deviation 1: against colour casts",
+    )  # fmt: skip
     carry_classes: bool = Field(
         False, exclude_if=not_,
         description="start the classes of known identities, too, from pretrained: a checkpoint of ours",

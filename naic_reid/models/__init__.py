@@ -33,8 +33,9 @@ BACKBONES: dict[str, Callable[[int], ResNet]] = {
 
 
 def build(
-    backbone: str, *, height: int, width: int, pooling: str, last_stride: int, stripes: int = 0
-) -> Embedder:
+    backbone: str, *, height: int, width: int, pooling: str, last_stride: int, stripes: int = 0,
+    standardise: bool = False,
+) -> Embedder:  # fmt: skip
     """A randomly drawn embedder for images of height × width pixels.
 
     Args:
@@ -42,6 +43,7 @@ def build(
         pooling: `gem` or `average`; networks of tokens take `average` only.
         last_stride: of the ResNets' last layer, 1 or 2.
         stripes: of the last map that have features of their own; 0: none.
+        standardise: see `Embedder`.
 
     Raises:
         ReidError: no such backbone, or it cannot work so; near names are given.
@@ -56,9 +58,9 @@ def build(
                 f"backbone {backbone}: its features may be negative, which the generalised mean "
                 "takes for 0; set pooling: average"
             )
-        return Embedder(net, POOLINGS[pooling](), dimension, as_map, stripes)
+        return Embedder(net, POOLINGS[pooling](), dimension, as_map, stripes, standardise)
     if backbone not in BACKBONES:
         near = difflib.get_close_matches(backbone, BACKBONES, n=3) or list(BACKBONES)
         raise ReidError(f"backbone {backbone}: unknown; near: {', '.join(near)}; or timm/<name>")
     resnet = BACKBONES[backbone](last_stride)
-    return Embedder(resnet, POOLINGS[pooling](), resnet.dimension, num_stripes=stripes)
+    return Embedder(resnet, POOLINGS[pooling](), resnet.dimension, None, stripes, standardise)

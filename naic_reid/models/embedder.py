@@ -23,10 +23,12 @@ class Embedder(nn.Module):
         dimension: int,
         as_map: Callable[[Tensor], Tensor] | None = None,
         num_stripes: int = 0,
+        standardise: bool = False,
     ) -> None:
         """`as_map` turns what the backbone returns into [B, D, H, W], where it is something else.
 
-        With stripes, features are followed by what `Stripes` gives.
+        With stripes, features are followed by what `Stripes` gives. `standardise` brings each channel of
+        each image to mean 0 and deviation 1 (Ulyanov et al. 2016): a colour cast is gone before the network.
         """
         super().__init__()
         self.backbone = backbone
@@ -37,6 +39,7 @@ class Embedder(nn.Module):
         self.dimension = dimension + num_stripes * stripes.WIDTH
         """Of what `unit` gives."""
         self._as_map = as_map
+        self._standardise = standardise
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings for metric losses and features for identity losses and `unit`, float32 [B, D].
@@ -44,6 +47,8 @@ class Embedder(nn.Module):
         Args:
             images: [B, 3, H, W], RGB with ImageNet's mean and deviation removed.
         """
+        if self._standardise:
+            images = F.instance_norm(images.float())
         activations = self.backbone(images)
         if self._as_map is not None:
             activations = self._as_map(activations)

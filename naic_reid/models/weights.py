@@ -22,7 +22,9 @@ from naic_reid.models import build
 from naic_reid.models.embedder import Embedder
 
 ARCHITECTURE = ("backbone", "height", "width", "pooling", "last_stride")
-"""The settings that, with `stripes` where there are some, rebuild the network: `models.build` takes them."""
+"""The settings that `models.build` rebuilds the network from, with those of `OPTIONS` that are in use."""
+
+OPTIONS = ("stripes", "standardise")
 
 LEAST_COVERAGE = 0.95
 _WRAPPERS = ("state_dict", "model", "weights")
@@ -50,7 +52,7 @@ class Checkpoint:
     """What errors call it: its path, once read."""
 
     def __post_init__(self) -> None:
-        named = set(self.model) - {"stripes"}
+        named = set(self.model) - set(OPTIONS)
         _hold(named == set(ARCHITECTURE), f"the model settings {', '.join(ARCHITECTURE)}")
         _hold(self.epoch >= 0, "an epoch")
         _hold(len(set(self.identities)) == len(self.identities), "unique identities")
@@ -80,7 +82,7 @@ class Checkpoint:
             _copied(classifier.state_dict()),
             epoch,
             identities,
-            {name: model[name] for name in (*ARCHITECTURE, "stripes") if name in model},
+            {name: model[name] for name in (*ARCHITECTURE, *OPTIONS) if name in model},
             made_by,
         )
 

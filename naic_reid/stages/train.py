@@ -136,7 +136,7 @@ def _learn(
     torch.manual_seed(seed)
     embedder = models.build(
         model.backbone, height=model.height, width=model.width, pooling=model.pooling,
-        last_stride=model.last_stride, stripes=model.stripes,
+        last_stride=model.last_stride, stripes=model.stripes, standardise=model.standardise,
     )  # fmt: skip
     for path in pretrained:
         _log.info("train: %s: %s", path, weights.load_pretrained(embedder.backbone, path))

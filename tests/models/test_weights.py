@@ -43,11 +43,13 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_the_file_alone_rebuilds_the_network(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{}, {"standardise": True}, {"stripes": 2}])
+def test_the_file_alone_rebuilds_the_network(tmp_path: Path, options: dict[str, Any]) -> None:
+    model = MODEL | options
     torch.manual_seed(2)
-    embedder = build(**MODEL)
+    embedder = build(**model)
     embedder.train()(torch.randn(4, 3, 64, 32))
-    Checkpoint.of(embedder, build_identity("linear", 3, 512), 1, IDENTITIES, MODEL, MadeBy()).write(
+    Checkpoint.of(embedder, build_identity("linear", 3, 512), 1, IDENTITIES, model, MadeBy()).write(
         tmp_path / "a.pt"
     )
     rebuilt = Checkpoint.read(tmp_path / "a.pt").embedder()
