@@ -149,15 +149,28 @@ def check_members(
     members = [(name, epoch) for name in models for epoch in epochs]
     for (name, epoch), one, other, rows in zip(members, query, gallery, jaccard, strict=True):
         for path in (one, other):
-            _check_network(path, records[path], name, models[name], epoch)
+            check_network(path, records[path], name, models[name], epoch)
         agree(rows, records[rows], reader, [one, other])
 
 
-def _check_network(path: Path, made_by: MadeBy, name: str, model: Mapping[str, Any], epoch: int) -> None:
-    """Refuse features by what their record says of the network; one that says nothing is not judged."""
+def check_network(path: Path, made_by: MadeBy, name: str, model: Mapping[str, Any], epoch: int) -> None:
+    """Refuse features by what their record says of the network; one that says nothing is not judged.
+
+    Args:
+        path: of the features.
+        made_by: their record.
+        name: of the model they should be of.
+        model: its settings.
+        epoch: of its checkpoint.
+
+    Raises:
+        ReidError: they are of another network or epoch.
+    """
     told = network(made_by)
     used = told.get("model", {})
-    other = [key for key, value in used.items() if model.get(key) != value]
+    # A network says nothing of options that it does without.
+    told_of = {*used, "stripes", "standardise"} if used else set()
+    other = [key for key in told_of if model.get(key) != used.get(key)]
     if other or told.get("epoch", epoch) != epoch:
         size = f"{used.get('backbone')} at {used.get('height')} × {used.get('width')}"
         raise ReidError(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from naic_reid import lineage
 from naic_reid.artifacts import Features, ImageList, MadeBy, write_table
 from naic_reid.config import Adopt, Ensemble, Model, Split
 from naic_reid.errors import ReidError
@@ -49,7 +50,8 @@ def run(
     started = time.monotonic()
     known = ImageList.read(train)
     domains = adopt.domains or split.domains
-    weights = [model.weight for model in models.values() for _ in ensemble.epochs]
+    names = [(name, epoch) for name in models for epoch in ensemble.epochs]
+    weights = [models[name].weight for name, _ in names]
     if not len(domains) * len(weights) == len(query) == len(gallery):
         raise ReidError(
             f"adopt: {len(domains)} domains of {len(weights)} members, but {len(query)} query and "
@@ -66,10 +68,12 @@ def run(
     for number, domain in enumerate(domains):
         mine = slice(number * len(weights), (number + 1) * len(weights))
         queries, galleries = ImageList.read(query_lists[number]), ImageList.read(gallery_lists[number])
-        members = [
-            fusion.Member(_features(one, queries).values, _features(other, galleries).values, weight=weight)
-            for one, other, weight in zip(query[mine], gallery[mine], weights, strict=True)
-        ]
+        members = []
+        for (name, epoch), one, other in zip(names, query[mine], gallery[mine], strict=True):
+            of_query, of_gallery = _features(one, queries), _features(other, galleries)
+            for path, features in ((one, of_query), (other, of_gallery)):
+                lineage.check_network(path, features.made_by, name, models[name].model_dump(), epoch)
+            members.append(fusion.Member(of_query.values, of_gallery.values, weight=models[name].weight))
         found = adoption.adopt(
             members, adopt.threshold, among=adopt.among if adopt.rule == "mutual" else None,
             most=adopt.most, memory=products.budget(memory, "cpu"), threads=threads,

@@ -1,11 +1,12 @@
 """The adopt stage: the longer list, the table for audit, and what it refuses."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from naic_reid.artifacts import Features, ImageList, read_table
+from naic_reid.artifacts import Features, ImageList, MadeBy, canonical, read_table
 from naic_reid.config import Adopt, Ensemble, Model, Split
 from naic_reid.errors import ReidError
 from naic_reid.stages import adopt
@@ -94,6 +95,19 @@ def test_nothing_near_enough_leaves_the_list_as_it_was(tmp_path: Path) -> None:
 def test_files_of_other_domains_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ReidError, match="2 domains of 1 members, but 1 query"):
         _run(tmp_path, Adopt(), ("green",))
+
+
+def test_features_of_a_network_without_its_stripes_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = MadeBy("expand", settings=canonical({"epoch": 1, "model": MODELS["one"].model_dump()}))
+    monkeypatch.setattr(adopt, "_features", lambda path, images: replace(Features.read(path), made_by=record))
+    _run(tmp_path, Adopt())
+    monkeypatch.setitem(MODELS, "one", MODELS["one"].model_copy(update={"stripes": 6}))
+    with pytest.raises(
+        ReidError, match=r"query_green\.npz: features of resnet18 .* models\.one, epoch 1, belong"
+    ):
+        _run(tmp_path, Adopt())
 
 
 def test_features_of_other_images_are_refused(tmp_path: Path) -> None:
