@@ -63,7 +63,9 @@ def tried(case: Case, finished: World) -> Outcome:
         assert not list(world.path("results").rglob("*.part")), case.name
         case.check(world)
     happens = f"`{stage}` stops ({status})" if status else case.note or "goes on"
-    return Outcome(happens, message.replace(str(world.folder), "…") if status else "—", state)
+    # A run's folder ends in a digest of its settings, which every new config word changes.
+    shown = re.sub(r"-[0-9a-f]{12}\b", "-…", message.replace(str(world.folder), "…"))
+    return Outcome(happens, shown if status else "—", state)
 
 
 def said(printed: str) -> str:
