@@ -164,7 +164,6 @@ class Model(Section):
     pretrained: str | None = Field(
         None, description="ImageNet weights: a file, https://…#sha256=…, or package:NAME; none: random start"
     )
-    batch: Count | None = Field(None, description="images in a batch for this model; none: train.batch")
     stripes: Annotated[int, Field(ge=0, le=12)] = Field(
         0, exclude_if=not_, description="stripes of the map with features of their own; 0: none; PCB: 6"
     )
@@ -177,6 +176,9 @@ class Model(Section):
         description="start the classes of known identities, too, from pretrained: a checkpoint of ours",
     )  # fmt: skip
     weight: Positive = Field(1.0, description="weight of this model's distances in the fusion")
+    recipe: dict[Name, Any] = Field(
+        {}, exclude_if=not_, description="words of train that differ for this model, e.g. {batch: 64}"
+    )
 
     @field_validator("backbone")
     @classmethod
@@ -293,6 +295,19 @@ class Train(Section):
     channel_shuffles: Annotated[int, Field(ge=0, le=5)] = Field(
         0, description="further identities made of each one by a permutation of its channels"
     )
+
+    def adapted(self, words: Mapping[str, Any]) -> "Train":
+        """The recipe with other words, as a config writes them; `schedule` and `augment` keep theirs.
+
+        Raises:
+            ReidError: a word is unknown, or its value is wrong.
+        """
+        raw = self.model_dump(mode="json", by_alias=True)
+        for word, value in words.items():
+            adds = word in ("schedule", "augment") and isinstance(value, dict)
+            raw[word] = raw[word] | value if adds else value
+        recipe: Train = _validated(Train, raw, "recipe")
+        return recipe
 
     @field_validator("cameras")
     @classmethod
@@ -464,8 +479,6 @@ class Config(Section):
                 self.search.keep >= rerank.k1 + 1,
                 f"search.keep {self.search.keep} must be at least rerank.{domain}.k1 + 1 = {rerank.k1 + 1}",
             )
-        late = [epoch for epoch in self.ensemble.epochs if epoch > self.train.epochs]
-        _require(not late, f"ensemble.epochs {late} lie beyond train.epochs {self.train.epochs}")
         _require(
             self.collect.decode or not self.dedupe.by_pixels,
             "dedupe.by_pixels compares decoded pixels and needs collect.decode: true",
@@ -494,10 +507,12 @@ class Config(Section):
                 bool(model.pretrained) or not model.carry_classes,
                 f"models.{name}.carry_classes needs pretrained: a checkpoint of this project",
             )
-            _require(
-                model.batch is None or model.batch % self.train.images_per_identity == 0,
-                f"models.{name}.batch is not a multiple of train.images_per_identity",
-            )
+            try:
+                epochs = self.train.adapted(model.recipe).epochs
+            except ReidError as error:
+                raise ValueError(f"models.{name}.{error}") from None
+            late = [epoch for epoch in self.ensemble.epochs if epoch > epochs]
+            _require(not late, f"ensemble.epochs {late} lie beyond train.epochs {epochs} of models.{name}")
         return self
 
 

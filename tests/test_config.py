@@ -47,7 +47,7 @@ def test_all_problems_are_told_in_one_error_with_file_and_dotted_key() -> None:
         ("holdout: {share: 0}", "rerank.holdout is no domain of this config (green, normal)"),
         ("split: {rule: none}", "rerank has no entry for the domain all"),
         ("train: {batch: 7}", "batch 7 is not a multiple of images_per_identity 2"),
-        ("ensemble: {epochs: [61]}", "ensemble.epochs [61] lie beyond train.epochs 60"),
+        ("ensemble: {epochs: [61]}", "ensemble.epochs [61] lie beyond train.epochs 60 of models."),
         ("dedupe: {wrong_label_sources: [c]}", "dedupe.wrong_label_sources ['c'] are not in collect.sources"),
         ("dedupe: {unite: 1}", "dedupe.unite: Input should be a valid boolean, not 1"),
         ("seed: 2", "the key 'seed' stands twice, again on line 6"),
@@ -124,3 +124,39 @@ def test_the_description_names_every_setting_with_its_default() -> None:
 def test_the_order_of_models_in_the_file_means_nothing() -> None:
     two = GOOD.replace("models: {", "models: {wide: {backbone: resnet18, height: 128, width: 96}, ")
     assert list(config.parse(two, "some.yaml").models) == ["small", "wide"]
+
+
+def with_recipe(words: str) -> str:
+    return GOOD.replace("width: 64", f"width: 64, recipe: {words}")
+
+
+def test_a_models_recipe_differs_in_the_words_it_gives() -> None:
+    words = "{batch: 64, identity_loss: {name: linear}, augment: {flip: 0.0}, schedule: {kind: cosine}}"
+    loaded = config.parse(with_recipe(words), "some.yaml")
+    found = loaded.train.adapted(loaded.models["small"].recipe)
+    shared = config.Train()
+    assert found == shared.model_copy(
+        update={
+            "batch": 64,
+            "identity_loss": config.Loss(name="linear"),
+            "augment": shared.augment.model_copy(update={"flip": 0.0}),
+            "schedule": shared.schedule.model_copy(update={"kind": "cosine"}),
+        }
+    )
+    assert loaded.train == shared
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("{bacth: 64}", "bacth: unknown key; did you mean batch?"),
+        ("{augment: {filp: 1}}", "augment.filp: unknown key; did you mean flip?"),
+        ("{batch: 7}", "batch 7 is not a multiple of images_per_identity 2"),
+        ("{epochs: 45}", "ensemble.epochs [50] lie beyond train.epochs 45 of models.small"),
+        ("{augment: 3}", "augment: "),
+    ],
+)
+def test_a_wrong_word_in_a_models_recipe_is_refused_with_the_models_name(words: str, sentence: str) -> None:
+    text = refusal(with_recipe(words))
+    assert sentence in text
+    assert "models.small" in text

@@ -65,6 +65,7 @@ def run(
     """Writes one `Checkpoint` for each of `ensemble.epochs`, and `history`, a JSON object per line.
 
     Args:
+        train: the recipe; `model.recipe` holds the words that differ.
         images: the training list.
         pretrained: at most one file of weights for the backbone to start from.
         scratch: where unfinished runs live.
@@ -76,8 +77,9 @@ def run(
     """
     started = time.monotonic()
     listed = ImageList.read(images)
+    train = train.adapted(model.recipe)
     # The weight is for the fusion: another one is no reason to train again.
-    network = model.model_dump(exclude={"weight"})
+    network = model.model_dump(exclude={"weight", "recipe"})
     settings = {"seed": seed, "train": train, "model": network, "ensemble": ensemble}
     contents = {"images": digest(images), "pretrained": [digest(path) for path in pretrained]}
     decisive = canonical({**settings, **contents, "revision": REVISION})
@@ -151,9 +153,7 @@ def _learn(
     average = recipe.average(train, embedder)
     variation = augment.Recipe(**train.augment.model_dump())
     group = train.images_per_identity
-    identities = recipe.identities(
-        model.batch or train.batch, group, len(classes), train.accumulate * team.size
-    )
+    identities = recipe.identities(train.batch, group, len(classes), train.accumulate * team.size)
     own = identities // team.size * group
     part = slice(team.rank * own, (team.rank + 1) * own)
     cameras = cameras_of(source.paths, train.cameras) if train.cameras else None
@@ -293,7 +293,7 @@ def _within_memory(
     raise ReidError(
         f"a batch of {batch} images at {model.height} × {model.width} needs more memory than {device} has; "
         f"{fits} would fit: set train.accumulate to {-(-batch // fits)} (or accumulate_to_fit: true), or a "
-        "smaller batch for this model"
+        "smaller batch in this model's recipe"
     )
 
 

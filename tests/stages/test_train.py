@@ -323,6 +323,13 @@ def test_a_file_without_classes_cannot_give_any(world: Path, tmp_path: Path) -> 
         _run(world, tmp_path, model=model, pretrained=(tmp_path / "published.pth",))
 
 
+def test_a_models_own_words_train_as_if_they_stood_in_the_recipe(world: Path, tmp_path: Path) -> None:
+    own = MODEL.model_copy(update={"recipe": {"learning_rate": 0.05, "augment": {"pad": 0}}})
+    shared = TRAIN.adapted(own.recipe)
+    assert (shared.learning_rate, shared.augment.pad) == (0.05, 0)
+    assert _run(world, tmp_path / "own", model=own) == _run(world, tmp_path / "shared", shared)
+
+
 def test_words_that_are_off_leave_no_trace_in_records() -> None:
     for section, words in (
         (MODEL, {"stripes", "carry_classes"}),
