@@ -39,9 +39,9 @@ def main() -> None:
         image = cv2.imread(str(folder / name))
         assert image is not None, folder / name
         rows.append(feature(image))
-    pooled, every = scores([np.stack(rows)], [1.0], truth, None)
+    found = scores([np.stack(rows)], [1.0], truth, None)
     print(f"{len(rows)} images, {truth.is_query.sum()} in the query folder; mAP in percent")
-    print(f"pooled {pooled:.1f}   X223 {every:.1f}")
+    print(f"pooled {found.pooled:.1f}   X223 R1 {found.rank1:.1f} mAP {found.x223:.1f}")
 
 
 if __name__ == "__main__":

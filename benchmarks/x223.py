@@ -3,15 +3,17 @@
     python benchmarks/x223.py --truth TRUTH.csv --config configs/small.yaml [--results results other/results]
 
 The competition's own protocol has few queries on small data: 28 on the 223 photographs of
-`../shared/naic_real`, so that one person more or less moves the score by points. Two protocols, both
-over query ∪ gallery of all domains together, by the features of a finished run:
+`../shared/naic_real`, so that one person more or less moves the score by points. Three protocols, by the
+features of a finished run:
 
-    pooled   the query folder against the gallery folder, images of the query's own camera kept
+    split    the query folder against the gallery folder, each domain by itself, as the submission is made
+    pooled   the same over all domains together
     X223     each image in turn is the one query and all others the gallery; images of its person from
              its own camera are left out (Market's junk rule). Named after the 223 photographs.
 
-mAP in percent, AP without trapezoids; members' distances are summed with their weights. Re-ranking
-takes k1, k2 and λ of the config's first domain.
+mAP in percent, AP without trapezoids, and for X223 R1; where not said otherwise images of the query's own
+camera are kept. Members' distances are summed with their weights. Re-ranking takes k1, k2 and λ of the
+config's first domain.
 """
 
 import argparse
@@ -19,11 +21,12 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from naic_reid import config
-from naic_reid.artifacts import Features
+from naic_reid.artifacts import Features, ImageList
 from naic_reid.config import Rerank
 from naic_reid.retrieval import fusion, metrics
 from naic_reid.retrieval.k_reciprocal import jaccard_rows
@@ -48,8 +51,26 @@ class Truth:
         return cls(tuple(row["name"] for row in rows), is_query, *numbers)
 
 
-def scores(features: Sequence[np.ndarray], weights: Sequence[float], truth: Truth, rerank: Rerank | None):
-    """mAP in percent of the members' sum, [N, D] each: pooled, X223."""
+class Scores(NamedTuple):
+    """In percent."""
+
+    split: float
+    pooled: float
+    rank1: float
+    x223: float
+
+    def __str__(self) -> str:
+        return "".join(f"{value:8.1f}" for value in self)
+
+
+def scores(
+    features: Sequence[np.ndarray],
+    weights: Sequence[float],
+    truth: Truth,
+    rerank: Rerank | None,
+    domains: np.ndarray | None = None,
+) -> Scores:
+    """Of the members' sum, [N, D] each; `domains` [N] names the domain of each image, none: all in one."""
 
     def hits(queries: np.ndarray, gallery: np.ndarray, cross_camera: bool) -> metrics.Hits:
         distances = np.zeros((len(queries), len(gallery)), np.float32)
@@ -61,9 +82,12 @@ def scores(features: Sequence[np.ndarray], weights: Sequence[float], truth: Trut
         )
 
     everyone = np.arange(len(truth.names))
+    inside = [np.full(len(everyone), True)] if domains is None else [domains == d for d in np.unique(domains)]
+    split = [hits(everyone[d & truth.is_query], everyone[d & ~truth.is_query], False) for d in inside]
     pooled = hits(everyone[truth.is_query], everyone[~truth.is_query], False)
     each = [hits(everyone[i : i + 1], np.delete(everyone, i), True) for i in everyone]
-    return [100 * metrics.score(found)["mAP"] for found in (pooled, metrics.Hits.joined(each))]
+    of_split, of_pooled, of_each = (metrics.score(metrics.Hits.joined(x)) for x in (split, [pooled], each))
+    return Scores(100 * of_split["mAP"], 100 * of_pooled["mAP"], 100 * of_each["R1"], 100 * of_each["mAP"])
 
 
 def _distances(query: np.ndarray, gallery: np.ndarray, rerank: Rerank | None) -> np.ndarray:
@@ -90,6 +114,18 @@ def features_of(folder: Path, truth: Truth, domains: Sequence[str]) -> np.ndarra
     return np.stack([rows[role, name] for role, name in zip(roles, truth.names, strict=True)])
 
 
+def domains_of(results: Path, truth: Truth, domains: Sequence[str]) -> np.ndarray:
+    """The domain of each image, [N], in the order of the truth."""
+    found = {
+        (role, Path(path).name): domain
+        for role in ("query", "gallery")
+        for domain in domains
+        for path in ImageList.read(results / f"split/{role}_{domain}.tsv").paths
+    }
+    roles = ("query" if is_query else "gallery" for is_query in truth.is_query)
+    return np.array([found[role, name] for role, name in zip(roles, truth.names, strict=True)])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -107,27 +143,28 @@ def main() -> None:
 
     print(f"{len(truth.names)} images, {truth.is_query.sum()} in the query folder; mAP in percent")
     print(f"re-ranking k1 = {rerank.k1}, k2 = {rerank.k2}, λ = {rerank.lambda_}\n")
-    print(f"{'run':<28}{'member':<24}{'pooled':>8}{'X223':>8}{'re-ranked':>12}{'X223':>8}")
+    head = "".join(f"{name:>8}" for name in ("split", "pooled", "X223 R1", "X223"))
+    print(f"{'run':<20}{'member':<22}{head}    re-ranked:{head}")
     fused = []
     for results in options.results:
         features = [
             features_of(results / f"extract/{name}/epoch_{epoch}", truth, domains) for name, epoch in members
         ]
-        for (name, epoch), rows in zip(members, features, strict=True):
-            _row(results, f"{name}, epoch {epoch}", [rows], [1.0], truth, rerank)
-        fused.append(_row(results, "fusion", features, weights, truth, rerank))
+        lie_in = domains_of(results, truth, domains)
+        told = [
+            (f"{name}, epoch {epoch}", [rows], [1.0])
+            for (name, epoch), rows in zip(members, features, strict=True)
+        ]
+        for member, rows, weight in (*told, ("fusion", features, weights)):
+            found = [scores(rows, weight, truth, given, lie_in) for given in (None, rerank)]
+            print(_row(str(results)[-19:], member, found), flush=True)
+        fused.append(found)
     if len(fused) > 1:
-        print(f"{'mean of ' + str(len(fused)):<28}{'fusion':<24}{_numbers(np.mean(fused, axis=0))}")
+        print(_row(f"mean of {len(fused)}", "fusion", [Scores(*row) for row in np.mean(fused, axis=0)]))
 
 
-def _row(results: Path, member: str, features, weights, truth: Truth, rerank: Rerank) -> list[float]:
-    found = [*scores(features, weights, truth, None), *scores(features, weights, truth, rerank)]
-    print(f"{str(results)[-27:]:<28}{member:<24}{_numbers(found)}", flush=True)
-    return found
-
-
-def _numbers(found: Sequence[float]) -> str:
-    return f"{found[0]:8.1f}{found[1]:8.1f}{found[2]:12.1f}{found[3]:8.1f}"
+def _row(results: str, member: str, found: Sequence[Scores]) -> str:
+    return f"{results:<20}{member:<22}{found[0]}{'':14}{found[1]}"
 
 
 if __name__ == "__main__":
