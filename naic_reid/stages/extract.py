@@ -19,6 +19,7 @@ from naic_reid.config import Extract
 from naic_reid.data import augment
 from naic_reid.data.batches import test_pixels
 from naic_reid.errors import ReidError
+from naic_reid.heap import keep_freed_memory
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.inference import fused, halved
 from naic_reid.models.weights import Checkpoint
@@ -63,6 +64,7 @@ def run(
     made_by = MadeBy.of("extract", REVISION, settings, [images, checkpoint])
     if threads:
         torch.set_num_threads(threads)
+    keep_freed_memory()
     place = _device(device)
     batch = batch or _BATCH[place.type]
     embedder = prepared(trained.embedder(), extract.precision, place)

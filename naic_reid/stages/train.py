@@ -29,6 +29,7 @@ from naic_reid.data import augment
 from naic_reid.data.batches import TrainingImages, cameras_of, identity_batches, with_shuffled_channels
 from naic_reid.errors import ReidError
 from naic_reid.files import digest, whole
+from naic_reid.heap import keep_freed_memory
 from naic_reid.models import weights
 from naic_reid.models.embedder import Embedder
 from naic_reid.progress import followed
@@ -90,6 +91,7 @@ def run(
     with contextlib.ExitStack() as stack:
         stack.enter_context(repeatable(threads))
         team = stack.enter_context(joined(device))
+        keep_freed_memory()
         if team.leads:
             folder = stack.enter_context(resume.run_folder(scratch / "train", name, decisive))
         else:  # what the others write nobody reads
