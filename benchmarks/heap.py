@@ -44,7 +44,7 @@ def main() -> None:
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             rows[how].append([float(word) for word in done.stdout.split()])
     print(
-        f"{options.backbone}, {options.height} × {options.width}, {options.precision}, {options.batch} images a step"
+        f"{options.backbone}, {options.height} × {options.width}, {options.precision}, batch {options.batch}"
     )
     print("| freed memory | user s | system s | page faults | largest, MB |\n|---|---|---|---|---|")
     for how, found in rows.items():
