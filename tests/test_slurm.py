@@ -45,8 +45,9 @@ def slurm() -> Iterator[None]:
                 pytest.skip(f"no Slurm: its packages cannot be installed: {installed.stdout[-300:]}")
         started = lab("start")
         if started.returncode:
+            said = f"status {started.returncode}: {started.stdout[-300:]}{last_words()}"
             lab("purge")
-            pytest.skip(f"no Slurm: it does not start here: {started.stdout[-300:]}")
+            pytest.skip(f"no Slurm: it does not start here: {said}")
         try:
             yield
         finally:
@@ -61,6 +62,12 @@ def lab(do: str) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(command, stdout=printed, stderr=subprocess.STDOUT, check=False)
         printed.seek(0)
         return subprocess.CompletedProcess(done.args, done.returncode, printed.read())
+
+
+def last_words() -> str:
+    """The ends of the daemons' logs."""
+    logs = Path(os.environ.get("SLURM_LAB_DIR", "/tmp/slurm-lab")) / "log"
+    return "; ".join(f"{path.name}: …{path.read_text()[-200:]}" for path in sorted(logs.glob("*.log")))
 
 
 def end_jobs() -> None:
