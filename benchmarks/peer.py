@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"), help="of a run of quick.yaml")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--seconds", type=float, default=250, help="of one core, for the peer's training")
-    parser.add_argument("--epochs", type=int, default=24, help="of ours: what fits into these seconds")
+    parser.add_argument("--epochs", type=int, default=20, help="of ours: what fits into these seconds")
     options = parser.parse_args()
     torch.set_num_threads(1)
     truth = Truth.read(options.truth)
