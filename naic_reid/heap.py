@@ -9,7 +9,7 @@ def keep_freed_memory() -> bool:
     """Let freed blocks wait for their next use instead of going back to the kernel; False where glibc is not.
 
     glibc maps every block above 32 MB anew and unmaps it again. The activations of a training step are such
-    blocks: on a processor a third of the step went into page faults (`benchmarks/heap.py`). The process then
+    blocks: on a processor a third of a step can go into page faults (`benchmarks/heap.py`). The process then
     stays as large as it ever was, and no result changes.
     """
     try:
