@@ -216,9 +216,11 @@ def alone_in_this_folder():
     handle.truncate(0)
     handle.write(f"host {socket.gethostname()}, process {os.getpid()}")
     handle.flush()
-    for lock in Path(".snakemake/locks").glob("*"):
-        logger.info("Cleared the lock of a Snakemake that was killed.")
+    dead = list(Path(".snakemake/locks").glob("*"))
+    for lock in dead:
         lock.unlink()
+    if dead:
+        logger.info("Cleared the lock of a Snakemake that was killed.")
     return handle
 
 
