@@ -121,7 +121,7 @@ walk() {
         --quiet rules host "${settings[@]}" "${extra[@]}" 9>&-; then
         finished
     else
-        die "stopped before the end; repeat the same command and only what failed or changed runs again"
+        die "stopped before the end, the cause stands above; mend it, repeat the same command, and only what failed or changed runs again"
     fi
 }
 
