@@ -17,6 +17,6 @@ tidy:
 	ruff format . && ruff check --fix . && snakefmt Snakefile workflow
 
 lock:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --all-extras pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --extra dev --extra imagenet --extra slurm pyproject.toml -o requirements.lock
 
 .PHONY: check format lint types arrows tests tidy lock

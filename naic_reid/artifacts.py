@@ -37,6 +37,8 @@ Ints = NDArray[np.int32]
 _T = TypeVar("_T")
 
 UNIT_TOLERANCE = 1e-3
+NETWORK_OPTIONS = ("stripes", "standardise")
+"""Settings of a network that nothing names while they are off: neither its record nor its checkpoint."""
 _BLOCK = 1 << 14  # rows looked at in one go when a large array is checked
 _LONGEST_RECORD = 1 << 24  # bytes
 _PLAIN = re.compile(r"((?!\.\.?/)[^/\\\t\n\r]+/)*(?!\.\.?\Z)[^/\\\t\n\r]+")  # no empty part, no . or ..

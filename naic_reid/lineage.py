@@ -168,8 +168,7 @@ def check_network(path: Path, made_by: MadeBy, name: str, model: Mapping[str, An
     """
     told = network(made_by)
     used = told.get("model", {})
-    # A network says nothing of options that it does without.
-    told_of = {*used, "stripes", "standardise"} if used else set()
+    told_of = {*used, *artifacts.NETWORK_OPTIONS} if used else set()
     other = [key for key in told_of if model.get(key) != used.get(key)]
     if other or told.get("epoch", epoch) != epoch:
         size = f"{used.get('backbone')} at {used.get('height')} × {used.get('width')}"

@@ -133,6 +133,21 @@ def test_a_deleted_submission_is_made_again_and_nothing_else(finished: Walk) -> 
     assert finished.submission == before
 
 
+def test_a_raised_revision_reruns_its_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walk = Walk(tmp_path / "walk", tiny_world())
+    walk.run("--until", "toy")
+    home = tmp_path / "home"
+    for name in ("naic_reid", "workflow", "configs", "data_lists"):
+        shutil.copytree(HOME / name, home / name)
+    shutil.copy(HOME / "Snakefile", home)
+    monkeypatch.setenv("PYTHONPATH", str(home))
+    raised = ("--snakefile", str(home / "Snakefile"))
+    assert "toy" not in walk.would_run(*raised)
+    stage = home / "naic_reid" / "stages" / "toy.py"
+    stage.write_text(stage.read_text().replace("REVISION = 1", "REVISION = 2"))
+    assert walk.would_run(*raised)["toy"] == 1
+
+
 @pytest.mark.parametrize("stage", ["collect", "train", "extract"])
 def test_killed_outright_and_run_again_it_ends_with_the_same_submission(
     tiny: Walk, tmp_path: Path, stage: str

@@ -15,16 +15,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from naic_reid.artifacts import MadeBy, canonical
+from naic_reid.artifacts import NETWORK_OPTIONS, MadeBy, canonical
 from naic_reid.errors import ReidError
 from naic_reid.files import whole
 from naic_reid.models import build
 from naic_reid.models.embedder import Embedder
 
 ARCHITECTURE = ("backbone", "height", "width", "pooling", "last_stride")
-"""The settings that `models.build` rebuilds the network from, with those of `OPTIONS` that are in use."""
-
-OPTIONS = ("stripes", "standardise")
+"""The settings that `models.build` rebuilds the network from, with the `NETWORK_OPTIONS` in use."""
 
 LEAST_COVERAGE = 0.95
 _WRAPPERS = ("state_dict", "model", "weights")
@@ -52,7 +50,7 @@ class Checkpoint:
     """What errors call it: its path, once read."""
 
     def __post_init__(self) -> None:
-        named = set(self.model) - set(OPTIONS)
+        named = set(self.model) - set(NETWORK_OPTIONS)
         _hold(named == set(ARCHITECTURE), f"the model settings {', '.join(ARCHITECTURE)}")
         _hold(self.epoch >= 0, "an epoch")
         _hold(len(set(self.identities)) == len(self.identities), "unique identities")
@@ -82,7 +80,7 @@ class Checkpoint:
             _copied(classifier.state_dict()),
             epoch,
             identities,
-            {name: model[name] for name in (*ARCHITECTURE, *OPTIONS) if name in model},
+            {name: model[name] for name in (*ARCHITECTURE, *NETWORK_OPTIONS) if name in model},
             made_by,
         )
 

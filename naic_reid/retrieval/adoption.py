@@ -59,13 +59,11 @@ def adopt(
     if among is not None:
         near, _ = best(members, PLAIN, among, threads=threads, block=block)
         owner[(near[owner] != np.arange(num_gallery)[:, None]).all(axis=1)] = -1
-    person = np.arange(num_query, dtype=np.int32)
-    if most > 1:
-        person = _united(members, threshold, block, threads)
-        owner[(np.bincount(person, minlength=num_query)[person] > most)[owner] & (owner >= 0)] = -1
-    taken = owner[owner >= 0]
-    images = np.bincount(person[taken], minlength=num_query)
+    alone = np.arange(num_query, dtype=np.int32)
+    person = _united(members, threshold, block, threads) if most > 1 else alone
     queries = np.bincount(person, minlength=num_query)
+    owner[(owner >= 0) & (queries[person] > most)[owner]] = -1
+    images = np.bincount(person[owner[owner >= 0]], minlength=num_query)
     whole = (images + queries >= 2) & (queries <= most)
     return Adopted(owner, radians, np.where(whole[person], person, -1).astype(np.int32))
 
