@@ -132,9 +132,9 @@ def with_recipe(words: str) -> str:
 
 def test_a_models_recipe_differs_in_the_words_it_gives() -> None:
     words = "{batch: 64, identity_loss: {name: linear}, augment: {flip: 0.0}, schedule: {kind: cosine}}"
-    loaded = config.parse(with_recipe(words), "some.yaml")
+    loaded = config.parse(with_recipe(words) + "train: {augment: {pad: 3}, epochs: 70}", "some.yaml")
     found = loaded.train.adapted(loaded.models["small"].recipe)
-    shared = config.Train()
+    shared = config.Train(epochs=70, augment=config.Augment(pad=3))
     assert found == shared.model_copy(
         update={
             "batch": 64,

@@ -24,7 +24,7 @@ class Adopted(NamedTuple):
     """Who is taken for whom."""
 
     owner: Ints
-    """[G] the query that each gallery image is taken for; −1: none."""
+    """[G] the query that each gallery image is taken for, if that shows somebody; −1: none."""
     radians: Floats
     """[G] the angle to its nearest query."""
     person: Ints
@@ -62,7 +62,6 @@ def adopt(
     alone = np.arange(num_query, dtype=np.int32)
     person = _united(members, threshold, block, threads) if most > 1 else alone
     queries = np.bincount(person, minlength=num_query)
-    owner[(owner >= 0) & (queries[person] > most)[owner]] = -1
     images = np.bincount(person[owner[owner >= 0]], minlength=num_query)
     whole = (images + queries >= 2) & (queries <= most)
     return Adopted(owner, radians, np.where(whole[person], person, -1).astype(np.int32))
