@@ -39,6 +39,10 @@ _T = TypeVar("_T")
 UNIT_TOLERANCE = 1e-3
 NETWORK_OPTIONS = ("stripes", "standardise")
 """Settings of a network that nothing names while they are off: neither its record nor its checkpoint."""
+JUNK, DISTRACTOR = "junk", "distractor"
+"""Marks of an `ImageList`'s rows."""
+_LATER_COLUMNS = {"camera": "cameras", "mark": "marks", "group": "groups"}
+_COLUMNS = {"path": "paths", "identity": "identities"} | _LATER_COLUMNS  # of an ImageList's file → its fields
 _BLOCK = 1 << 14  # rows looked at in one go when a large array is checked
 _LONGEST_RECORD = 1 << 24  # bytes
 _PLAIN = re.compile(r"((?!\.\.?/)[^/\\\t\n\r]+/)*(?!\.\.?\Z)[^/\\\t\n\r]+")  # no empty part, no . or ..
@@ -94,21 +98,35 @@ def canonical(settings: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class ImageList:
-    """Images by path relative to the data folder, and whom they show.
+    """Images by path relative to the data folder, whom they show, and which camera saw them.
 
-    `identities` holds `source/label`, or the empty string where the person is unknown.
+    All columns are strings, one for each of N images; empty: unknown, or nothing to say. A column left out
+    is empty. `identities` are `source/label`, `cameras` are `source/camera`. `marks` single out what a
+    protocol treats apart: `JUNK` (published as person −1: neither right nor wrong for any query) and
+    `DISTRACTOR` (published as person 0: nobody that is asked for, always wrong). `groups` are the numbered
+    parts of a test set that is scored part by part, as Partial-REID.
     """
 
     paths: tuple[str, ...]
     identities: tuple[str, ...]
     made_by: MadeBy = field(default_factory=MadeBy)
+    cameras: tuple[str, ...] = field(default=(), kw_only=True)
+    marks: tuple[str, ...] = field(default=(), kw_only=True)
+    groups: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
+        for name in _LATER_COLUMNS.values():
+            if not getattr(self, name):
+                object.__setattr__(self, name, ("",) * len(self.paths))
+            _hold(len(getattr(self, name)) == len(self.paths), f"as many {name} as paths")
         _hold(len(self.paths) == len(self.identities), "as many identities as paths")
         _hold(all(a < b for a, b in zip(self.paths, self.paths[1:], strict=False)), "sorted, unique paths")
         wrong = next((path for path in self.paths if not _PLAIN.fullmatch(path)), None)
         _hold(wrong is None, f"plain relative paths, which {wrong!r} is not")
-        _hold(not any(set(name) & set("\t\n\r") for name in set(self.identities)), "identities without tabs")
+        for column in (self.identities, self.cameras, self.groups):
+            _hold(not any(set(text) & set("\t\n\r") for text in set(column)), "columns without tabs")
+        strange = sorted(set(self.marks) - {"", JUNK, DISTRACTOR})
+        _hold(not strange, f"marks {JUNK} and {DISTRACTOR}, which {strange[:1]} is not")
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -118,14 +136,24 @@ class ImageList:
         """File names without folders, as submissions list them."""
         return tuple(path.rpartition("/")[2] for path in self.paths)
 
+    def rows(self, chosen: Sequence[int], made_by: MadeBy) -> Self:
+        """The list of these rows, ascending, under another record."""
+        columns = {name: tuple(getattr(self, name)[row] for row in chosen) for name in _COLUMNS.values()}
+        return type(self)(**columns, made_by=made_by)
+
     def write(self, path: Path) -> None:
-        rows = [f"{image}\t{identity}" for image, identity in zip(self.paths, self.identities, strict=True)]
-        write_table(path, "ImageList", self.made_by, ["path", "identity"], rows)
+        """A TSV file. Cameras, marks and groups are columns only where an image has one."""
+        used = [name for name in _COLUMNS if name not in _LATER_COLUMNS or any(getattr(self, _COLUMNS[name]))]
+        columns = [getattr(self, _COLUMNS[name]) for name in used]
+        rows = ["\t".join(row) for row in zip(*columns, strict=True)]
+        write_table(path, "ImageList", self.made_by, used, rows)
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        made_by, rows = read_table(path, "ImageList", ["path", "identity"])
-        return _built(path, lambda: cls(tuple(r[0] for r in rows), tuple(r[1] for r in rows), made_by))
+        made_by, rows = read_table(path, "ImageList", list(_COLUMNS), optional=len(_LATER_COLUMNS))
+        columns = zip(*rows, strict=True) if rows else ((),) * len(_COLUMNS)
+        named = dict(zip(_COLUMNS.values(), map(tuple, columns), strict=True))
+        return _built(path, lambda: cls(**named, made_by=made_by))
 
 
 @dataclass(frozen=True)
@@ -330,13 +358,20 @@ def write_table(path: Path, kind: str, made_by: MadeBy, header: list[str], rows:
         part.write_bytes(f"# {kind} {blake2b(rest, digest_size=16).hexdigest()} ".encode() + rest)
 
 
-def read_table(path: Path, kind: str, header: list[str]) -> tuple[MadeBy, list[list[str]]]:
-    """The record and the rows of a file that `write_table` wrote; refused when a byte differs."""
-    made_by, rows = stream_table(path, kind, header)
+def read_table(
+    path: Path, kind: str, header: list[str], *, optional: int = 0
+) -> tuple[MadeBy, list[list[str]]]:
+    """The record and the rows of a file that `write_table` wrote; refused when a byte differs.
+
+    Of the header's last `optional` columns the file may lack any: they are then empty.
+    """
+    made_by, rows = stream_table(path, kind, header, optional=optional)
     return made_by, list(rows)
 
 
-def stream_table(path: Path, kind: str, header: list[str]) -> tuple[MadeBy, Iterator[list[str]]]:
+def stream_table(
+    path: Path, kind: str, header: list[str], *, optional: int = 0
+) -> tuple[MadeBy, Iterator[list[str]]]:
     """As `read_table`, but the rows are cut up one by one: for tables of a million."""
     try:
         mark, written, checksum, rest = (path.read_bytes().split(b" ", 3) + [b""] * 3)[:4]
@@ -347,9 +382,17 @@ def stream_table(path: Path, kind: str, header: list[str]) -> tuple[MadeBy, Iter
         if blake2b(rest, digest_size=16).hexdigest().encode() != checksum:
             raise ValueError("its checksum does not match its content")
         made_by, columns, *lines = rest.decode().split("\n")[:-1]
-        if columns.split("\t") != header or any(line.count("\t") != len(header) - 1 for line in lines):
+        there = columns.split("\t")
+        needed = header[: len(header) - optional]
+        if [name for name in header if name in needed or name in there] != there:
             raise ValueError(f"its columns are not {', '.join(header)}")
-        return MadeBy.from_json(made_by), (line.split("\t") for line in lines)
+        if any(line.count("\t") != len(there) - 1 for line in lines):
+            raise ValueError(f"it has rows of more or fewer than {len(there)} columns")
+        rows = (line.split("\t") for line in lines)
+        if len(there) < len(header):
+            place = [there.index(name) if name in there else -1 for name in header]
+            rows = ([row[at] if at >= 0 else "" for at in place] for row in rows)
+        return MadeBy.from_json(made_by), rows
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, kind, error) from error
     except OSError as error:

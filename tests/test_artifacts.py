@@ -10,6 +10,8 @@ import pytest
 import scipy.sparse as sp
 
 from naic_reid.artifacts import (
+    DISTRACTOR,
+    JUNK,
     Features,
     ImageList,
     JaccardRows,
@@ -211,3 +213,31 @@ def test_the_record_of_any_artefact_is_found_without_reading_the_rest(tmp_path: 
         assert record(tmp_path / f"x{suffix}") == MADE_BY
     (tmp_path / "list.txt").write_text("1.png:3\n")
     assert record(tmp_path / "list.txt") is None
+
+
+def test_a_list_without_cameras_keeps_the_two_columns_it_always_had(tmp_path: Path) -> None:
+    path = tmp_path / "images.tsv"
+    ImageList(("a.png", "b.png"), ("s/1", "")).write(path)
+    assert path.read_text().splitlines()[1:] == ["path\tidentity", "a.png\ts/1", "b.png\t"]
+    read = ImageList.read(path)
+    assert read.cameras == read.marks == read.groups == ("", "")
+
+
+@pytest.mark.parametrize("columns", [("cameras",), ("marks",), ("groups",), ("cameras", "marks", "groups")])
+def test_cameras_marks_and_groups_are_written_where_there_are_some(
+    tmp_path: Path, columns: tuple[str, ...]
+) -> None:
+    known = {"cameras": ("m/1", ""), "marks": (DISTRACTOR, JUNK), "groups": ("", "5")}
+    images = ImageList(("a.png", "b.png"), ("m/0000", "m/-1"), **{name: known[name] for name in columns})
+    images.write(tmp_path / "images.tsv")
+    header = (tmp_path / "images.tsv").read_text().splitlines()[1]
+    assert header.split("\t") == ["path", "identity", *(name.removesuffix("s") for name in columns)]
+    assert ImageList.read(tmp_path / "images.tsv") == images
+
+
+@pytest.mark.parametrize(
+    "columns", [{"cameras": ("m/1",)}, {"marks": ("", "trash")}, {"groups": ("1\t", "2")}]
+)
+def test_columns_of_another_length_and_unknown_marks_are_refused(columns: dict[str, tuple[str, ...]]) -> None:
+    with pytest.raises(ValueError, match="must have"):
+        ImageList(("a.png", "b.png"), ("m/1", "m/2"), **columns)
