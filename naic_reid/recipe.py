@@ -96,9 +96,9 @@ def precision(
     return autocast, torch.amp.GradScaler(device.type, enabled=name == "fp16")
 
 
-def identities(batch: int, images_per_identity: int, classes: int, parts: int) -> int:
+def identities(batch: int, num_instances: int, classes: int, parts: int) -> int:
     """How many identities a batch shows: what is configured, if there are as many, in equal parts."""
-    wanted = batch // images_per_identity
+    wanted = batch // num_instances
     found = min(wanted, classes) // parts * parts
     if found < 2:
         raise ReidError(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from naic_reid import config
+from naic_reid.config.section import section_in
 from naic_reid.errors import ReidError
 
 GOOD = """
@@ -24,7 +25,7 @@ def refusal(text: str) -> str:
 def test_a_good_config_has_defaults_for_what_it_does_not_say() -> None:
     loaded = config.parse(GOOD, "some.yaml")
     assert loaded.rerank["green"].lambda_ == 0.8
-    assert loaded.train.images_per_identity == 2
+    assert loaded.train.num_instances == 2
     assert loaded.domains == ("green", "normal", "holdout")
 
 
@@ -46,7 +47,7 @@ def test_all_problems_are_told_in_one_error_with_file_and_dotted_key() -> None:
         ("search: {keep: 30}", "search.keep 30 must be at least rerank.green.k1 + 1 = 31"),
         ("holdout: {share: 0}", "rerank.holdout is no domain of this config (green, normal)"),
         ("split: {rule: none}", "rerank has no entry for the domain all"),
-        ("train: {batch: 7}", "batch 7 is not a multiple of images_per_identity 2"),
+        ("train: {batch: 7}", "batch 7 is not a multiple of num_instances 2"),
         ("ensemble: {epochs: [61]}", "ensemble.epochs [61] lie beyond train.epochs 60 of models."),
         ("dedupe: {wrong_label_sources: [c]}", "dedupe.wrong_label_sources ['c'] are not in collect.sources"),
         ("dedupe: {unite: 1}", "dedupe.unite: Input should be a valid boolean, not 1"),
@@ -102,10 +103,10 @@ def test_a_section_cannot_be_changed_after_loading() -> None:
 
 
 def test_every_setting_has_a_description() -> None:
-    def undescribed(kind: type[config.BaseModel], place: str) -> list[str]:
+    def undescribed(kind: type[config.Section], place: str) -> list[str]:
         found = []
         for name, info in kind.model_fields.items():
-            inner = config._section_in(info.annotation)
+            inner = section_in(info.annotation)
             if inner is None and not info.description:
                 found.append(f"{place}{name}")
             if inner is not None:
@@ -151,7 +152,7 @@ def test_a_models_recipe_differs_in_the_words_it_gives() -> None:
     [
         ("{bacth: 64}", "bacth: unknown key; did you mean batch?"),
         ("{augment: {filp: 1}}", "augment.filp: unknown key; did you mean flip?"),
-        ("{batch: 7}", "batch 7 is not a multiple of images_per_identity 2"),
+        ("{batch: 7}", "batch 7 is not a multiple of num_instances 2"),
         ("{epochs: 45}", "ensemble.epochs [50] lie beyond train.epochs 45 of models.small"),
         ("{augment: 3}", "augment: "),
     ],

@@ -27,7 +27,7 @@ def test_every_section_is_written_out(path: Path) -> None:
     core = {
         "epochs",
         "batch",
-        "images_per_identity",
+        "num_instances",
         "optimizer",
         "learning_rate",
         "weight_decay",
@@ -61,7 +61,7 @@ def test_the_reproduction_is_the_published_one() -> None:
     assert {model.backbone for model in loaded.models.values()} == {"resnet101_ibn_b"}
     assert {model.weight for model in loaded.models.values()} == {1.0}
     train = loaded.train
-    assert (train.epochs, train.batch, train.images_per_identity) == (60, 224, 2)
+    assert (train.epochs, train.batch, train.num_instances) == (60, 224, 2)
     assert (train.optimizer, train.learning_rate, train.weight_decay) == ("ranger", 0.01, 5e-4)
     assert (train.schedule.warmup_epochs, train.schedule.warmup_factor) == (10, 0.01)
     assert (train.schedule.milestones, train.schedule.gamma) == ((25, 40), 0.1)

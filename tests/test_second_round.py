@@ -4,7 +4,7 @@ from pathlib import Path
 
 from naic_reid.artifacts import ImageList, read_table
 from naic_reid.models.weights import Checkpoint
-from naic_reid.stages.adopt import PAIRS_HEADER
+from naic_reid.stages.pseudo_label import PAIRS_HEADER
 from tests.walk import Walk, tiny_world
 
 
@@ -12,23 +12,23 @@ def test_with_pseudo_labels_a_second_round_trains_on_what_the_first_is_sure_of(t
     raw = tiny_world()
     once = Walk(tmp_path / "once", raw).would_run()
     # Networks that have learnt nothing find everything near: the rule that asks least takes all of it.
-    raw["adopt"] = {"rule": "nearest", "threshold": 1.4, "most": 1}
+    raw["pseudo_label"] = {"rule": "nearest", "threshold": 1.4, "max_queries": 1}
     walk = Walk(tmp_path / "twice", raw)
-    assert walk.would_run() == once | {"train": 2, "extract": 4, "adopt": 1}
+    assert walk.would_run() == once | {"train": 2, "extract": 4, "pseudo_label": 1}
     walk.run()
 
     results = walk.folder / "results"
-    adopted = ImageList.read(results / "adopt" / "images.tsv")
+    longer = ImageList.read(results / "pseudo_label" / "images.tsv")
     known = ImageList.read(results / "holdout" / "train.tsv")
-    _, pairs = read_table(results / "adopt" / "pairs.tsv", "Adopted", PAIRS_HEADER)
-    assert len(adopted) == len(known) + len(pairs) > len(known)
+    _, pairs = read_table(results / "pseudo_label" / "pairs.tsv", "PseudoLabels", PAIRS_HEADER)
+    assert len(longer) == len(known) + len(pairs) > len(known)
     (first,) = results.glob("train/first/*/epoch_2.pt")
     (second,) = results.glob("train/*/epoch_2.pt")
     assert Checkpoint.read(first).identities == tuple(sorted(set(known.identities)))
-    assert Checkpoint.read(second).identities == tuple(sorted(set(adopted.identities)))
+    assert Checkpoint.read(second).identities == tuple(sorted(set(longer.identities)))
     assert walk.would_run() == {}
 
-    del raw["adopt"]
+    del raw["pseudo_label"]
     walk.write(raw)
     after = ("train", "search", "rerank", "fuse", "submit", "evaluate", "card")
     assert walk.would_run() == {rule: once[rule] for rule in after if rule in once} | {"extract": 2}

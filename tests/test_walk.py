@@ -117,12 +117,12 @@ def test_a_folder_that_moved_reruns_nothing(finished: Walk, tmp_path: Path) -> N
 
 def test_a_section_for_expansion_puts_the_step_into_the_walk(tiny: Walk, tmp_path: Path) -> None:
     shutil.copytree(tiny.folder, tmp_path / "expanded")
-    walk = Walk(tmp_path / "expanded", tiny_world() | {"expand": {"over": 3}})
+    walk = Walk(tmp_path / "expanded", tiny_world() | {"query_expansion": {"k": 3}})
     after = {"search": 1, "rerank": 1, "fuse": 1, "submit": 1, "evaluate": 1, "card": 1}
-    assert walk.would_run() == {"expand": 1} | after
+    assert walk.would_run() == {"query_expansion": 1} | after
     walk.run()
     assert walk.would_run() == {}
-    assert list((walk.folder / "results" / "expand").rglob("*.npz"))
+    assert list((walk.folder / "results" / "query_expansion").rglob("*.npz"))
 
 
 def test_a_deleted_submission_is_made_again_and_nothing_else(finished: Walk) -> None:

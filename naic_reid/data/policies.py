@@ -1,7 +1,7 @@
 """Published mixtures of image operations, with torchvision's operations and tables.
 
 torchvision draws from PyTorch's one generator, which threads share; here each image's draws come from
-a generator of its own. To add one: a function here, a line in the dict, a literal in `config.py`.
+a generator of its own. To add one: a function here, a line in the dict, a literal in `config/training.py`.
 """
 
 from collections.abc import Callable

@@ -5,7 +5,7 @@ Identity losses hold a row per class and judge features after the bottleneck:
 compare the batch with itself, before the bottleneck: `forward(embeddings [B, D], labels) → loss`.
 All compute in float32, whatever autocast says.
 
-To add one: a module here, a line in a dict, a literal in `config.py`, an oracle in the tests.
+To add one: a module here, a line in a dict, a literal in `config/training.py`, an oracle in the tests.
 """
 
 import inspect

@@ -1,7 +1,7 @@
 """Room: an image → an embedding and a feature.
 
 `BACKBONES` lists the networks of our own; `timm/<name>` is any of timm's. To add one: a module here,
-a line in the dict, a literal in `config.py`.
+a line in the dict, a literal in `config/model.py`.
 """
 
 import difflib

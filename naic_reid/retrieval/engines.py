@@ -23,8 +23,9 @@ _SAMPLE = 4096  # rows among which approximate engines look for the farthest
 
 
 def k_nearest(
-    query: Floats, gallery: Floats, keep: int, engine: str, effort: int = 64, *, threads: int = 0
-) -> Neighbours:
+    query: Floats, gallery: Floats, keep: int, engine: str, *, nprobe: int = 64, ef_search: int = 64,
+    threads: int = 0,
+) -> Neighbours:  # fmt: skip
     """The min(keep, N) nearest rows of every row that the engine finds, itself first.
 
     Args:
@@ -32,7 +33,8 @@ def k_nearest(
         gallery: float32 [G, D].
         keep: neighbours of each row, itself counted.
         engine: one of `ENGINES`.
-        effort: cells looked into (faiss-ivf), length of the candidate list (faiss-hnsw).
+        nprobe: cells looked into (faiss-ivf).
+        ef_search: length of the candidate list (faiss-hnsw).
         threads: 0 means all processors.
     """
     union = exact.rows(query, gallery)
@@ -43,7 +45,7 @@ def k_nearest(
     farthest = np.zeros(num, np.float32)
     if num:
         faiss.omp_set_num_threads(parallel.num_threads(threads))
-        index = _index(union, engine, effort)
+        index = _index(union, engine, nprobe, ef_search)
         asked = min(keep + 16, num)  # more than kept: faiss orders by rounded products
         sample = np.linspace(0, num - 1, min(num, _SAMPLE)).astype(np.int64)
         for start, stop in parallel.spans(num, _BLOCK):
@@ -76,7 +78,7 @@ def recall(query: Floats, gallery: Floats, found: Neighbours, sample: int = 200)
     return float((found.distances[chosen] <= 2 - 2 * last[:, None] + 1e-5).mean())
 
 
-def _index(union: exact.Rows, engine: str, effort: int) -> Any:
+def _index(union: exact.Rows, engine: str, nprobe: int, ef_search: int) -> Any:
     num, dimension = len(union.inverse), union.gallery.shape[1]
     cells = max(1, min(4 * isqrt(num), num // 40))
     kind = {"faiss-flat": "Flat", "faiss-ivf": f"IVF{cells},Flat", "faiss-hnsw": "HNSW32,Flat"}[engine]
@@ -84,10 +86,10 @@ def _index(union: exact.Rows, engine: str, effort: int) -> Any:
     if engine == "faiss-ivf":
         chosen = np.linspace(0, num - 1, min(num, 64 * cells)).astype(np.int64)
         index.train(_unit_rows(union, chosen))
-        index.nprobe = min(effort, cells)
+        index.nprobe = min(nprobe, cells)
     elif engine == "faiss-hnsw":
-        index.hnsw.efConstruction = 2 * effort
-        index.hnsw.efSearch = effort
+        index.hnsw.efConstruction = 2 * ef_search
+        index.hnsw.efSearch = ef_search
     if engine != "faiss-hnsw" and getattr(faiss, "get_num_gpus", int)() > 0:  # faiss-gpu, when installed
         index = faiss.index_cpu_to_all_gpus(index)
     for start, stop in parallel.spans(num, _BLOCK):

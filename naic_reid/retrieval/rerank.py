@@ -14,7 +14,7 @@ def rank(
     lambda_: float = 0.8,
     *,
     best: int = 200,
-    expand: int = 0,
+    query_expansion: int = 0,
     alpha: float = 3.0,
     norm: str = "rowmax",
     power: int = 1,
@@ -45,9 +45,9 @@ def rank(
         k2: rows averaged in query expansion of the encodings; 1: none.
         lambda_: weight of the original distance.
         best: how many of the gallery are returned.
-        expand: before all else, replace each feature by the sum of its so many nearest (itself counted),
-            weighted by cos^alpha (αQE, Radenović et al. 2018); 0: no. fast-reid uses 5.
-        alpha: see `expand`; 0 gives the plain average (AQE).
+        query_expansion: before all else, replace each feature by the sum of its so many nearest, itself
+            counted, weighted by cos^alpha (αQE, Radenović et al. 2018); 0: no. fast-reid uses 5.
+        alpha: see `query_expansion`; 0 gives the plain average (AQE).
         norm: "rowmax" or "none": a dialect, see `k_reciprocal`.
         power: 1 or 2: a dialect.
         count_self: a dialect.
@@ -63,9 +63,9 @@ def rank(
     """
     device = products.choose(device)
     allowed = products.budget(memory, device)
-    if expand:
+    if query_expansion:
         query, gallery = expanded(
-            query, gallery, expand, alpha, device=device, threads=threads, memory=allowed
+            query, gallery, query_expansion, alpha, device=device, threads=threads, memory=allowed
         )
     rows = jaccard(
         query, gallery, k1, k2, norm=norm, power=power, count_self=count_self,

@@ -97,7 +97,10 @@ def _by_faiss(query: Floats, gallery: Floats, search: Search, threads: int) -> t
     """What an engine of faiss finds, and its recall on a sample, which the file's record tells."""
     from naic_reid.retrieval import engines  # faiss is loaded by those who ask for it
 
-    found = engines.k_nearest(query, gallery, search.keep, search.engine, search.effort, threads=threads)
+    found = engines.k_nearest(
+        query, gallery, search.keep, search.engine,
+        nprobe=search.nprobe, ef_search=search.ef_search, threads=threads,
+    )  # fmt: skip
     recall = engines.recall(query, gallery, found)
     _log.log(
         logging.INFO if recall >= 0.999 else logging.WARNING,

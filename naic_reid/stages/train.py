@@ -154,7 +154,7 @@ def _learn(
     autocast, scaler = recipe.precision(train.precision, device)
     average = recipe.average(train, embedder)
     variation = augment.Recipe(**train.augment.model_dump())
-    group = train.images_per_identity
+    group = train.num_instances
     identities = recipe.identities(train.batch, group, len(classes), train.accumulate * team.size)
     own = identities // team.size * group
     part = slice(team.rank * own, (team.rank + 1) * own)

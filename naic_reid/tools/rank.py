@@ -28,7 +28,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lambda", type=float, default=0.8, dest="lambda_",
                         help="weight of the original distance; default 0.8")  # fmt: skip
     parser.add_argument("--best", type=int, default=200, help="columns R; default 200")
-    parser.add_argument("--expand", type=int, default=0, help="αQE over so many first; default 0: none")
+    parser.add_argument(
+        "--query-expansion", type=int, default=0, help="αQE over so many first; default 0: none"
+    )
     parser.add_argument("--alpha", type=float, default=3.0, help="of αQE; default 3, 0: plain average")
     parser.add_argument("--norm", choices=("rowmax", "none"), default="rowmax", help="none: fast-reid")
     parser.add_argument("--power", type=int, choices=(1, 2), default=1, help="2: torchreid")
@@ -42,12 +44,12 @@ def run(options: argparse.Namespace) -> int:
     """Writes the ranking; prints one line about it."""
     from naic_reid.retrieval.rerank import rank  # torch, which --help need not wait for
 
-    for name, least in (("k1", 1), ("k2", 1), ("best", 1), ("expand", 0)):
+    for name, least in (("k1", 1), ("k2", 1), ("best", 1), ("query_expansion", 0)):
         if getattr(options, name) < least:
             raise ReidError(f"--{name} must be at least {least}")
     if not 0 <= options.lambda_ <= 1:
         raise ReidError("--lambda must lie in 0 … 1")
-    names = ("k1", "k2", "lambda_", "best", "expand", "alpha", "norm", "power", "count_self",
+    names = ("k1", "k2", "lambda_", "best", "query_expansion", "alpha", "norm", "power", "count_self",
              "device", "threads", "memory")  # fmt: skip
     settings = {name: getattr(options, name) for name in names}
     indices, distances = rank(_read(options.query), _read(options.gallery), **settings)

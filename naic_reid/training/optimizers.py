@@ -1,6 +1,6 @@
 """Optimizers by name, over groups of parameters that keep their own learning rate.
 
-To add one: a line in the dict and a literal in `config.py`.
+To add one: a line in the dict and a literal in `config/training.py`.
 """
 
 from collections.abc import Callable, Iterable

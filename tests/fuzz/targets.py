@@ -18,6 +18,7 @@ import numpy as np
 
 from naic_reid import artifacts, config, lineage, parts
 from naic_reid.artifacts import Features, ImageList, JaccardRows, MadeBy, Neighbours, Ranking
+from naic_reid.artifacts.json_files import checksum_of
 from naic_reid.data import images, label_lists
 from naic_reid.data.records import Records
 from naic_reid.errors import ReidError
@@ -110,7 +111,7 @@ def values(data: bytes) -> None:
     """A JSON object behind a right checksum."""
     try:
         content = {"type": "Scores", **json.loads(data)}
-        text = json.dumps(content | {"checksum": artifacts._json_checksum(content)})
+        text = json.dumps(content | {"checksum": checksum_of(content)})
         text.encode()
     except (ValueError, TypeError, RecursionError):
         return  # no JSON object to begin with

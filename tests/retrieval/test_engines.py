@@ -22,7 +22,10 @@ def test_flat_search_gives_the_bits_of_exact_search() -> None:
 
 @pytest.mark.parametrize(("engine", "least"), [("faiss-ivf", 0.5), ("faiss-hnsw", 0.8)])
 def test_approximate_search_finds_most_and_more_with_more_effort(engine: str, least: float) -> None:
-    little, much = (engines.k_nearest(*sides(), 31, engine, effort, threads=1) for effort in (2, 64))
+    little, much = (
+        engines.k_nearest(*sides(), 31, engine, nprobe=effort, ef_search=effort, threads=1)
+        for effort in (2, 64)
+    )
     true = nearest.k_nearest(*sides(), 31)
     shares = []
     for found in (little, much):

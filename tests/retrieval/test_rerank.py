@@ -66,7 +66,7 @@ def test_query_expansion_is_the_weighted_sum_of_the_nearest(alpha: float) -> Non
 
 def test_expansion_comes_before_all_else() -> None:
     query, gallery = split(5)
-    once = rank(query, gallery, expand=5, device="cpu")
+    once = rank(query, gallery, query_expansion=5, device="cpu")
     by_hand = rank(*expanded(query, gallery, 5, 3.0, memory=10**9), device="cpu")
     np.testing.assert_array_equal(once[0], by_hand[0])
     assert (once[0] != rank(query, gallery, device="cpu")[0]).any()

@@ -24,9 +24,12 @@ def call(place: Path, *rest: str, query: str = "q.npy", name: str = "rank") -> i
 
 
 def test_files_hold_what_the_function_returns(place: Path) -> None:
-    assert call(place, "--k1", "12", "--k2", "3", "--lambda", "0.3", "--best", "20", "--expand", "2") == 0
+    assert (
+        call(place, "--k1", "12", "--k2", "3", "--lambda", "0.3", "--best", "20", "--query-expansion", "2")
+        == 0
+    )
     query, gallery = np.load(place / "q.npy"), np.load(place / "g.npy")
-    indices, distances = rank(query, gallery, 12, 3, 0.3, best=20, expand=2, device="cpu")
+    indices, distances = rank(query, gallery, 12, 3, 0.3, best=20, query_expansion=2, device="cpu")
     np.testing.assert_array_equal(np.load(place / "i.npy"), indices)
     np.testing.assert_array_equal(np.load(place / "d.npy"), distances)
 

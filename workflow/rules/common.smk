@@ -61,12 +61,12 @@ TOY_TRUTH = "results/toy/truth.csv"
 COLLECTED = "results/collect/images.tsv"
 DEDUPED = "results/dedupe/images.tsv"
 TRAINING = "results/holdout/train.tsv"
-ADOPTED = "results/adopt/images.tsv"
+PSEUDO_LABELLED = "results/pseudo_label/images.tsv"
 MEANS = "results/split/means.tsv"
 CHECKPOINT = "results/train/{model}/epoch_{epoch}.pt"
 HISTORY = "results/train/{model}/history.jsonl"
 EXTRACTED = "results/extract/{model}/epoch_{epoch}/{role}_{domain}.npz"
-FEATURES = EXTRACTED.replace("extract", "expand") if CONFIG.expand else EXTRACTED
+FEATURES = EXTRACTED.replace("extract", "query_expansion") if CONFIG.query_expansion else EXTRACTED
 NEIGHBOURS = "results/search/{model}/epoch_{epoch}/{domain}.npz"
 JACCARD = "results/rerank/{model}/epoch_{epoch}/{domain}.npz"
 RANKING = "results/fuse/{domain}.npz"
@@ -77,12 +77,12 @@ SCORE_CARD = "results/card/card.txt"
 
 SHARDS = {step: num for step, num in CONFIG.shards if num > 1}
 
-# With pseudo-labels, all models are trained twice: the first time under this name, for `adopt` to ask.
+# With pseudo-labels, all models are trained twice: the first time under this name, for `pseudo_label` to ask.
 FIRST = "first/"
 
 
 wildcard_constraints:
-    model=(f"({FIRST})?" if CONFIG.adopt else "") + f"({'|'.join(CONFIG.models)})",
+    model=(f"({FIRST})?" if CONFIG.pseudo_label else "") + f"({'|'.join(CONFIG.models)})",
     epoch="|".join(map(str, CONFIG.ensemble.epochs)),
     role="query|gallery",
     domain="|".join(CONFIG.domains),

@@ -5,9 +5,9 @@ def features(role):
     return FEATURES.replace("{role}", role)
 
 
-if CONFIG.expand:
+if CONFIG.query_expansion:
 
-    rule expand:
+    rule query_expansion:
         input:
             query=EXTRACTED.replace("{role}", "query"),
             gallery=EXTRACTED.replace("{role}", "gallery"),
@@ -15,13 +15,13 @@ if CONFIG.expand:
             new_query=features("query"),
             new_gallery=features("gallery"),
         log:
-            "logs/expand/{model}_{epoch}_{domain}.log",
+            "logs/query_expansion/{model}_{epoch}_{domain}.log",
         threads: 2
         resources:
             **needs(4000, 60, per_megabyte=3),
             gpu=min(1, GPUS),
         params:
-            **door("expand"),
+            **door("query_expansion"),
         shell:
             RUN
 

@@ -14,8 +14,8 @@ def pretrained(wildcards):
 
 def training_list(wildcards):
     """What a model is trained on: in the second round, with what the first round's models agree on."""
-    again = CONFIG.adopt and not wildcards.model.startswith(FIRST)
-    return ADOPTED if again else TRAINING
+    again = CONFIG.pseudo_label and not wildcards.model.startswith(FIRST)
+    return PSEUDO_LABELLED if again else TRAINING
 
 
 def start(wildcards, resources):
@@ -73,34 +73,34 @@ rule extract:
         RUN
 
 
-if CONFIG.adopt:
-    ADOPT_FROM = CONFIG.adopt.domains or CONFIG.split.domains
+if CONFIG.pseudo_label:
+    PSEUDO_LABELLED_DOMAINS = CONFIG.pseudo_label.domains or CONFIG.split.domains
 
     def first_features(role):
-        """Domains, then members, as `adopt` expects them."""
+        """Domains, then members, as `pseudo_label` expects them."""
         pattern = EXTRACTED.replace("{model}", FIRST + "{model}")
         return [
             path
-            for domain in ADOPT_FROM
+            for domain in PSEUDO_LABELLED_DOMAINS
             for path in members(pattern, role=role, domain=domain)
         ]
 
-    rule adopt:
+    rule pseudo_label:
         input:
             train=TRAINING,
-            query_lists=[image_list("query", domain) for domain in ADOPT_FROM],
-            gallery_lists=[image_list("gallery", domain) for domain in ADOPT_FROM],
+            query_lists=[image_list("query", domain) for domain in PSEUDO_LABELLED_DOMAINS],
+            gallery_lists=[image_list("gallery", domain) for domain in PSEUDO_LABELLED_DOMAINS],
             query=first_features("query"),
             gallery=first_features("gallery"),
         output:
-            images=ADOPTED,
-            pairs="results/adopt/pairs.tsv",
+            images=PSEUDO_LABELLED,
+            pairs="results/pseudo_label/pairs.tsv",
         log:
-            "logs/adopt.log",
+            "logs/pseudo_label.log",
         threads: 2
         resources:
             **needs(4000, 60, per_megabyte=1),
         params:
-            **door("adopt"),
+            **door("pseudo_label"),
         shell:
             RUN

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from naic_reid.retrieval.adoption import Adopted, adopt
 from naic_reid.retrieval.fusion import Member
-from tests.oracles import adoption as oracle
+from naic_reid.retrieval.pseudo_labels import PseudoLabels, pseudo_labels
+from tests.oracles import pseudo_labels as oracle
 
 
 def _world(seed: int, num_query: int = 12, num_gallery: int = 30) -> tuple[list[Member], list[float]]:
@@ -31,7 +31,7 @@ def _unit(values: NDArray[np.float32]) -> list[list[float]]:
     return rows
 
 
-def _persons(found: Adopted) -> list[tuple[list[int], list[int]]]:
+def _persons(found: PseudoLabels) -> list[tuple[list[int], list[int]]]:
     return [
         (np.flatnonzero(found.person == first).tolist(),
          [g for g, q in enumerate(found.owner.tolist()) if q >= 0 and found.person[q] == first])
@@ -40,24 +40,35 @@ def _persons(found: Adopted) -> list[tuple[list[int], list[int]]]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize(("among", "most"), [(None, 1), (3, 1), (1, 4), (10, 4), (10, 2)])
+@pytest.mark.parametrize(("gallery_rank", "max_queries"), [(None, 1), (3, 1), (1, 4), (10, 4), (10, 2)])
 @pytest.mark.parametrize("threshold", [0.1, 0.3, 0.45])
-def test_persons_are_those_of_the_loops(seed: int, among: int | None, most: int, threshold: float) -> None:
+def test_persons_are_those_of_the_loops(
+    seed: int, gallery_rank: int | None, max_queries: int, threshold: float
+) -> None:
     members, weights = _world(seed)
     query, gallery = (
         [_unit(getattr(member.rows, role)) for member in members] for role in ("query", "gallery")
     )
-    expected = oracle.adopted(query, gallery, weights, threshold, among, most)
-    assert _persons(adopt(members, threshold, among=among, most=most, threads=1)) == expected
+    expected = oracle.pseudo_labels(query, gallery, weights, threshold, gallery_rank, max_queries)
+    assert (
+        _persons(
+            pseudo_labels(members, threshold, gallery_rank=gallery_rank, max_queries=max_queries, threads=1)
+        )
+        == expected
+    )
 
 
 def test_the_worlds_above_show_what_the_rules_differ_in() -> None:
     members, _ = _world(0)
     counts = {
-        (among, most): [
-            len(shown) for shown in zip(*_persons(adopt(members, 0.3, among=among, most=most)), strict=True)
+        (gallery_rank, max_queries): [
+            len(shown)
+            for shown in zip(
+                *_persons(pseudo_labels(members, 0.3, gallery_rank=gallery_rank, max_queries=max_queries)),
+                strict=True,
+            )
         ]
-        for among, most in ((None, 1), (1, 1), (10, 4))
+        for gallery_rank, max_queries in ((None, 1), (1, 1), (10, 4))
     }
     assert len({str(count) for count in counts.values()}) == 3, counts
 
@@ -65,7 +76,7 @@ def test_the_worlds_above_show_what_the_rules_differ_in() -> None:
 def test_of_two_equally_near_queries_the_first_is_taken() -> None:
     query = np.eye(3, 4, dtype=np.float32)[[1, 0, 0]]
     gallery = np.eye(3, 4, dtype=np.float32)[[0, 2]]
-    found = adopt([Member(query, gallery)], 0.3)
+    found = pseudo_labels([Member(query, gallery)], 0.3)
     assert found.owner.tolist() == [1, -1]
     assert found.person.tolist() == [-1, 1, -1]
 
@@ -73,6 +84,8 @@ def test_of_two_equally_near_queries_the_first_is_taken() -> None:
 def test_memory_changes_nothing() -> None:
     members, _ = _world(3)
     for one, other in zip(
-        adopt(members, 0.3, among=5, most=4), adopt(members, 0.3, among=5, most=4, memory=1), strict=True
+        pseudo_labels(members, 0.3, gallery_rank=5, max_queries=4),
+        pseudo_labels(members, 0.3, gallery_rank=5, max_queries=4, memory=1),
+        strict=True,
     ):
         assert np.array_equal(one, other)

@@ -17,13 +17,13 @@ def angle(
     return math.acos(max(-1 + 1e-5, min(1 - 1e-5, cosine)))
 
 
-def adopted(
+def pseudo_labels(
     query: Sequence[Rows],
     gallery: Sequence[Rows],
     weights: Sequence[float],
     threshold: float,
-    among: int | None,
-    most: int,
+    gallery_rank: int | None,
+    max_queries: int,
 ) -> list[tuple[list[int], list[int]]]:
     """Persons as (their queries, their gallery images), in the order of their first query."""
     queries = [[rows[i] for rows in query] for i in range(len(query[0]))]
@@ -35,10 +35,10 @@ def adopted(
         if angles[nearest] < threshold:
             own = [angle(queries[nearest], other, weights) for other in images]
             before = sum((own[other], other) < (own[g], g) for other in range(len(images)))
-            if among is None or before < among:
+            if gallery_rank is None or before < gallery_rank:
                 owner[g] = nearest
     persons = [{q} for q in range(len(queries))]
-    if most > 1:
+    if max_queries > 1:
         for a in range(len(queries)):
             for b in range(a):
                 if angle(queries[a], queries[b], weights) < threshold:
@@ -49,6 +49,6 @@ def adopted(
     found = []
     for person in sorted(map(sorted, persons)):
         shown = [g for g in range(len(images)) if owner.get(g) in person]
-        if len(person) <= most and len(person) + len(shown) >= 2:
+        if len(person) <= max_queries and len(person) + len(shown) >= 2:
             found.append((person, shown))
     return found

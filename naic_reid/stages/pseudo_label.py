@@ -13,9 +13,9 @@ import numpy as np
 
 from naic_reid import lineage
 from naic_reid.artifacts import Features, ImageList, MadeBy, write_table
-from naic_reid.config import Adopt, Ensemble, Model, Split
+from naic_reid.config import Ensemble, Model, PseudoLabel, Split
 from naic_reid.errors import ReidError
-from naic_reid.retrieval import adoption, fusion, products
+from naic_reid.retrieval import fusion, products, pseudo_labels
 
 REVISION = 1
 PAIRS_HEADER = ["identity", "query", "image", "radians"]
@@ -26,7 +26,7 @@ def run(
     models: dict[str, Model],
     ensemble: Ensemble,
     split: Split,
-    adopt: Adopt,
+    pseudo_label: PseudoLabel,
     *,
     train: Path,
     query_lists: list[Path],
@@ -38,31 +38,37 @@ def run(
     threads: int = 0,
     memory: str = "",
 ) -> None:
-    """Writes the training list with what is adopted, and which image was taken for which query's person.
+    """Writes the training list with pseudo-labelled images, and which was taken for which query's person.
 
     Args:
         train: the list that the first round trained on.
         query_lists: one for each of the section's domains, or of all; so gallery_lists.
         query: `Features` of every domain's members: domains, then models in order, then epochs; so gallery.
-        pairs: a row for each adopted image: its new identity, the query it was nearest to, the angle.
+        pairs: a row for each pseudo-labelled image: its new identity, the query it was nearest to, the angle.
         memory: such as 800MB, 6GB; by default half of what is free.
     """
     started = time.monotonic()
     known = ImageList.read(train)
-    domains = adopt.domains or split.domains
+    domains = pseudo_label.domains or split.domains
     names = [(name, epoch) for name in models for epoch in ensemble.epochs]
     weights = [models[name].weight for name, _ in names]
     if not len(domains) * len(weights) == len(query) == len(gallery):
         raise ReidError(
-            f"adopt: {len(domains)} domains of {len(weights)} members, but {len(query)} query and "
+            f"pseudo_label: {len(domains)} domains of {len(weights)} members, but {len(query)} query and "
             f"{len(gallery)} gallery files: give one of each for every domain and member, in that order"
         )
     inputs = [train, *query_lists, *gallery_lists, *query, *gallery]
     settings = {
-        "adopt": adopt, "domains": domains, "weights": weights, "ensemble": ensemble, "models": list(models)
-    }  # fmt: skip
-    made_by = MadeBy.of("adopt", REVISION, settings, inputs)
-    _log.info("adopt: %d domains, %d members, %d training images", len(domains), len(weights), len(known))
+        "pseudo_label": pseudo_label,
+        "domains": domains,
+        "weights": weights,
+        "ensemble": ensemble,
+        "models": list(models),
+    }
+    made_by = MadeBy.of("pseudo_label", REVISION, settings, inputs)
+    _log.info(
+        "pseudo_label: %d domains, %d members, %d training images", len(domains), len(weights), len(known)
+    )
     listed = dict(zip(known.paths, known.identities, strict=True))
     rows: list[str] = []
     for number, domain in enumerate(domains):
@@ -74,23 +80,26 @@ def run(
             for path, features in ((one, of_query), (other, of_gallery)):
                 lineage.check_network(path, features.made_by, name, models[name].model_dump(), epoch)
             members.append(fusion.Member(of_query.values, of_gallery.values, weight=models[name].weight))
-        found = adoption.adopt(
-            members, adopt.threshold, among=adopt.among if adopt.rule == "mutual" else None,
-            most=adopt.most, memory=products.budget(memory, "cpu"), threads=threads,
+        found = pseudo_labels.pseudo_labels(
+            members, pseudo_label.threshold,
+            gallery_rank=pseudo_label.gallery_rank if pseudo_label.rule == "mutual" else None,
+            max_queries=pseudo_label.max_queries, memory=products.budget(memory, "cpu"), threads=threads,
         )  # fmt: skip
         new = _rows(found, queries.paths, galleries.paths)
         for identity, _, image, _ in new:
             if image in listed:
-                raise ReidError(f"{train}: {image} is a training image already: give other lists to adopt")
+                raise ReidError(
+                    f"{train}: {image} is a training image already: give other lists to pseudo_label"
+                )
             listed[image] = identity
         rows += ["\t".join(row) for row in new]
         persons = len({identity for identity, *_ in new})
-        _log.info("adopt: %s: %d persons in %d of %d images", domain, persons, len(new),
+        _log.info("pseudo_label: %s: %d persons in %d of %d images", domain, persons, len(new),
                   len(queries) + len(galleries))  # fmt: skip
     paths = tuple(sorted(listed))
     ImageList(paths, tuple(listed[path] for path in paths), made_by).write(images)
-    write_table(pairs, "Adopted", made_by, PAIRS_HEADER, rows)
-    _log.info("adopt: wrote %s and %s in %.1f s", images, pairs, time.monotonic() - started)
+    write_table(pairs, "PseudoLabels", made_by, PAIRS_HEADER, rows)
+    _log.info("pseudo_label: wrote %s and %s in %.1f s", images, pairs, time.monotonic() - started)
 
 
 def _features(path: Path, images: ImageList) -> Features:
@@ -101,7 +110,7 @@ def _features(path: Path, images: ImageList) -> Features:
 
 
 def _rows(
-    found: adoption.Adopted, queries: tuple[str, ...], galleries: tuple[str, ...]
+    found: pseudo_labels.PseudoLabels, queries: tuple[str, ...], galleries: tuple[str, ...]
 ) -> list[tuple[str, str, str, str]]:
     """By person, its queries before its gallery images; a person is called by its first query."""
     kept = []
@@ -112,6 +121,6 @@ def _rows(
         if found.person[q] >= 0:
             kept.append((int(found.person[q]), 1, g, queries[q], galleries[g], float(found.radians[g])))
     return [
-        (f"adopted/{queries[first]}", query, image, f"{radians:.6f}")
+        (f"pseudo/{queries[first]}", query, image, f"{radians:.6f}")
         for first, _, _, query, image, radians in sorted(kept)
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from naic_reid import lineage
 from naic_reid.artifacts import Features, MadeBy
-from naic_reid.config import Expand
+from naic_reid.config import QueryExpansion
 from naic_reid.retrieval import products
 from naic_reid.retrieval.rerank import expanded
 
@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 def run(
-    expand: Expand,
+    query_expansion: QueryExpansion,
     *,
     query: Path,
     gallery: Path,
@@ -33,18 +33,20 @@ def run(
     of_query, of_gallery = Features.read(query), Features.read(gallery)
     lineage.require_twins(query, of_query.made_by, gallery, of_gallery.made_by)
     _log.info(
-        "expand: %d + %d features towards their %d nearest, by cosine to the power %g",
-        len(of_query.names), len(of_gallery.names), expand.over, expand.alpha,
+        "query_expansion: %d + %d features towards their %d nearest, by cosine to the power %g",
+        len(of_query.names), len(of_gallery.names), query_expansion.k, query_expansion.alpha,
     )  # fmt: skip
     device = products.choose(device)
     values = expanded(
-        of_query.values, of_gallery.values, expand.over, expand.alpha,
+        of_query.values, of_gallery.values, query_expansion.k, query_expansion.alpha,
         device=device, threads=threads, memory=products.budget(memory, device),
     )  # fmt: skip
-    settings = lineage.network(of_query.made_by) | {"expand": expand}
-    made_by = MadeBy.of("expand", REVISION, settings, [query, gallery])
+    settings = lineage.network(of_query.made_by) | {"query_expansion": query_expansion}
+    made_by = MadeBy.of("query_expansion", REVISION, settings, [query, gallery])
     for path, names, rows in zip(
         (new_query, new_gallery), (of_query.names, of_gallery.names), values, strict=True
     ):
         Features(names, rows, made_by).write(path)
-    _log.info("expand: wrote %s and %s in %.1f s", new_query, new_gallery, time.monotonic() - started)
+    _log.info(
+        "query_expansion: wrote %s and %s in %.1f s", new_query, new_gallery, time.monotonic() - started
+    )

@@ -20,7 +20,7 @@ from naic_reid.retrieval.fusion import PLAIN, Member, best, block_length
 _LARGEST_COSINE = 1 - 1e-5  # the original's
 
 
-class Adopted(NamedTuple):
+class PseudoLabels(NamedTuple):
     """Who is taken for whom."""
 
     owner: Ints
@@ -28,25 +28,25 @@ class Adopted(NamedTuple):
     radians: Floats
     """[G] the angle to its nearest query."""
     person: Ints
-    """[Q] the first query of the person whom each query shows; −1: of nobody adopted."""
+    """[Q] the first query of the person whom each query shows; −1: of nobody who is labelled."""
 
 
-def adopt(
+def pseudo_labels(
     members: Sequence[Member],
     threshold: float,
     *,
-    among: int | None = None,
-    most: int = 1,
+    gallery_rank: int | None = None,
+    max_queries: int = 1,
     memory: int = 1 << 30,
     threads: int = 0,
-) -> Adopted:
+) -> PseudoLabels:
     """The images of a domain that may be trained on as persons; a person has two images at least.
 
     Args:
         members: query and gallery by each model; the angle is that of their weighted mean cosine.
         threshold: radians; angles are below it.
-        among: a gallery image must be among so many nearest of its query; None: anywhere.
-        most: queries that may be one person; chains of more are left out. 1: queries are not united.
+        gallery_rank: a gallery image must be within so many nearest of its query; None: anywhere.
+        max_queries: queries that may be one person; chains of more are left out. 1: queries are not united.
         memory: bytes that products may take.
         threads: 0 means all processors.
     """
@@ -56,15 +56,15 @@ def adopt(
     nearest, distances = best(turned, PLAIN, 1, threads=threads, block=block)
     radians = _angles(distances[:, 0], members)
     owner = np.where(radians < threshold, nearest[:, 0], -1).astype(np.int32)
-    if among is not None:
-        near, _ = best(members, PLAIN, among, threads=threads, block=block)
+    if gallery_rank is not None:
+        near, _ = best(members, PLAIN, gallery_rank, threads=threads, block=block)
         owner[(near[owner] != np.arange(num_gallery)[:, None]).all(axis=1)] = -1
     alone = np.arange(num_query, dtype=np.int32)
-    person = _united(members, threshold, block, threads) if most > 1 else alone
+    person = _united(members, threshold, block, threads) if max_queries > 1 else alone
     queries = np.bincount(person, minlength=num_query)
     images = np.bincount(person[owner[owner >= 0]], minlength=num_query)
-    whole = (images + queries >= 2) & (queries <= most)
-    return Adopted(owner, radians, np.where(whole[person], person, -1).astype(np.int32))
+    whole = (images + queries >= 2) & (queries <= max_queries)
+    return PseudoLabels(owner, radians, np.where(whole[person], person, -1).astype(np.int32))
 
 
 def _angles(distances: Floats, members: Sequence[Member]) -> Floats:
@@ -75,12 +75,12 @@ def _angles(distances: Floats, members: Sequence[Member]) -> Floats:
 
 def _united(members: Sequence[Member], threshold: float, block: int, threads: int) -> Ints:
     """The first of the queries that each query is linked to, over any number of links below the threshold."""
-    among = [Member(member.rows.query, member.rows.query, weight=member.weight) for member in members]
-    num = len(among[0].rows.query)
+    queries = [Member(member.rows.query, member.rows.query, weight=member.weight) for member in members]
+    num = len(queries[0].rows.query)
 
     def links(span: tuple[int, int]) -> sp.coo_array:
         total = np.zeros((span[1] - span[0], num), np.float32)
-        for member in among:
+        for member in queries:
             member.add(total, member.cosines(*span), PLAIN, span[0])
         rows, columns = np.nonzero(_angles(total, members) < threshold)
         return sp.coo_array((np.ones(len(rows), np.bool_), (rows, columns)), shape=total.shape)

@@ -1,0 +1,89 @@
+"""One unit-length row per image, in a file that may be larger than memory."""
+
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from naic_reid.artifacts.arrays import FIRST_DATE, put, read_arrays
+from naic_reid.artifacts.checks import Floats, built, hold, strings
+from naic_reid.artifacts.made_by import MadeBy
+from naic_reid.files import whole
+
+UNIT_TOLERANCE = 1e-3
+
+
+_BLOCK = 1 << 14  # rows looked at in one go when a large array is checked
+
+
+@dataclass(frozen=True)
+class Features:
+    """One unit-length row per image of a list: `names` (N), `values` float32 [N, D]."""
+
+    names: tuple[str, ...]
+    values: Floats
+    made_by: MadeBy = field(default_factory=MadeBy)
+
+    def __post_init__(self) -> None:
+        hold(self.values.ndim == 2 and self.values.dtype == np.float32, "float32 values of shape [N, D]")
+        hold(len(self.names) == len(self.values), "as many names as rows")
+        hold(len(set(self.names)) == len(self.names), "unique names")
+        for start in range(0, len(self.values), _BLOCK):
+            block = self.values[start : start + _BLOCK]
+            square = np.einsum("nd,nd->n", block, block)
+            wrong = np.flatnonzero(~(np.abs(np.sqrt(square) - 1) <= UNIT_TOLERANCE))
+            if len(wrong):
+                name = self.names[start + int(wrong[0])]
+                hold(False, f"finite rows of length 1, which the row of {name} is not")
+
+    def write(self, path: Path) -> None:
+        with streamed_features(path, self.names, self.values.shape[1], self.made_by) as append:
+            append(self.values)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The file's features; `values` is mapped read-only from the file, not held in memory."""
+        made_by, arrays = read_arrays(path, "Features", mapped="values")
+        return built(path, lambda: cls(strings(arrays["names"]), arrays["values"], made_by))
+
+
+@contextmanager
+def streamed_features(
+    path: Path,
+    names: Sequence[str],
+    dimension: int,
+    made_by: MadeBy,
+    *,
+    kind: str = "Features",
+    more: Mapping[str, NDArray[Any]] | None = None,
+) -> Iterator[Callable[[Floats], None]]:
+    """A function that appends blocks of rows [·, D] to a `Features` file, whole when the block ends.
+
+    Memory does not grow with N. The rows must add up to one per name. A file of another `kind` holds
+    `more` arrays beside names and values.
+    """
+    written = 0
+    with whole(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        put(archive, "type", np.array(kind))
+        put(archive, "made_by", np.array(made_by.to_json()))
+        for name, values in (more or {}).items():
+            put(archive, name, values)
+        put(archive, "names", np.array(list(names), dtype=np.str_))
+        with archive.open(zipfile.ZipInfo("values.npy", FIRST_DATE), "w", force_zip64=True) as member:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (len(names), dimension)}
+            np.lib.format.write_array_header_2_0(member, header)
+
+            def append(rows: Floats) -> None:
+                nonlocal written
+                assert rows.shape[1:] == (dimension,), (rows.shape, dimension)
+                for start in range(0, len(rows), _BLOCK):
+                    member.write(np.ascontiguousarray(rows[start : start + _BLOCK], dtype="<f4").data)
+                written += len(rows)
+
+            yield append
+            assert written == len(names), (written, len(names))

@@ -1,0 +1,56 @@
+"""The settings, as one typed tree: what changes the answer, and nothing else.
+
+One YAML file describes one result. `load` reads it into an immutable `Config` and refuses unknown
+keys, wrong types, impossible values and dangling names together, each with its dotted key and a
+sentence. Each section is named after the stage that owns it; `models` and `rerank` are tables, of
+which a stage receives one entry.
+"""
+
+from naic_reid.config.config import Config
+from naic_reid.config.data import Collect, Dedupe, Holdout, Source, Split, Toy
+from naic_reid.config.model import BACKBONES, Model
+from naic_reid.config.reading import describe, load, parse, typed
+from naic_reid.config.retrieval import (
+    Ensemble,
+    Extract,
+    Fuse,
+    PseudoLabel,
+    QueryExpansion,
+    Rerank,
+    Search,
+    Shards,
+)
+from naic_reid.config.section import HOLDOUT, Section
+from naic_reid.config.training import IDENTITY_LOSSES, METRIC_LOSSES, Augment, Loss, Schedule, Train
+
+__all__ = [
+    "BACKBONES",
+    "HOLDOUT",
+    "IDENTITY_LOSSES",
+    "METRIC_LOSSES",
+    "Augment",
+    "Collect",
+    "Config",
+    "Dedupe",
+    "Ensemble",
+    "Extract",
+    "Fuse",
+    "Holdout",
+    "Loss",
+    "Model",
+    "PseudoLabel",
+    "QueryExpansion",
+    "Rerank",
+    "Schedule",
+    "Search",
+    "Section",
+    "Shards",
+    "Source",
+    "Split",
+    "Toy",
+    "Train",
+    "describe",
+    "load",
+    "parse",
+    "typed",
+]

@@ -1,0 +1,121 @@
+"""The whole: every section, and what two of them may contradict each other in."""
+
+import itertools
+from typing import Annotated, Self
+
+from pydantic import (
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from naic_reid.config.data import Collect, Dedupe, Holdout, Split, Toy
+from naic_reid.config.model import Model
+from naic_reid.config.retrieval import (
+    Ensemble,
+    Extract,
+    Fuse,
+    PseudoLabel,
+    QueryExpansion,
+    Rerank,
+    Search,
+    Shards,
+)
+from naic_reid.config.section import HOLDOUT, Name, Section, require
+from naic_reid.config.training import Train
+from naic_reid.errors import ReidError
+
+
+class Config(Section):
+    """One result: every setting that changes it; and into how many jobs its making is cut."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(1234, description="of every random draw")
+    toy: Toy | None = Field(None, description="draw the images; none: they lie in the data folder")
+    collect: Collect
+    dedupe: Dedupe = Field(default_factory=Dedupe)
+    holdout: Holdout = Field(default_factory=Holdout)
+    split: Split = Field(default_factory=Split)
+    models: Annotated[dict[Name, Model], Field(min_length=1)] = Field(description="networks, by name")
+    """In the order of their names, and so are members: the order in the file means nothing."""
+    train: Train = Field(default_factory=Train)
+    ensemble: Ensemble = Field(default_factory=Ensemble)
+    extract: Extract = Field(default_factory=Extract)
+    query_expansion: QueryExpansion | None = Field(
+        None, description="of query and gallery, before the search; none: no"
+    )
+    search: Search = Field(default_factory=Search)
+    rerank: dict[Name, Rerank] = Field(description="re-ranking, by domain")
+    fuse: Fuse = Field(default_factory=Fuse)
+    pseudo_label: PseudoLabel | None = Field(None, description="a second round of training; none: one round")
+    shards: Shards = Field(default_factory=Shards)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Every domain that is searched: the competition's, and the hold-out where there is one."""
+        return (*self.split.domains, HOLDOUT) if self.holdout.share else self.split.domains
+
+    @field_validator("models", mode="after")
+    @classmethod
+    def _in_the_order_of_names(cls, models: dict[str, Model]) -> dict[str, Model]:
+        return dict(sorted(models.items()))
+
+    @model_validator(mode="after")
+    def _domains_are_known(self) -> Self:
+        missing = [domain for domain in self.domains if domain not in self.rerank]
+        require(not missing, f"rerank has no entry for the domain {', '.join(missing)}")
+        idle = [domain for domain in self.rerank if domain not in self.domains]
+        require(not idle, f"rerank.{', '.join(idle)} is no domain of this config ({', '.join(self.domains)})")
+        labelled = set(self.pseudo_label.domains if self.pseudo_label else ())
+        strange = sorted(labelled - set(self.split.domains))
+        require(not strange, f"pseudo_label.domains {strange} are none of {', '.join(self.split.domains)}")
+        return self
+
+    @model_validator(mode="after")
+    def _sources_are_known(self) -> Self:
+        known = {source.name for source in self.collect.sources}
+        require(
+            not (self.pseudo_label and "pseudo" in known),
+            "a source is called pseudo, as the persons of pseudo_label are",
+        )
+        unknown = sorted(set(self.dedupe.wrong_label_sources) - known)
+        require(
+            not unknown, f"dedupe.wrong_label_sources {unknown} are not in collect.sources {sorted(known)}"
+        )
+        require(
+            self.collect.decode or not self.dedupe.by_pixels,
+            "dedupe.by_pixels compares decoded pixels and needs collect.decode: true",
+        )
+        return self
+
+    @model_validator(mode="after")
+    def _search_serves_rerank(self) -> Self:
+        for domain, rerank in self.rerank.items():
+            require(
+                self.search.keep >= rerank.k1 + 1,
+                f"search.keep {self.search.keep} must be at least rerank.{domain}.k1 + 1 = {rerank.k1 + 1}",
+            )
+        require(
+            self.shards.search == 1 or self.search.engine == "exact",
+            f"shards.search {self.shards.search}: {self.search.engine} searches in one piece, exact need not",
+        )
+        return self
+
+    @model_validator(mode="after")
+    def _models_fit_their_recipes(self) -> Self:
+        for (one, first), (other, second) in itertools.combinations(self.models.items(), 2):
+            require(
+                first.model_copy(update={"weight": second.weight}) != second,
+                f"models.{one} and models.{other} are the same network: give one a larger weight instead",
+            )
+        for name, model in self.models.items():
+            require(
+                bool(model.pretrained) or not model.carry_classes,
+                f"models.{name}.carry_classes needs pretrained: a checkpoint of this project",
+            )
+            try:
+                epochs = self.train.adapted(model.recipe).epochs
+            except ReidError as error:
+                raise ValueError(f"models.{name}.{error}") from None
+            late = [epoch for epoch in self.ensemble.epochs if epoch > epochs]
+            require(not late, f"ensemble.epochs {late} lie beyond train.epochs {epochs} of models.{name}")
+        return self

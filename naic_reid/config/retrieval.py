@@ -1,0 +1,101 @@
+"""Settings of features, search, re-ranking, fusion and pseudo-labels."""
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+)
+
+from naic_reid.config.section import Count, Name, Positive, Section, Share
+
+
+class Extract(Section):
+    """How features are taken from a trained model."""
+
+    flip: bool = Field(True, description="add the mirrored image's feature before normalising")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="of the network; features are fp32 on disk"
+    )
+    stripes_weight: Positive = Field(
+        1.0, exclude_if=(1.0).__eq__,
+        description="of the stripes' distance, beside 1 for the whole image's, in models with stripes",
+    )  # fmt: skip
+
+
+class QueryExpansion(Section):
+    """Query expansion: every feature moves towards its nearest (αQE, Radenović et al. 2018)."""
+
+    k: Count = Field(5, description="nearest images summed, the image itself among them; fast-reid: 5")
+    alpha: Annotated[float, Field(ge=0)] = Field(
+        3.0, description="they count by cosine to this power; 0: equally (AQE); fast-reid: 3"
+    )
+
+
+class Search(Section):
+    """Nearest neighbours within query ∪ gallery."""
+
+    engine: Literal["exact", "faiss-flat", "faiss-ivf", "faiss-hnsw"] = Field(
+        "exact", description="ivf and hnsw are approximate, for galleries beyond exact search"
+    )
+    nprobe: Count = Field(64, description="faiss-ivf: cells looked into")
+    ef_search: Count = Field(64, description="faiss-hnsw: candidates followed")
+    keep: Count = Field(64, description="neighbours kept of each row; at least k1 + 1 of every domain")
+
+
+class Rerank(Section):
+    """k-reciprocal re-ranking of one domain (Zhong et al. 2017)."""
+
+    k1: Count = Field(30, description="neighbours that must be mutual")
+    k2: Count = Field(2, description="neighbours averaged in query expansion; 1: none")
+    lambda_: Share = Field(
+        0.8, alias="lambda", description="weight of the original distance; 1: no re-ranking"
+    )
+    norm: Literal["rowmax", "none"] = Field(
+        "rowmax", description="distances over their row's largest; none: as fast-reid's evaluator"
+    )
+    power: Annotated[int, Field(ge=1, le=2)] = Field(
+        1, description="exponent of the squared distance; 2: as torchreid"
+    )
+    count_self: bool = Field(False, description="k1 counts the image itself, as in fast-reid's evaluator")
+
+
+class Ensemble(Section):
+    """Which checkpoints of every model are members of the fusion."""
+
+    epochs: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+        (40, 50), description="epochs (from 1) whose checkpoints are kept and fused"
+    )
+
+
+class Fuse(Section):
+    """The weighted sum of the members' distances."""
+
+    best: Count = Field(200, description="gallery images listed for each query")
+    of: Literal["distances", "features"] = Field(
+        "distances", description="sum the members' distances, or re-rank once by all features side by side"
+    )
+
+
+class Shards(Section):
+    """Jobs that share one file of a step: they make parts, `gather` joins them; never another result."""
+
+    extract: Count = Field(1, description="jobs for one list and checkpoint, in whole batches")
+    search: Count = Field(1, description="jobs for one member and domain; needs search.engine: exact")
+    rerank: Count = Field(1, description="jobs for one member and domain")
+
+
+class PseudoLabel(Section):
+    """Pseudo-labels: a second round trains on test images, too. Competitions may forbid it."""
+
+    rule: Literal["mutual", "nearest"] = Field(
+        "mutual",
+        description="a gallery image is taken for its nearest query; mutual: if it is near that one's best",
+    )
+    threshold: Annotated[float, Field(gt=0, lt=1.5)] = Field(
+        0.3, description="radians between two images of one person, at most"
+    )
+    gallery_rank: Count = Field(10, description="mutual: among so many nearest of its query")
+    max_queries: Count = Field(
+        8, description="queries near each other are one person, up to this many; 1: never, as the original"
+    )
+    domains: tuple[Name, ...] = Field((), description="domains it is done in; none: all; original: [green]")

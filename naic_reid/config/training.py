@@ -1,0 +1,186 @@
+"""Settings of the recipe: losses, augmentation, schedule, optimizer."""
+
+import re
+from collections.abc import Mapping
+from operator import not_
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from naic_reid.config.section import Count, NotNegative, Positive, Section, Share, require, validated
+
+# The keys of losses.IDENTITY_LOSSES and losses.METRIC_LOSSES, and the options each takes.
+IDENTITY_LOSSES: dict[str, tuple[str, ...]] = {
+    "arcface": ("scale", "margin"),
+    "cosface": ("scale", "margin"),
+    "am_softmax": ("scale", "margin"),
+    "circle": ("scale", "margin"),
+    "linear": ("smoothing",),
+    "linear_fastreid": ("smoothing",),
+}
+METRIC_LOSSES: dict[str, tuple[str, ...]] = {
+    "weighted_triplet": ("margin",),
+    "hard_triplet": ("margin",),
+    "center": (),
+    "pairwise_cosface": ("scale", "margin"),
+    "pairwise_circle": ("scale", "margin"),
+}
+
+
+class Loss(Section):
+    """One term of the training loss."""
+
+    name: str = Field(
+        description=f"identity: {', '.join(IDENTITY_LOSSES)}; metric: {', '.join(METRIC_LOSSES)}"
+    )
+    weight: NotNegative = Field(1.0, description="factor of this term in the sum")
+    scale: Positive | None = Field(None, description="scale s or gamma, where the loss has one")
+    margin: NotNegative | None = Field(
+        None, description="margin m, where the loss has one; none: soft margin"
+    )
+    smoothing: Share | None = Field(None, description="label smoothing, where the loss has one; none: 0.1")
+
+    @model_validator(mode="after")
+    def _options(self) -> Self:
+        known = {**IDENTITY_LOSSES, **METRIC_LOSSES}
+        require(self.name in known, f"unknown loss {self.name!r}; there are {', '.join(known)}")
+        given = [option for option in ("scale", "margin", "smoothing") if getattr(self, option) is not None]
+        idle = [option for option in given if option not in known[self.name]]
+        require(not idle, f"the loss {self.name} has no {', '.join(idle)}: leave it out")
+        return self
+
+
+class Augment(Section):
+    """How training images are varied; each is off at 0."""
+
+    flip: Share = Field(0.5, description="probability of mirroring")
+    pad: Annotated[int, Field(ge=0)] = Field(10, description="pixels of zero border before the random crop")
+    brightness: NotNegative = Field(0.5, description="colour jitter: factor in 1 ± this")
+    contrast: NotNegative = Field(0.5, description="colour jitter: factor in 1 ± this")
+    saturation: NotNegative = Field(0.5, description="colour jitter: factor in 1 ± this")
+    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.2, description="colour jitter: turn in ± this share of a circle"
+    )
+    erasing: Share = Field(0.2, description="probability of erasing a rectangle")
+    erasing_fill: Literal["mean", "noise"] = Field(
+        "mean", description="mean: ImageNet's mean in normalised space, as the original; noise: each pixel"
+    )
+    rotation: Annotated[float, Field(ge=0, le=180)] = Field(0.0, description="turn in ± these degrees")
+    translation: Share = Field(0.0, description="shift in ± this share of the sides")
+    scaling: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="size in 1 ± this")
+    policy: Literal["none", "autoaugment", "augmix"] = Field(
+        "none", description="a published mixture of operations, before all else"
+    )
+    cmy: Share = Field(0.0, description="probability of showing cyan, magenta, yellow, black taken out")
+
+
+class Schedule(Section):
+    """The learning rate's factor by epoch."""
+
+    kind: Literal["multistep", "cosine"] = Field("multistep", description="how the rate falls after warm-up")
+    warmup_epochs: Annotated[int, Field(ge=0)] = Field(10, description="epochs of rising rate")
+    warmup_factor: Share = Field(0.01, description="factor at epoch 0")
+    milestones: tuple[Count, ...] = Field((25, 40), description="epochs (from 0) at which the rate falls")
+    gamma: Share = Field(0.1, description="factor at each milestone")
+    flat_epochs: Annotated[int, Field(ge=0)] = Field(
+        0, description="cosine: epochs at the whole rate, after warm-up, before it falls"
+    )
+    each: Literal["epoch", "step"] = Field("epoch", description="how often the rate is set")
+
+
+class Train(Section):
+    """The recipe that all models share."""
+
+    epochs: Count = Field(60, description="passes over the training list")
+    steps_per_epoch: Count | None = Field(None, description="cut an epoch to this many steps; none: whole")
+    batch: Count = Field(224, description="images in a batch: P identities × num_instances")
+    num_instances: Annotated[int, Field(ge=2)] = Field(2, description="K of the P×K sampler")
+    optimizer: Literal["ranger", "adam", "adamw", "sgd", "apex_adam", "apex_sgd"] = Field(
+        "ranger", description="ranger: RAdam with look-ahead; apex_…: where NVIDIA's apex is installed"
+    )
+    learning_rate: Positive = Field(0.01, description="of the body, before the schedule")
+    head_learning_rate: Positive | None = Field(None, description="of the classifier; none: as the body")
+    weight_decay: NotNegative = Field(5.0e-4, description="decoupled for ranger: rate × decay")
+    schedule: Schedule = Field(default_factory=Schedule)
+    identity_loss: Loss = Field(default_factory=lambda: Loss(name="arcface", scale=30, margin=0.4))
+    metric_loss: Loss | None = Field(default_factory=lambda: Loss(name="weighted_triplet"))
+    more_losses: tuple[Loss, ...] = Field((), description="further metric losses, e.g. center")
+    augment: Augment = Field(default_factory=Augment)
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp16", description="autocast; fp16 needs a GPU")
+    clip: Positive | None = Field(None, description="greatest length of the gradient; none: any")
+    accumulate: Count = Field(
+        1, description="parts a batch is cut into, one after the other: less memory; losses see their part"
+    )
+    accumulate_to_fit: bool = Field(
+        False, exclude_if=not_, description="cut batches into more parts where a GPU's memory is too small"
+    )
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="decay of the moving average of weights, which is then what is kept"
+    )
+    freeze: tuple[str, ...] = Field((), description="patterns of parameters kept, e.g. backbone.layer1.*")
+    freeze_epochs: Count | None = Field(None, description="epochs for which they are kept; none: all")
+    freeze_norm: bool = Field(
+        True, description="batch normalisation among the kept uses and keeps its running statistics"
+    )
+    sync_norm: bool = Field(
+        False, description="batch normalisation over all processes that train together; needs GPUs"
+    )
+    cameras: str | None = Field(
+        None, exclude_if=not_,
+        description="pattern of a path whose group is the camera, e.g. _c([0-9]+): K images then show as "
+        "many cameras as they can; none: cameras play no part",
+    )  # fmt: skip
+    channel_shuffles: Annotated[int, Field(ge=0, le=5)] = Field(
+        0, description="further identities made of each one by a permutation of its channels"
+    )
+
+    def adapted(self, words: Mapping[str, Any]) -> "Train":
+        """The recipe with other words, as a config writes them; `schedule` and `augment` keep theirs.
+
+        Raises:
+            ReidError: a word is unknown, or its value is wrong.
+        """
+        raw = self.model_dump(mode="json", by_alias=True)
+        for word, value in words.items():
+            adds = word in ("schedule", "augment") and isinstance(value, dict)
+            raw[word] = raw[word] | value if adds else value
+        recipe: Train = validated(Train, raw, "recipe")
+        return recipe
+
+    @field_validator("cameras")
+    @classmethod
+    def _a_pattern(cls, cameras: str | None) -> str | None:
+        try:
+            groups = 1 if cameras is None else re.compile(cameras).groups
+        except re.error as error:
+            raise ValueError(f"{cameras!r} is no regular expression: {error}") from error
+        require(groups == 1, f"{cameras!r} must have one group ( ) around the camera")
+        return cameras
+
+    @model_validator(mode="after")
+    def _groups(self) -> Self:
+        names = [loss.name for loss in (self.identity_loss, self.metric_loss, *self.more_losses) if loss]
+        require(len(set(names)) == len(names), "two of the losses have the same name")
+        strange = [loss.name for loss in self.more_losses if loss.name not in METRIC_LOSSES]
+        require(not strange, f"more_losses {strange} are none of {', '.join(METRIC_LOSSES)}")
+        require(
+            self.batch // self.num_instances >= 2 * self.accumulate,
+            f"accumulate {self.accumulate} leaves parts of the batch with fewer than 2 identities",
+        )
+        require(
+            self.batch % self.num_instances == 0,
+            f"batch {self.batch} is not a multiple of num_instances {self.num_instances}",
+        )
+        require(
+            self.identity_loss.name in IDENTITY_LOSSES,
+            f"identity_loss {self.identity_loss.name} is none; there are {', '.join(IDENTITY_LOSSES)}",
+        )
+        require(
+            self.metric_loss is None or self.metric_loss.name in METRIC_LOSSES,
+            f"metric_loss is none of {', '.join(METRIC_LOSSES)}",
+        )
+        return self
