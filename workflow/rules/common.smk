@@ -66,7 +66,11 @@ MEANS = "results/split/means.tsv"
 CHECKPOINT = "results/train/{model}/epoch_{epoch}.pt"
 HISTORY = "results/train/{model}/history.jsonl"
 EXTRACTED = "results/extract/{model}/epoch_{epoch}/{role}_{domain}.npz"
-FEATURES = EXTRACTED.replace("extract", "query_expansion") if CONFIG.query_expansion else EXTRACTED
+FEATURES = (
+    EXTRACTED.replace("extract", "query_expansion")
+    if CONFIG.query_expansion
+    else EXTRACTED
+)
 NEIGHBOURS = "results/search/{model}/epoch_{epoch}/{domain}.npz"
 JACCARD = "results/rerank/{model}/epoch_{epoch}/{domain}.npz"
 RANKING = "results/fuse/{domain}.npz"
@@ -82,7 +86,8 @@ FIRST = "first/"
 
 
 wildcard_constraints:
-    model=(f"({FIRST})?" if CONFIG.pseudo_label else "") + f"({'|'.join(CONFIG.models)})",
+    model=(f"({FIRST})?" if CONFIG.pseudo_label else "")
+    + f"({'|'.join(CONFIG.models)})",
     epoch="|".join(map(str, CONFIG.ensemble.epochs)),
     role="query|gallery",
     domain="|".join(CONFIG.domains),

@@ -88,8 +88,12 @@ if CONFIG.pseudo_label:
     rule pseudo_label:
         input:
             train=TRAINING,
-            query_lists=[image_list("query", domain) for domain in PSEUDO_LABELLED_DOMAINS],
-            gallery_lists=[image_list("gallery", domain) for domain in PSEUDO_LABELLED_DOMAINS],
+            query_lists=[
+                image_list("query", domain) for domain in PSEUDO_LABELLED_DOMAINS
+            ],
+            gallery_lists=[
+                image_list("gallery", domain) for domain in PSEUDO_LABELLED_DOMAINS
+            ],
             query=first_features("query"),
             gallery=first_features("gallery"),
         output:
