@@ -6,11 +6,14 @@ import hashlib
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from naic_reid.errors import ReidError
+
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
 
 @contextmanager
@@ -44,15 +47,32 @@ def whole(path: Path, *, folder: bool = False) -> Iterator[Path]:
             _remove(part)
 
 
+def regular(path: Path) -> Path:
+    """The path as given, if a regular file stands there, links followed; nothing is opened.
+
+    Reading a named pipe would wait for a writer who may never come, and a device may have no end.
+
+    Raises:
+        ReidError: a folder, a named pipe, a socket or a device stands there.
+        OSError: nothing does, or it cannot be looked at.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise ReidError(
+            f"{path}: is {_KINDS.get(stat.S_IFMT(mode), 'a device')}; a regular file belongs here"
+        )
+    return path
+
+
 def digest(path: Path) -> str:
     """BLAKE2b of the file's bytes, 128 bits, as 32 hexadecimal digits.
 
     Raises:
-        ReidError: the file cannot be read.
+        ReidError: the file cannot be read, or is no regular file.
     """
     state = hashlib.blake2b(digest_size=16)
     try:
-        with path.open("rb") as handle:
+        with regular(path).open("rb") as handle:
             while block := handle.read(1 << 20):
                 state.update(block)
     except OSError as error:

@@ -1,6 +1,5 @@
 """Scores every member and their fusion, with and without re-ranking, where the truth is known."""
 
-import csv
 import logging
 import time
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from naic_reid import lineage
 from naic_reid.artifacts import Features, ImageList, JaccardRows, MadeBy, write_json
 from naic_reid.config import Ensemble, Fuse, Model, Rerank
+from naic_reid.data import truth as truths
 from naic_reid.errors import ReidError, listing
 from naic_reid.progress import shown
 from naic_reid.retrieval import fusion, metrics, parallel, products
@@ -31,6 +31,7 @@ def run(
     query_list: Path,
     gallery_list: Path,
     others: list[Path],
+    other_queries: list[Path],
     query: list[Path],
     gallery: list[Path],
     jaccard: list[Path],
@@ -41,14 +42,14 @@ def run(
     """Reads one domain's lists and members, writes where each query's positives stand in every ranking.
 
     Persons come from `truth` (CSV: subset,name,pid,camid) or, without one, from the lists. `others` are
-    the gallery lists of the other domains: positives in them can never be found, and are counted.
+    the gallery lists of the other domains: positives in them can never be found, and are counted. With
+    `other_queries` they are all the images there are: a row of `truth` about any other is a mistake.
     """
     started = time.monotonic()
     queries, galleries = ImageList.read(query_list), ImageList.read(gallery_list)
-    elsewhere_lists = [ImageList.read(path) for path in others]
-    of_query = _persons("query", queries, truth)
-    of_gallery = _persons("gallery", galleries, truth)
-    of_others = [person for names in elsewhere_lists for person in _persons("gallery", names, truth)]
+    known = truths.read(truth[0]) if truth else None
+    of_query, _ = _persons("query", queries, [ImageList.read(path) for path in other_queries], known)
+    of_gallery, of_others = _persons("gallery", galleries, [ImageList.read(path) for path in others], known)
     numbers = {person: number for number, person in enumerate(sorted({*of_query, *of_gallery, *of_others}))}
     query_ids = np.array([numbers[person] for person in of_query], np.int64)
     gallery_ids = np.array([numbers[person] for person in of_gallery], np.int64)
@@ -56,7 +57,8 @@ def run(
     elsewhere = counts[query_ids]
     names = [f"{model}/epoch_{epoch}" for model in models for epoch in ensemble.epochs]
     weights = [model.weight for model in models.values() for _ in ensemble.epochs]
-    inputs = [query_list, gallery_list, *others, *query, *gallery, *jaccard, *truth]
+    lists = [query_list, gallery_list, *others, *other_queries]
+    inputs = [*lists, *query, *gallery, *jaccard, *truth]
     members, records = _members(weights, query, gallery, jaccard, queries, galleries)
     settings = {"rerank": rerank, "ensemble": ensemble, "weights": weights, "fuse": fuse}
     made_by = MadeBy.of("evaluate", REVISION, settings, inputs)
@@ -92,34 +94,24 @@ def run(
     _log.info("evaluate: wrote %s in %.1f s", scores, time.monotonic() - started)
 
 
-def _persons(subset: str, images: ImageList, truth: list[Path]) -> list[str]:
-    """Who is on each image of a list; an image that nobody knows is an error."""
-    if truth:
-        known = _read_truth(truth[0], subset)
-        persons = [known.get(name, "") for name in images.names]
-        place = f"{truth[0]}: no row for these {subset} images"
-    else:
-        persons = list(images.identities)
-        place = f"the {subset} list names no person for these images; give --truth"
-    missing = [path for path, person in zip(images.paths, persons, strict=True) if not person]
-    if missing:
-        raise listing(missing, place)
-    return persons
-
-
-def _read_truth(path: Path, subset: str) -> dict[str, str]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            rows = list(csv.DictReader(handle))
-            return {row["name"]: row["pid"] for row in rows if row["subset"] == subset}
-    except OSError as error:
-        raise ReidError(
-            f"{path}: cannot be read: {error.strerror or error}; name an existing file"
-        ) from error
-    except (KeyError, ValueError, csv.Error) as error:
-        raise ReidError(
-            f"{path}: not a table of the truth: its first line must be subset,name,pid,camid ({error})"
-        ) from error
+def _persons(
+    subset: str, images: ImageList, others: list[ImageList], known: truths.Truth | None
+) -> tuple[list[str], list[str]]:
+    """Who is on each image of a list, and of the other lists; an image that nobody knows is an error."""
+    rest = [name for other in others for name in other.names]
+    if known is None:
+        missing = [path for path, person in zip(images.paths, images.identities, strict=True) if not person]
+        if missing:
+            raise listing(missing, f"the {subset} list names no person for these images; give --truth")
+        return list(images.identities), [person for other in others for person in other.identities]
+    told = known.of(subset, [*images.names, *rest])
+    junk = [f"{known.path}:{person.line}" for person in told if person.junk]
+    if junk:
+        raise listing(
+            junk, "junk (pid -1), which this score has no rule for; take these lines and images out"
+        )
+    persons = [person.identity for person in told]
+    return persons[: len(images)], persons[len(images) :]
 
 
 def _members(

@@ -24,6 +24,7 @@ class World:
 
     folder: Path
     settings: Rerank
+    domains: tuple[str, ...]
 
     def paths(self, kind: str, domain: str) -> list[Path]:
         """One file for each member, in the order of members."""
@@ -53,12 +54,12 @@ class World:
     def evaluate(
         self,
         domain: str,
-        others: tuple[str, ...] = (),
         *,
         truth: bool = True,
         fused: Fuse | None = None,
     ) -> Path:
         scores = self.folder / f"{domain}.json"
+        others = [other for other in self.domains if other != domain]
         evaluate.run(
             self.settings,
             MODELS,
@@ -67,6 +68,7 @@ class World:
             query_list=self.images("query", domain),
             gallery_list=self.images("gallery", domain),
             others=[self.images("gallery", other) for other in others],
+            other_queries=[self.images("query", other) for other in others],
             query=self.paths("query", domain),
             gallery=self.paths("gallery", domain),
             jaccard=self.paths("jaccard", domain),
@@ -93,6 +95,6 @@ def world(folder: Path, sizes: dict[str, tuple[int, int]], *, labelled: bool = F
                 rows = persons[shown] + 0.8 * rng.normal(size=(num, DIMENSION))
                 rows /= np.linalg.norm(rows, axis=1, keepdims=True)
                 Features(names, rows.astype(np.float32)).write(folder / f"{member}_{role}_{domain}.npz")
-    made = World(folder, Rerank(k1=10, k2=3, lambda_=0.3))
+    made = World(folder, Rerank(k1=10, k2=3, lambda_=0.3), tuple(sizes))
     made.truth.write_text("\n".join(truth) + "\n")
     return made

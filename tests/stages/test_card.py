@@ -21,8 +21,8 @@ def scores(tmp_path: Path) -> list[Path]:
     for domain in SIZES:
         made.rerank_all(domain)
     return [
-        made.evaluate("green", ("normal",)),
-        made.evaluate("normal", ("green",)),
+        made.evaluate("green"),
+        made.evaluate("normal"),
         made.evaluate("holdout", truth=False),
     ]
 

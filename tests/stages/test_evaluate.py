@@ -82,13 +82,13 @@ def test_labelled_lists_need_no_truth(made: World) -> None:
 
 
 def test_positives_in_other_galleries_are_counted(made: World) -> None:
-    read = json.loads(made.evaluate("green", ("normal", "empty")).read_text())
+    read = json.loads(made.evaluate("green").read_text())
     persons = [image % PERSONS for image in [*range(90), *range(4)]]
     assert read["elsewhere"] == [persons.count(query % PERSONS) for query in range(10)]
 
 
 def test_a_domain_without_queries_scores_nothing(made: World) -> None:
-    read = json.loads(made.evaluate("empty", ("green",)).read_text())
+    read = json.loads(made.evaluate("empty").read_text())
     assert [entry["scores"]["queries"] for entry in read["entries"]] == [0] * 10
 
 
@@ -122,4 +122,19 @@ def test_unlabelled_lists_without_truth_are_refused(tmp_path: Path) -> None:
 def test_features_of_other_images_are_refused(made: World) -> None:
     made.paths("query", "green")[1].write_bytes(made.paths("query", "normal")[1].read_bytes())
     with pytest.raises(ReidError, match="its images are not those of the list"):
+        made.evaluate("green")
+
+
+def test_a_row_about_no_image_of_any_domain_is_refused(made: World) -> None:
+    with made.truth.open("a") as handle:
+        handle.write("query,nobody.png,3,1\n")
+    with pytest.raises(ReidError, match=r"truth\.csv:\d+: there is no such query image: nobody\.png"):
+        made.evaluate("green")
+
+
+def test_junk_is_refused_where_no_rule_leaves_it_out(made: World) -> None:
+    made.truth.write_text(
+        made.truth.read_text().replace("green_gallery_004.png,4", "green_gallery_004.png,-1")
+    )
+    with pytest.raises(ReidError, match=r"junk \(pid -1\), which this score has no rule for"):
         made.evaluate("green")

@@ -124,21 +124,26 @@ rule submit:
         RUN_PLAIN
 
 
-def other_galleries(wildcards):
-    """Gallery lists of the competition's other domains: what can never be returned to these queries."""
-    domains = CONFIG.split.domains if wildcards.domain in CONFIG.split.domains else ()
-    return [
-        image_list("gallery", domain)
-        for domain in domains
-        if domain != wildcards.domain
-    ]
+def other_lists(role):
+    """Lists of a role in the competition's other domains: what can never be returned to these queries."""
+
+    def lists(wildcards):
+        domains = (
+            CONFIG.split.domains if wildcards.domain in CONFIG.split.domains else ()
+        )
+        return [
+            image_list(role, domain) for domain in domains if domain != wildcards.domain
+        ]
+
+    return lists
 
 
 rule evaluate:
     input:
         query_list=lambda wildcards: image_list("query", wildcards.domain),
         gallery_list=lambda wildcards: image_list("gallery", wildcards.domain),
-        others=other_galleries,
+        others=other_lists("gallery"),
+        other_queries=other_lists("query"),
         query=members(FEATURES, role="query"),
         gallery=members(FEATURES, role="gallery"),
         jaccard=members(JACCARD),
