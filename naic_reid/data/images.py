@@ -2,8 +2,12 @@
 
 A reader that trains on a damaged image is worse than one that stops: OpenCV fills what a truncated
 JPEG lacks with grey and says nothing, and asks for 1.2 GB when a header promises 20,000 × 20,000
-pixels. So the bytes are looked at before they are decoded: the format by content and not by name,
-the size in the header, every PNG checksum, the end of a JPEG.
+pixels. So the bytes are looked at before they are decoded, and there are two ways to decode them:
+
+* `checked`, for `collect` and `split`, which meet an image for the first time: the format by content and
+  not by name, the size in the header, every PNG checksum, the end of a JPEG.
+* `decode`, for training and extraction, which meet it again and again: what costs a few microseconds of
+  that (format, size, the end of a JPEG); libpng sums up a PNG by itself. The pixels are the same.
 
 What is accepted, and what it becomes (always uint8 [H, W, 3], RGB): greyscale is repeated three
 times; a palette is looked up; alpha is dropped; of 16 bits the upper 8 stay; CMYK is converted; an
@@ -11,7 +15,6 @@ EXIF rotation is ignored, as the original's reader does, so pixels stay as store
 """
 
 import os
-import re
 import stat
 import zlib
 from hashlib import blake2b
@@ -33,9 +36,11 @@ MAX_BYTES = 1 << 28  # of the file
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
-_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # not stuffing, not a restart inside a scan
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_END = 0xD9
+_SCAN = 0xDA
+_WITHOUT_LENGTH = frozenset((0x00, 0x01, *range(0xD0, 0xD9), 0xFF))  # 0xFF fills up
+_END = b"\xff\xd9"
+_MOST_SEGMENTS = 10_000  # before the first scan; a photograph has about ten
 
 
 class Look(NamedTuple):
@@ -57,7 +62,7 @@ class Look(NamedTuple):
 
 
 def read(path: Path) -> Pixels:
-    """The image in a PNG or JPEG file, uint8 [H, W, 3] in RGB.
+    """The image in a PNG or JPEG file that `collect` or `split` has seen, uint8 [H, W, 3] in RGB.
 
     Raises:
         ReidError: the file is missing, damaged, too small, too large, or neither PNG nor JPEG.
@@ -84,7 +89,7 @@ def look(path: Path | str, *, with_pixels: bool = True) -> Look:
         if not with_pixels:
             height, width = header(content)
             return Look(digest, b"", height, width)
-        image = decode(content)
+        image = checked(content)
     except OSError as error:
         return Look(digest, fault=_reason(error))
     except ValueError as error:
@@ -97,17 +102,34 @@ def look(path: Path | str, *, with_pixels: bool = True) -> Look:
     return Look(digest, pixels, height, width, (blue / area, green / area, red / area), _scene(image))
 
 
-def decode(content: bytes) -> Pixels:
-    """The image in the bytes of a PNG or JPEG file, uint8 [H, W, 3] in RGB.
+def checked(content: bytes) -> Pixels:
+    """The image in the bytes of a PNG or JPEG file, uint8 [H, W, 3] in RGB, after all that can be checked.
 
     Raises:
         ValueError: why it is not a whole image of usable size.
     """
     header(content)
-    if content.startswith(_PNG):
-        _check_png(content)
-    else:
-        _check_jpeg(content)
+    _require_whole(content)
+    return _decoded(content)
+
+
+def decode(content: bytes) -> Pixels:
+    """The pixels that `checked` gives, without what takes long to check.
+
+    Raises:
+        ValueError: why it is not a whole image of usable size.
+    """
+    header(content)
+    if content.startswith(_JPEG):
+        _require_end(content)
+    try:
+        return _decoded(content)
+    except ValueError:
+        _require_whole(content)  # names what is wrong, where it can
+        raise
+
+
+def _decoded(content: bytes) -> Pixels:
     try:
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
@@ -133,7 +155,7 @@ def header(content: bytes) -> tuple[int, int]:
             raise ValueError("is a damaged PNG: no header")
         width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
     elif content.startswith(_JPEG):
-        height, width = _jpeg_size(content)
+        height, width, _ = _jpeg_header(content)
     else:
         raise ValueError(f"is neither PNG nor JPEG: it begins with {content[:8]!r}")
     if height * width > MAX_PIXELS:
@@ -164,7 +186,15 @@ def _reason(error: OSError) -> str:
     return f"cannot be read: {error.strerror or error}"
 
 
-def _check_png(content: bytes) -> None:
+def _require_whole(content: bytes) -> None:
+    """What can be told about an image without decoding it; its header is sound."""
+    if content.startswith(_PNG):
+        _require_chunks(content)
+    else:
+        _require_end(content)
+
+
+def _require_chunks(content: bytes) -> None:
     """Every chunk is there, whole, up to the last."""
     view = memoryview(content)
     at = len(_PNG)
@@ -182,29 +212,35 @@ def _check_png(content: bytes) -> None:
     raise ValueError("is a truncated PNG")
 
 
-def _segments(content: bytes) -> "list[tuple[int, int]]":
-    """(marker, where its content begins) of a JPEG, up to the end marker or the end of the bytes."""
-    found, at = [], 2
-    while match := _MARKER.search(content, at):
-        code = match[1][0]
-        at = match.end()
-        found.append((code, at))
-        if code == _END:
+def _jpeg_header(content: bytes) -> tuple[int, int, int]:
+    """Height and width of a JPEG, and where its first scan begins: behind the thumbnails of its header."""
+    size: tuple[int, int] | None = None
+    at = 2
+    for _ in range(_MOST_SEGMENTS):
+        at = content.find(b"\xff", at)
+        if at < 0 or at + 9 > len(content):
             break
-        at += int.from_bytes(content[at : at + 2], "big")  # its own length, so that thumbnails are skipped
-    return found
+        code = content[at + 1]
+        if code == _SCAN:
+            if size is None:
+                break
+            return *size, at
+        if code in _WITHOUT_LENGTH:
+            at += 1 if code == 0xFF else 2
+            continue
+        if code in _FRAMES:
+            size = (_word(content, at + 5), _word(content, at + 7))
+        at += 2 + _word(content, at + 2)
+    raise ValueError("is a truncated JPEG" if size else "is a damaged JPEG: no size")
 
 
-def _jpeg_size(content: bytes) -> tuple[int, int]:
-    for code, at in _segments(content):
-        if code in _FRAMES and at + 7 <= len(content):
-            height = int.from_bytes(content[at + 3 : at + 5], "big")
-            return height, int.from_bytes(content[at + 5 : at + 7], "big")
-    raise ValueError("is a damaged JPEG: no size")
+def _word(content: bytes, at: int) -> int:
+    return int.from_bytes(content[at : at + 2], "big")
 
 
-def _check_jpeg(content: bytes) -> None:
-    if not any(code == _END for code, _ in _segments(content)):
+def _require_end(content: bytes) -> None:
+    # Searched from the end of the bytes, where a whole file has it. Within a scan FF D9 is nothing else.
+    if content.rfind(_END, _jpeg_header(content)[2]) < 0:
         raise ValueError("is a truncated JPEG")
 
 

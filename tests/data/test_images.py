@@ -1,8 +1,10 @@
 """Images: what is accepted and what it becomes; what is refused and how it is named."""
 
 import os
+import re
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -16,8 +18,10 @@ from naic_reid.data import images
 from naic_reid.errors import ReidError
 
 Array = NDArray[np.uint8]
+Decoder = Callable[[bytes], Array]
 HEIGHT, WIDTH = 24, 12
 BIT_16 = np.uint16
+WAYS = pytest.mark.parametrize("way", [images.checked, images.decode])
 
 
 def _picture(seed: int = 0) -> Array:
@@ -139,41 +143,83 @@ def test_a_cmyk_jpeg_becomes_three_channels() -> None:
     assert len(np.unique(found)) == 1
 
 
-def test_a_progressive_jpeg_is_whole() -> None:
+@WAYS
+def test_a_progressive_jpeg_is_whole(way: Decoder) -> None:
     content = _encoded(_picture(), ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
-    assert images.decode(content).shape == (HEIGHT, WIDTH, 3)
+    assert way(content).shape == (HEIGHT, WIDTH, 3)
     with pytest.raises(ValueError, match="truncated JPEG"):
-        images.decode(content[:-2])
+        way(content[:-2])
 
 
+@WAYS
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
-def test_no_beginning_of_an_image_passes_for_the_whole(suffix: str) -> None:
+def test_no_beginning_of_an_image_passes_for_the_whole(way: Decoder, suffix: str) -> None:
     content = _encoded(_picture(), suffix)
     for length in range(len(content)):
         with pytest.raises(ValueError, match=r"is "):
-            images.decode(content[:length])
-    assert images.decode(content).shape == (HEIGHT, WIDTH, 3)
+            way(content[:length])
+    assert way(content).shape == (HEIGHT, WIDTH, 3)
 
 
-def test_the_end_of_an_exif_thumbnail_does_not_pass_for_the_end_of_the_jpeg() -> None:
+@WAYS
+def test_the_end_of_an_exif_thumbnail_does_not_pass_for_the_end_of_the_jpeg(way: Decoder) -> None:
     content = _with_orientation(_encoded(_picture(), ".jpg"), 1)
     with pytest.raises(ValueError, match="truncated JPEG"):
-        images.decode(content[:-2])
+        way(content[:-2])
 
 
-@given(st.integers(0, 10_000), st.integers(1, 255))
-def test_no_flipped_byte_of_a_png_goes_unnoticed(place: int, change: int) -> None:
-    picture = _picture()
-    content = bytearray(_encoded(picture))
-    content[place % len(content)] ^= change
-    with pytest.raises(ValueError, match=r"is |cannot"):
-        images.decode(bytes(content))
+@WAYS
+@pytest.mark.parametrize("more", [b"\xff", b"\xff\xff\xff", b"\xff\x00", b"\xff\xfe\0\4ab"])
+def test_fill_bytes_and_comments_before_the_frame_of_a_jpeg_are_passed_over(
+    way: Decoder, more: bytes
+) -> None:
+    content = _encoded(_picture(), ".jpg")
+    np.testing.assert_array_equal(way(content[:2] + more + content[2:]), way(content))
 
 
+def test_no_flipped_byte_of_a_png_goes_unnoticed_where_it_is_first_met() -> None:
+    content = _encoded(_picture())
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        with pytest.raises(ValueError, match=r"is |cannot"):
+            images.checked(bytes(changed))
+
+
+def test_what_is_met_again_has_the_pixels_it_had_or_is_refused() -> None:
+    content = _encoded(_picture())
+    refused = 0
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        try:
+            pixels = images.decode(bytes(changed))
+        except ValueError:
+            refused += 1
+        else:  # a byte that holds no pixel: a checksum's or a name's
+            np.testing.assert_array_equal(pixels, _picture())
+    assert refused > 0.8 * len(content)
+
+
+@WAYS
 @given(st.binary(max_size=64), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"]))
-def test_arbitrary_bytes_are_refused_with_a_reason(content: bytes, start: bytes) -> None:
+def test_arbitrary_bytes_are_refused_with_a_reason(way: Decoder, content: bytes, start: bytes) -> None:
     with pytest.raises(ValueError, match=r"is |cannot"):
-        images.decode(start + content)
+        way(start + content)
+
+
+def test_while_training_no_file_is_summed_up_or_searched_by_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "a.jpg"):
+        (tmp_path / name).write_bytes(_encoded(_picture(), name[1:]))
+        checked = images.checked((tmp_path / name).read_bytes())
+        with monkeypatch.context() as patched:
+            patched.setattr(zlib, "crc32", lambda *_: pytest.fail("summed up"))
+            patched.setattr(re, "compile", lambda *_: pytest.fail("a regular expression"))
+            patched.setattr(re, "search", lambda *_: pytest.fail("a regular expression"))
+            np.testing.assert_array_equal(images.read(tmp_path / name), checked)
+    assert not [name for name, value in vars(images).items() if isinstance(value, re.Pattern)]
 
 
 @pytest.mark.parametrize(
@@ -204,10 +250,13 @@ def test_what_is_no_usable_image_is_named_with_the_reason(
     assert reason in str(caught.value)
 
 
-def test_a_huge_size_is_refused_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+@WAYS
+def test_a_huge_size_is_refused_before_anything_is_decoded(
+    way: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
     with pytest.raises(ValueError, match="by its header"):
-        images.decode(_png(20_000, 20_000, 8, 2, b""))
+        way(_png(20_000, 20_000, 8, 2, b""))
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
