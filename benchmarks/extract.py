@@ -73,7 +73,9 @@ def rates(options: argparse.Namespace) -> None:
     ways: dict[str, Callable[[], torch.Tensor]] = {"plain": lambda: plain_features(embedder, pixels)}
     for precision in ("fp32", "bf16"):
         quick = prepared(embedder, precision, device)
-        ways[precision] = lambda quick=quick: unit_features(quick, pixels, flip=True)
+        ways[precision] = lambda quick=quick, word=precision: unit_features(
+            quick, pixels, flip=True, word=word
+        )
 
     with torch.inference_mode():
         expected = ways["plain"]()

@@ -1,12 +1,8 @@
 """The recipe's words as the things that train: what the config says, made of what the rooms have."""
 
-import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import torch
 from torch import nn
@@ -82,18 +78,6 @@ def compiled(learner: Learner) -> nn.Module:
         )
     faster: nn.Module = torch.compile(learner)  # type: ignore[assignment]
     return faster
-
-
-def precision(
-    name: str, device: torch.device
-) -> tuple[Callable[[], contextlib.AbstractContextManager[Any]], torch.amp.GradScaler]:
-    """The forward pass's precision on a device, and what scales its gradients."""
-    if name == "fp16" and device.type == "cpu":
-        _log.info("train: fp16 needs a GPU: bf16 instead")
-        name = "bf16"
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-    autocast = partial(torch.autocast, device.type, dtype=dtype, enabled=name != "fp32")
-    return autocast, torch.amp.GradScaler(device.type, enabled=name == "fp16")
 
 
 def identities(batch: int, num_instances: int, classes: int, parts: int) -> int:

@@ -13,8 +13,8 @@ class Extract(Section):
     """How features are taken from a trained model."""
 
     flip: bool = Field(True, description="add the mirrored image's feature before normalising")
-    precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="of the network; features are fp32 on disk"
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = Field(
+        "fp32", description="of the network's products, as train.precision; features are fp32 on disk"
     )
     stripes_weight: Positive = Field(
         1.0, exclude_if=(1.0).__eq__,

@@ -110,7 +110,9 @@ class Train(Section):
     metric_loss: Loss | None = Field(default_factory=lambda: Loss(name="weighted_triplet"))
     more_losses: tuple[Loss, ...] = Field((), description="further metric losses, e.g. center")
     augment: Augment = Field(default_factory=Augment)
-    precision: Literal["fp32", "bf16", "fp16"] = Field("fp16", description="autocast; fp16 needs a GPU")
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = Field(
+        "fp16", description="of products; tf32: GPUs since Ampere; fp16 scales losses, slow on a processor"
+    )
     clip: Positive | None = Field(None, description="greatest length of the gradient; none: any")
     accumulate: Count = Field(
         1, description="parts a batch is cut into, one after the other: less memory; losses see their part"

@@ -31,12 +31,12 @@ def fused(network: _Network) -> _Network:
     return network
 
 
-def halved(network: _Network) -> _Network:
-    """The network itself, with the weights of its products in bfloat16; for use under autocast.
+def halved(network: _Network, dtype: torch.dtype) -> _Network:
+    """The network itself, with the weights of its products in bfloat16 or float16; for use under autocast.
 
     Autocast alone would convert them again for every batch. Normalisations keep theirs in float32.
     """
     for module in network.modules():
         if type(module) in (nn.Conv2d, nn.Linear):
-            module.to(torch.bfloat16)
+            module.to(dtype)
     return network

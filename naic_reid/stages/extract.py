@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from naic_reid import parts
+from naic_reid import parts, precision
 from naic_reid.artifacts import ImageList, MadeBy, streamed_features
 from naic_reid.config import Extract
 from naic_reid.data import augment
@@ -88,8 +88,9 @@ def run(
             for pixels in test_pixels(data, paths, height, width, batch, workers=workers):
                 with torch.inference_mode():
                     rows = unit_features(
-                        embedder, pixels.to(place), flip=extract.flip, stripes_weight=extract.stripes_weight
-                    )
+                        embedder, pixels.to(place), flip=extract.flip, stripes_weight=extract.stripes_weight,
+                        word=extract.precision,
+                    )  # fmt: skip
                 append(rows.cpu().numpy())
                 yield from (None for _ in rows)
 
@@ -99,22 +100,23 @@ def run(
     _log.info("extract: wrote %s in %.1f s, %.0f images/s", features, seconds, len(paths) / seconds)
 
 
-def prepared(embedder: Embedder, precision: str, device: torch.device) -> Embedder:
+def prepared(embedder: Embedder, word: str, device: torch.device) -> Embedder:
     """The embedder as it is quickest: folded, channels last, in the precision asked for, on the device."""
     quick = fused(embedder)
-    if precision == "bf16":
-        quick = halved(quick)
+    if (dtype := precision.dtype(word)) != torch.float32:
+        quick = halved(quick, dtype)
     return quick.to(device).to(memory_format=torch.channels_last)
 
 
-def unit_features(embedder: Embedder, pixels: Tensor, *, flip: bool, stripes_weight: float = 1.0) -> Tensor:
+def unit_features(
+    embedder: Embedder, pixels: Tensor, *, flip: bool, word: str, stripes_weight: float = 1.0
+) -> Tensor:
     """Features float32 [B, D] of length 1, of uint8 [B, H, W, 3] on the embedder's device.
 
-    Products run in bfloat16 where the embedder has weights in it.
+    `word` is the precision that the embedder was prepared for.
     """
     inputs = augment.normalised(pixels)
-    half = any(weight.dtype == torch.bfloat16 for weight in embedder.parameters())
-    with torch.autocast(pixels.device.type, dtype=torch.bfloat16, enabled=half):
+    with precision.forward(word, pixels.device):
         features: Tensor = embedder(inputs)[1]
         if flip:
             features = features + embedder(inputs.flip(3))[1]

@@ -3,8 +3,6 @@
 The work is done in a folder of its own under `scratch`, named after everything that decides the
 result. A run that was cut off goes on there from its last saved step, to the same bits; a finished
 one only hands over its files. Class indices are the ranks of the identities in lexicographic order.
-
-Precision `fp16` needs a GPU; on a CPU `bf16` takes its place, and the log says so.
 """
 
 import contextlib
@@ -13,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from naic_reid import models, recipe
+from naic_reid import models, precision, recipe
 from naic_reid.artifacts import ImageList, MadeBy, canonical
 from naic_reid.config import Ensemble, Model, Train
 from naic_reid.data import augment
@@ -90,6 +88,7 @@ def run(
     kept = {epoch: home / f"epoch_{epoch}.pt" for epoch in ensemble.epochs}
     with contextlib.ExitStack() as stack:
         stack.enter_context(repeatable(threads))
+        stack.enter_context(precision.float32_products(train.precision))
         team = stack.enter_context(joined(device))
         keep_freed_memory()
         if team.leads:
@@ -151,7 +150,10 @@ def _learn(
     device = team.device
     learner.to(device).to(memory_format=torch.channels_last).train()
     optimizer = recipe.optimizer(train, learner)
-    autocast, scaler = recipe.precision(train.precision, device)
+    autocast = partial(precision.autocast, train.precision, device)
+    scaler = precision.scaler(train.precision, device)
+    if scaler.is_enabled() and device.type == "cpu":
+        _log.warning("train: fp16 is many times slower than bf16 on a processor: set train.precision")
     average = recipe.average(train, embedder)
     variation = augment.Recipe(**train.augment.model_dump())
     group = train.num_instances

@@ -41,7 +41,7 @@ def test_a_plain_network_keeps_no_batch_normalisation_but_the_bottleneck() -> No
 def test_folding_leaves_the_network_it_was_given_alone() -> None:
     embedder = _trained("resnet18_ibn_a")
     before = {name: tensor.clone() for name, tensor in embedder.state_dict().items()}
-    halved(fused(embedder))
+    halved(fused(embedder), torch.bfloat16)
     after = embedder.state_dict()
     assert list(before) == list(after)
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -58,6 +58,6 @@ def test_halved_features_point_where_the_whole_ones_do(backbone: str) -> None:
     with torch.inference_mode():
         whole = embedder(images)[1]
         with torch.autocast("cpu", torch.bfloat16):
-            half = halved(fused(embedder))(images)[1]
+            half = halved(fused(embedder), torch.bfloat16)(images)[1]
     assert half.dtype == torch.float32
     assert nn.functional.cosine_similarity(whole, half).min() > 0.999

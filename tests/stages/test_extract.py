@@ -150,4 +150,5 @@ def test_the_record_names_the_settings_and_the_inputs(world: Path, tmp_path: Pat
 def test_a_gpu_gives_the_same_features(world: Path, tmp_path: Path) -> None:
     on_cpu = _features(world, tmp_path / "c.npz", device="cpu")
     on_gpu = _features(world, tmp_path / "g.npz", device="cuda")
-    assert (on_cpu.values * on_gpu.values).sum(1).min() > 0.999
+    # As near as float32 is: TF32 would be a thousand times further away.
+    np.testing.assert_allclose(on_gpu.values, on_cpu.values, atol=1e-5)
