@@ -16,7 +16,8 @@ tests:
 tidy:
 	ruff format . && ruff check --fix . && snakefmt Snakefile workflow
 
+EXTRAS = $(addprefix --extra , dev all faiss export imagenet slurm)
 lock:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --extra dev --extra imagenet --extra slurm pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header $(EXTRAS) pyproject.toml -o requirements.lock
 
 .PHONY: check format lint types arrows tests tidy lock

@@ -9,14 +9,16 @@ bash run.sh [OPTIONS] [-- SNAKEMAKE ARGUMENTS]   from label lists to results/sub
 bash run.sh test                                 format, lint, types, import contracts, tests
 bash run.sh install                              only make .venv
 
-  --config FILE    the settings (default: configs/naic2020.yaml where data/MyDataSet exists,
-                   else configs/toy.yaml, which draws its own images)
+  --config FILE    the settings, a file or one of configs/ by name (default: naic2020 where
+                   data/MyDataSet exists, else toy, which draws its own images)
+  --show-config    print these settings, and end
   --data FOLDER    the folder that holds the label lists and images (default: data/MyDataSet)
   --truth FILE     CSV of subset,name,pid,camid to score query and gallery with
   --into FOLDER    where results/, logs/ and scratch/ go (default: the current folder)
   --cores N        processor cores to use (default: all)
   --workflow-profile FOLDER   how to run, e.g. profiles/slurm (default: profiles/default)
 
+This is `naic-reid run` in an environment of its own, made at the first call.
 What follows -- goes to Snakemake, e.g.  bash run.sh -- --dry-run
 Run it again after a failure or a change: only what failed or changed runs again.
 TEXT
@@ -64,73 +66,6 @@ newest_python() {
 # uv's own entry in the lock file, hashes included: the one thing that pip installs.
 uv_entry() { awk '/^uv==/ { on = 1 } on { print } on && !/\\$/ { exit }' "$home/requirements.lock"; }
 
-# Options that name files become absolute, because the walk may take place in another folder.
-existing() {
-    [[ -e $2 ]] || die "$1: $2 does not exist"
-    realpath -s "$2"
-}
-
-walk() {
-    local config='' data='' truth='' into=$PWD cores=all profile=$home/profiles/default extra=() settings=()
-    while (($#)); do
-        case $1 in
-        --config | --data | --truth | --into | --cores | --workflow-profile)
-            (($# > 1)) || die "$1 needs a value; bash run.sh --help"
-            case $1 in
-            --config) config=$(existing "$1" "$2") ;;
-            --data) data=$(existing "$1" "$2") ;;
-            --truth) truth=$(existing "$1" "$2") ;;
-            --into) into=$2 ;;
-            --cores) cores=$2 ;;
-            --workflow-profile) profile=$(existing "$1" "$2") ;;
-            esac
-            shift 2
-            ;;
-        --)
-            shift
-            extra=("$@")
-            break
-            ;;
-        *) die "unknown option $1; bash run.sh --help lists them, and what is for Snakemake follows --" ;;
-        esac
-    done
-
-    mkdir -p "$into" && into=$(realpath "$into")
-    local found="found ${data:-$into/data/MyDataSet}"
-    if [[ -n $config ]]; then
-        say "runs ${config#"$PWD"/}, as --config asks"
-    elif [[ -d ${data:-$into/data/MyDataSet} ]]; then
-        config=$home/configs/naic2020.yaml
-        say "runs configs/naic2020.yaml, the competition: $found"
-    else
-        config=$home/configs/toy.yaml
-        say "runs configs/toy.yaml on generated images: there is no data/MyDataSet (--data names another folder)"
-    fi
-    install
-
-    [[ -z $data ]] || settings+=("data=$data")
-    [[ -z $truth ]] || settings+=("truth=$truth")
-    ((${#settings[@]} == 0)) || settings=(--config "${settings[@]}")
-
-    exec 9>"$into/.run.lock"
-    flock --nonblock 9 || die "another run.sh is at work in $into; wait for it or stop it"
-    trap '' HUP # a closed terminal does not stop the walk
-    export PATH=$home/.venv/bin:$PATH
-    cd "$into"
-    if snakemake --snakefile "$home/Snakefile" --configfile "$config" --workflow-profile "$profile" --cores "$cores" \
-        --quiet rules host "${settings[@]}" "${extra[@]}" 9>&-; then
-        finished
-    else
-        die "stopped before the end, the cause stands above; mend it, repeat the same command, and only what failed or changed runs again"
-    fi
-}
-
-finished() {
-    case " ${extra[*]} " in *' --dry-run '* | *' -n '* | *' --unlock '* | *' --list'* | *' --summary '*) return ;; esac
-    [[ ! -f results/card/card.txt ]] || { echo && cat results/card/card.txt; }
-    [[ ! -f results/submission.json ]] || say "the submission: $(realpath --relative-to="$OLDPWD" results/submission.json)"
-}
-
 case ${1:-} in
 -h | --help) usage ;;
 test)
@@ -139,5 +74,8 @@ test)
     PATH=$home/.venv/bin:$PATH make --no-print-directory -C "$home" check
     ;;
 install) install && say ".venv is ready: source .venv/bin/activate" ;;
-*) walk "$@" ;;
+*)
+    install
+    exec "$home/.venv/bin/naic-reid" run "$@"
+    ;;
 esac

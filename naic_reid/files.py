@@ -80,6 +80,11 @@ def digest(path: Path) -> str:
     return state.hexdigest()
 
 
+def absolute(path: Path) -> Path:
+    """The path from the root on, without `..`; links in it stay as they are called."""
+    return Path(os.path.normpath(path.absolute()))
+
+
 def _explained(error: OSError, path: Path, part: Path) -> Exception:
     """What the user can mend is said in a sentence; an error about another file stays as it is."""
     about_this = str(error.filename or "").startswith((str(part), str(path.parent)))

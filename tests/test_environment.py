@@ -32,7 +32,11 @@ def lock() -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def wanted() -> list[Requirement]:
-    return [Requirement(line) for line in project()["dependencies"]]
+    """What the whole project runs with: the dependencies, and the extras of `all` and of faiss."""
+    extras = project()["optional-dependencies"]
+    (everything,) = [Requirement(line) for line in extras["all"]]
+    lines = [line for extra in (*sorted(everything.extras), "faiss") for line in extras[extra]]
+    return [Requirement(line) for line in [*project()["dependencies"], *lines]]
 
 
 def project() -> dict[str, Any]:
@@ -41,7 +45,10 @@ def project() -> dict[str, Any]:
 
 def test_the_lock_file_pins_every_dependency_within_its_range(lock, wanted) -> None:
     extras = project()["optional-dependencies"]
-    del extras["faiss-gpu"]  # it would take the place of faiss-cpu
+    del (
+        extras["faiss-gpu"],
+        extras["all"],
+    )  # the one would take the place of faiss-cpu, the other names extras
     for requirement in [*wanted, *(Requirement(line) for lines in extras.values() for line in lines)]:
         for version in lock[canonicalize_name(requirement.name)]:
             assert version in requirement.specifier, requirement

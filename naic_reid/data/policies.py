@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from naic_reid.errors import extra
+
 Pixels = NDArray[np.uint8]
 
 _SEVERITY = 3
@@ -60,7 +62,8 @@ POLICIES: dict[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
 @cache
 def _torchvision() -> Any:
     # Here, for importing torchvision takes a second and few recipes need it.
-    from torchvision.transforms import autoaugment
+    with extra("recipes", "augment: autoaugment and augmix"):
+        from torchvision.transforms import autoaugment
 
     return autoaugment
 

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from naic_reid.errors import extra
+
 _NOWHERE = -1e9  # stands for −∞ in a sum of exponentials, but has a gradient (0)
 
 
@@ -37,8 +39,9 @@ class PairwiseCircle(nn.Module):
     def __init__(self, scale: float = 128.0, margin: float = 0.25) -> None:
         super().__init__()
         # Here, for it brings SciPy's statistics along: half a second no other loss has to wait for.
-        from pytorch_metric_learning.losses import CircleLoss
-        from pytorch_metric_learning.reducers import MeanReducer
+        with extra("recipes", "the loss pairwise_circle"):
+            from pytorch_metric_learning.losses import CircleLoss
+            from pytorch_metric_learning.reducers import MeanReducer
 
         self.loss = CircleLoss(m=margin, gamma=scale, reducer=MeanReducer())
 

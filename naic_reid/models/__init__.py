@@ -7,7 +7,7 @@ a line in the dict, a literal in `config/model.py`.
 import difflib
 from collections.abc import Callable
 
-from naic_reid.errors import ReidError
+from naic_reid.errors import ReidError, extra
 from naic_reid.models import resnet_ibn
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.pooling import POOLINGS
@@ -50,7 +50,8 @@ def build(
     """
     if backbone.startswith("timm/"):
         # Here, for importing timm takes seconds.
-        from naic_reid.models.timm_backbone import timm_backbone
+        with extra("recipes", f"backbone {backbone}"):
+            from naic_reid.models.timm_backbone import timm_backbone
 
         net, dimension, as_map = timm_backbone(backbone.removeprefix("timm/"), height, width)
         if as_map is not None and pooling == "gem":

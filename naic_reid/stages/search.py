@@ -10,7 +10,7 @@ import numpy as np
 from naic_reid import lineage, parts
 from naic_reid.artifacts import Features, Floats, Ints, MadeBy, Neighbours, canonical
 from naic_reid.config import Search
-from naic_reid.errors import ReidError
+from naic_reid.errors import ReidError, extra
 from naic_reid.progress import shown
 from naic_reid.retrieval import exact, nearest, nearest_gpu, products
 
@@ -95,7 +95,8 @@ def _exact(
 
 def _by_faiss(query: Floats, gallery: Floats, search: Search, threads: int) -> tuple[Neighbours, float]:
     """What an engine of faiss finds, and its recall on a sample, which the file's record tells."""
-    from naic_reid.retrieval import engines  # faiss is loaded by those who ask for it
+    with extra("faiss", f"search.engine {search.engine}"):
+        from naic_reid.retrieval import engines  # faiss is loaded by those who ask for it
 
     found = engines.k_nearest(
         query, gallery, search.keep, search.engine,

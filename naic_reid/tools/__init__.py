@@ -1,6 +1,7 @@
 """Commands beside the walk, by name: each a module with `arguments(parser)` and `run(options)`."""
 
 TOOLS = {
+    "run": "the whole workflow, in any folder: label lists → submission and score card",
     "inspect": "what does the data folder hold, and what would stop the walk?",
     "rank": "two .npy files of features → the re-ranked best of the gallery",
     "check": "is this file a valid submission?",

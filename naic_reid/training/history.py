@@ -1,12 +1,10 @@
-"""What training did: a JSON object per line, and the same numbers as TensorBoard curves."""
+"""What training did: a JSON object per line, and TensorBoard curves of the same numbers where it is there."""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-from torch.utils.tensorboard import SummaryWriter
 
 from naic_reid.training.loop import Record
 
@@ -25,7 +23,7 @@ class History:
         self._lines.truncate(position["length"])
         self._steps: int = position["steps"]
         self._open: list[dict[str, Any]] = position["open"]
-        self._curves = SummaryWriter(folder / "curves", purge_step=self._steps)
+        self._curves = _curves(folder / "curves", self._steps)
 
     def __enter__(self) -> Self:
         return self
@@ -34,7 +32,8 @@ class History:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._lines.close()
-        self._curves.close()
+        if self._curves is not None:
+            self._curves.close()
 
     def add(self, record: Record) -> None:
         self._open.append(asdict(record))
@@ -44,7 +43,7 @@ class History:
         line = self._line(record)
         self._open = []
         self._lines.write(json.dumps(line) + "\n")
-        for name, value in line.items():
+        for name, value in line.items() if self._curves is not None else ():
             if name not in ("epoch", "step"):
                 self._curves.add_scalar(name, value, self._steps)
 
@@ -68,3 +67,12 @@ class History:
             "images_per_second": sum(r["images"] for r in self._open) / seconds,
             "share_waited": sum(r["waited"] for r in self._open) / seconds,
         }
+
+
+def _curves(folder: Path, steps: int) -> Any:
+    """TensorBoard's writer; none where it is not installed, for the lines hold the same numbers."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # here, for it costs a second
+    except ModuleNotFoundError:
+        return None
+    return SummaryWriter(folder, purge_step=steps)

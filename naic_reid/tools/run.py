@@ -1,0 +1,152 @@
+"""Runs the whole workflow in any folder: from label lists or drawn images to submission and score card.
+
+    naic-reid run                                             data/MyDataSet or, without it, a toy
+    naic-reid run --config small --data FOLDER --truth FILE   your data, without a GPU
+    naic-reid run --config small --show-config > mine.yaml    a config to change
+    naic-reid run -- --dry-run                                what follows -- goes to Snakemake
+
+Run it again after a failure or a change: only what failed or changed runs again.
+"""
+
+import argparse
+import fcntl
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from naic_reid import shipped
+from naic_reid.errors import ReidError
+from naic_reid.files import absolute
+
+_DATA = Path("data/MyDataSet")
+_ONLY_LOOKS = frozenset(
+    {"--dry-run", "--dryrun", "-n", "--unlock", "--list", "-l", "--summary", "-S", "--dag"}
+)
+
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "--config": {"metavar": "FILE", "help": "the settings: a file, or a shipped one's name (naic2020, quick, "
+                 "small, toy); default naic2020 where the data is, else toy, which draws its own images"},
+    "--data": {"metavar": "FOLDER", "type": Path, "help": f"label lists and images; default {_DATA}"},
+    "--truth": {"metavar": "FILE", "type": Path, "help": "CSV of subset,name,pid,camid to score with"},
+    "--into": {"metavar": "FOLDER", "type": Path, "default": Path(),
+               "help": "where results/, logs/ and scratch/ go; default: the current folder"},
+    "--cores": {"metavar": "N", "default": "all", "help": "processor cores to use; default all"},
+    "--workflow-profile": {"metavar": "FOLDER", "default": "default",
+                           "help": "how to run: a folder, or a shipped name (default, slurm)"},
+    "--show-config": {"action": "store_true", "help": "print the settings that would run, and end"},
+    "snakemake": {"nargs": "*", "metavar": "-- SNAKEMAKE ARGUMENTS", "help": "passed on as they are"},
+}  # fmt: skip
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this tool's options."""
+    for name, option in _OPTIONS.items():
+        parser.add_argument(name, **option)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs Snakemake to its end and prints the score card.
+
+    Raises:
+        ReidError: a named file is missing, Snakemake is not installed, another run holds the folder, or the
+            workflow stopped before its end.
+    """
+    data, truth = _existing("--data", options.data), _existing("--truth", options.truth)
+    into = options.into.resolve()
+    config, why = _config(options.config, data or into / _DATA)
+    if options.show_config:
+        print(config.read_text(encoding="utf-8"), end="")
+        return 0
+    if importlib.util.find_spec("snakemake") is None:
+        raise ReidError("run needs Snakemake, which is not installed: pip install 'naic-reid[workflow]'")
+    print(f"naic-reid: runs {_short(config)}: {why}", flush=True)
+    command = [
+        sys.executable, "-m", "snakemake", "--snakefile", str(shipped.HOME / "Snakefile"),
+        "--configfile", str(config), "--cores", options.cores, "--quiet", "rules", "host",
+        "--workflow-profile", str(shipped.named("profiles", options.workflow_profile)),
+    ]  # fmt: skip
+    given = [f"{name}={path}" for name, path in (("data", data), ("truth", truth)) if path]
+    command += [*(["--config", *given] if given else []), *options.snakemake]
+    with _alone(into):
+        status = _waited(command, into)
+    if status:
+        raise ReidError(
+            "stopped before the end, the cause stands above; mend it, repeat the same command, and only what "
+            "failed or changed runs again"
+        )
+    if not _ONLY_LOOKS.intersection(options.snakemake):
+        _tell(into)
+    return 0
+
+
+def _existing(option: str, path: Path | None) -> Path | None:
+    """The path made absolute (links stay), for the workflow may run in another folder; none stays none."""
+    if path is not None and not path.exists():
+        raise ReidError(f"{option}: {path} does not exist")
+    return path and absolute(path)
+
+
+def _config(given: str | None, data: Path) -> tuple[Path, str]:
+    """The config that runs, and why."""
+    if given is not None:
+        return shipped.named("configs", given), "as --config asks"
+    if data.is_dir():
+        return shipped.named("configs", "naic2020"), f"the competition, for there is {_short(data)}"
+    return shipped.named(
+        "configs", "toy"
+    ), f"generated images, for there is no {_short(data)} (--data names another)"
+
+
+@contextmanager
+def _alone(into: Path) -> Iterator[None]:
+    """Holds the folder until the block ends, or this process does, however it ends."""
+    lock = into / ".run.lock"
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        handle = lock.open("a")
+    except OSError as error:
+        raise ReidError(
+            f"--into: {into} cannot be written: {error.strerror or error}; name another folder"
+        ) from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ReidError(f"another run is at work in {into}; wait for it or stop it") from error
+        yield
+
+
+def _waited(command: Sequence[str], into: Path) -> int:
+    """Snakemake's exit status. It outlives a closed terminal, and is told of an interrupt or an end."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # The steps are started as `naic-reid …`: of this very installation, whatever else is on the path.
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+    with subprocess.Popen(command, cwd=into, env=os.environ | {"PATH": path}) as process:
+        # A terminal interrupts Snakemake too: only its answer is awaited here.
+        signal.signal(signal.SIGINT, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        return process.wait()
+
+
+def _tell(into: Path) -> None:
+    card, submission = into / "results/card/card.txt", into / "results/submission.json"
+    if card.is_file():
+        print(f"\n{card.read_text(encoding='utf-8')}", end="")
+    if submission.is_file():
+        print(f"naic-reid: the submission: {_short(submission)}")
+
+
+def _short(path: Path) -> str:
+    """The path as a person in this folder would write it; a shipped file by its name there."""
+    for folder in (Path.cwd(), shipped.HOME):
+        if path.is_relative_to(folder):
+            return str(path.relative_to(folder))
+    return str(path)

@@ -1,0 +1,113 @@
+"""`naic-reid run`: the workflow from any folder, one at a time, to its end and its score card."""
+
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.walk import HOME, tiny_world
+
+TRUTH = "results/toy/truth.csv"  # the first file of the walk, made in seconds
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny_world()))
+    return path
+
+
+def start(folder: Path, *options: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "naic_reid", "run", *options]
+    piped = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, stdout=piped, stderr=subprocess.STDOUT, text=True,
+                            start_new_session=True)  # fmt: skip
+
+
+def run(folder: Path, *options: str, status: int = 0) -> str:
+    process = start(folder, *options)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == status, printed
+    return printed
+
+
+def test_it_runs_in_another_folder_and_ends_with_card_and_submission(tmp_path: Path, config: Path) -> None:
+    into = tmp_path / "new folder"
+    printed = run(tmp_path, "--config", "tiny.yaml", "--into", "new folder", "--cores", "1", "--", TRUTH)
+    assert "runs tiny.yaml: as --config asks" in printed
+    assert (into / TRUTH).is_file()
+    (into / "results/card").mkdir()
+    (into / "results/card/card.txt").write_text("the card\n")
+    (into / "results/submission.json").write_text("{}")
+    printed = run(tmp_path, "--config", "tiny.yaml", "--into", "new folder", "--cores", "1", "--", TRUTH)
+    assert "the card\nnaic-reid: the submission: new folder/results/submission.json\n" in printed
+    printed = run(tmp_path, "--config", "tiny.yaml", "--into", "new folder", "--", TRUTH, "--dry-run")
+    assert "the card" not in printed
+
+
+def test_a_workflow_that_stops_is_said_to_have_stopped(tmp_path: Path, config: Path) -> None:
+    printed = run(tmp_path, "--config", str(config), "--", "results/nothing.npz", status=2)
+    assert printed.splitlines()[-1].startswith("naic-reid: error: stopped before the end")
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path, config: Path) -> None:
+    with (tmp_path / ".run.lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        printed = run(tmp_path, "--config", str(config), status=2)
+    assert f"another run is at work in {tmp_path}" in printed
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--data", "nowhere"], "--data: nowhere does not exist"),
+        (["--truth", "nowhere"], "--truth: nowhere does not exist"),
+        (["--config", "nowhere"], "of configs these come with naic-reid: "),
+        (["--workflow-profile", "nowhere"], "of profiles these come with naic-reid: default, slurm"),
+        (["--into", "/proc/nowhere"], "--into: /proc/nowhere cannot be written"),
+    ],
+)
+def test_what_is_not_there_is_named(tmp_path: Path, options: list[str], sentence: str) -> None:
+    assert sentence in run(tmp_path, *options, status=2)
+    assert list(tmp_path.iterdir()) in ([], [tmp_path / ".run.lock"])
+
+
+def test_a_data_folder_asks_for_the_competition_and_its_absence_for_the_toy(tmp_path: Path) -> None:
+    toy = run(tmp_path, "--show-config")
+    assert toy == (HOME / "configs/toy.yaml").read_text()
+    (tmp_path / "data/MyDataSet").mkdir(parents=True)
+    assert run(tmp_path, "--show-config") == (HOME / "configs/naic2020.yaml").read_text()
+
+
+def test_a_closed_terminal_stops_nothing_and_an_end_stops_all(tmp_path: Path, config: Path) -> None:
+    process = start(tmp_path, "--config", str(config), "--cores", "1")
+    log = tmp_path / "logs/toy.log"
+    while not log.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGHUP)
+    time.sleep(0.5)
+    assert process.poll() is None
+    os.kill(process.pid, signal.SIGTERM)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, printed
+    assert "stopped before the end" in printed
+
+
+def test_run_sh_names_the_same_options() -> None:
+    usage = subprocess.run(
+        ["bash", HOME / "run.sh", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    told = subprocess.run(
+        [sys.executable, "-m", "naic_reid", "run", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    options = re.compile(r"^  (--[a-z-]+)", re.MULTILINE)
+    assert set(options.findall(usage)) == set(options.findall(told))
