@@ -9,8 +9,8 @@ from naic_reid.data.label_lists import unplain
 def flat(folder: Path) -> tuple[list[Path], list[str], int]:
     """The images of a folder by name, sorted; its problems; and how many other entries it has.
 
-    An image is what is called one (.png, .jpg, .jpeg); sub-folders and other files are only counted.
-    A name that no list can hold and a symbolic link out of the folder are problems, and so is a
+    An image is what is called one (.png, .jpg, .bmp, .tif, .webp); sub-folders and other files are only
+    counted. A name that no list can hold and a symbolic link out of the folder are problems, and so is a
     folder that is not there or holds no image.
     """
     if not folder.is_dir():
@@ -21,7 +21,7 @@ def flat(folder: Path) -> tuple[list[Path], list[str], int]:
         if path.suffix.lower() not in SUFFIXES or path.is_dir():
             others += 1
             continue
-        reason = unplain(path.name) or _undecodable(path.name)
+        reason = unlistable(path.name)
         if not reason and path.is_symlink() and not path.resolve().is_relative_to(root):
             reason = "a symbolic link that leaves the folder"
         if reason:
@@ -29,11 +29,14 @@ def flat(folder: Path) -> tuple[list[Path], list[str], int]:
         else:
             found.append(path)
     if not found and not problems:
-        problems.append(f"{folder}: no images (PNG or JPEG)")
+        problems.append(f"{folder}: no images (PNG, JPEG, BMP, TIFF or WebP)")
     return found, problems, others
 
 
-def _undecodable(name: str) -> str:
+def unlistable(name: str) -> str:
+    """Why no list can hold this name or path; empty: one can."""
+    if reason := unplain(name):
+        return reason
     try:
         name.encode()
     except UnicodeEncodeError:

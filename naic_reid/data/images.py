@@ -4,8 +4,9 @@ A reader that trains on a damaged image is worse than one that stops: OpenCV fil
 JPEG lacks with grey and says nothing, and asks for 1.2 GB when a header promises 20,000 × 20,000
 pixels. So the bytes are looked at before they are decoded, and there are two ways to decode them:
 
-* `checked`, for `collect` and `split`, which meet an image for the first time: the format by content and
-  not by name, the size in the header, every PNG checksum, the end of a JPEG.
+* `checked`, for `collect`, `split` and `tests`, which meet an image for the first time: the format by
+  content and not by name, the size in the header, every PNG checksum, the end of a JPEG, the length that
+  a BMP, a WebP or a TIFF says it has.
 * `decode`, for training and extraction, which meet it again and again: what costs a few microseconds of
   that (format, size, the end of a JPEG); libpng sums up a PNG by itself. The pixels are the same.
 
@@ -16,7 +17,9 @@ EXIF rotation is ignored, as the original's reader does, so pixels stay as store
 
 import os
 import stat
+import struct
 import zlib
+from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +32,7 @@ from naic_reid.errors import ReidError
 
 Pixels = NDArray[np.uint8]
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 MIN_SIDE = 8  # pixels; nothing smaller shows a person
 MAX_PIXELS = 1 << 26  # of the header; 200 MB when decoded
 MAX_BYTES = 1 << 28  # of the file
@@ -62,10 +65,12 @@ class Look(NamedTuple):
 
 
 def read(path: Path) -> Pixels:
-    """The image in a PNG or JPEG file that `collect` or `split` has seen, uint8 [H, W, 3] in RGB.
+    """The image in a PNG, JPEG, BMP, TIFF or WebP file that `collect`, `split` or `tests` has seen.
+
+    uint8 [H, W, 3] in RGB.
 
     Raises:
-        ReidError: the file is missing, damaged, too small, too large, or neither PNG nor JPEG.
+        ReidError: the file is missing, damaged, too small, too large, or of another format.
     """
     try:
         return decode(_content(path))
@@ -103,7 +108,7 @@ def look(path: Path | str, *, with_pixels: bool = True) -> Look:
 
 
 def checked(content: bytes) -> Pixels:
-    """The image in the bytes of a PNG or JPEG file, uint8 [H, W, 3] in RGB, after all that can be checked.
+    """The image in the bytes of a file, uint8 [H, W, 3] in RGB, after all that can be checked.
 
     Raises:
         ValueError: why it is not a whole image of usable size.
@@ -146,7 +151,7 @@ def header(content: bytes) -> tuple[int, int]:
     """Height and width as the first bytes state them.
 
     Raises:
-        ValueError: neither PNG nor JPEG, or a size that is no person's picture.
+        ValueError: none of the known formats, or a size that is no person's picture.
     """
     if not content:
         raise ValueError("is empty")
@@ -156,8 +161,10 @@ def header(content: bytes) -> tuple[int, int]:
         width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
     elif content.startswith(_JPEG):
         height, width, _ = _jpeg_header(content)
+    elif other := next((read for magic, read in _OTHERS.items() if content.startswith(magic)), None):
+        height, width = other(content)
     else:
-        raise ValueError(f"is neither PNG nor JPEG: it begins with {content[:8]!r}")
+        raise ValueError(f"is neither PNG nor JPEG, BMP, TIFF or WebP: it begins with {content[:8]!r}")
     if height * width > MAX_PIXELS:
         raise ValueError(f"is {width} × {height} pixels by its header, more than {MAX_PIXELS:,} in all")
     if min(height, width) < MIN_SIDE:
@@ -190,7 +197,7 @@ def _require_whole(content: bytes) -> None:
     """What can be told about an image without decoding it; its header is sound."""
     if content.startswith(_PNG):
         _require_chunks(content)
-    else:
+    elif content.startswith(_JPEG):
         _require_end(content)
 
 
@@ -242,6 +249,60 @@ def _require_end(content: bytes) -> None:
     # Searched from the end of the bytes, where a whole file has it. Within a scan FF D9 is nothing else.
     if content.rfind(_END, _jpeg_header(content)[2]) < 0:
         raise ValueError("is a truncated JPEG")
+
+
+def _bmp_size(content: bytes) -> tuple[int, int]:
+    if len(content) < 26 or len(content) < int.from_bytes(content[2:6], "little"):
+        raise ValueError("is a truncated BMP")
+    width, height = struct.unpack("<ii", content[18:26])
+    return abs(height), abs(width)
+
+
+def _webp_size(content: bytes) -> tuple[int, int]:
+    if len(content) < 30 or len(content) < int.from_bytes(content[4:8], "little") + 8:
+        raise ValueError("is a truncated WebP")
+    kind = content[12:16]
+    if kind == b"VP8X":
+        return tuple(int.from_bytes(content[at : at + 3], "little") + 1 for at in (27, 24))  # type: ignore[return-value]
+    if kind == b"VP8L":
+        bits = int.from_bytes(content[21:25], "little")
+        return (bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1
+    width, height = struct.unpack("<HH", content[26:30])
+    return height & 0x3FFF, width & 0x3FFF
+
+
+def _tiff_size(content: bytes) -> tuple[int, int]:
+    """Of the first picture, all of whose strips or tiles must lie within the bytes."""
+    order = "<" if content.startswith(b"II") else ">"
+    try:
+        tags = dict(_tiff_tags(content, order))
+        ends = [
+            start + length
+            for starts, lengths in ((273, 279), (324, 325))
+            for start, length in zip(tags.get(starts, ()), tags.get(lengths, ()), strict=True)
+        ]
+        height, width = tags[257][0], tags[256][0]
+    except (struct.error, KeyError, IndexError, ValueError) as error:
+        raise ValueError("is a damaged TIFF: no whole table of its picture") from error
+    if not ends or max(ends) > len(content):
+        raise ValueError("is a truncated TIFF")
+    return height, width
+
+
+def _tiff_tags(content: bytes, order: str) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Number and values of the first picture's tags that hold whole numbers of 16 or 32 bits."""
+    (at,) = struct.unpack_from(f"{order}I", content, 4)
+    (num,) = struct.unpack_from(f"{order}H", content, at)
+    for entry in range(at + 2, at + 2 + 12 * num, 12):
+        tag, kind, count = struct.unpack_from(f"{order}HHI", content, entry)
+        letter = {3: "H", 4: "I"}.get(kind)
+        if letter and count * struct.calcsize(letter) <= len(content):
+            inside = count * struct.calcsize(letter) <= 4
+            place = entry + 8 if inside else struct.unpack_from(f"{order}I", content, entry + 8)[0]
+            yield tag, struct.unpack_from(f"{order}{count}{letter}", content, place)
+
+
+_OTHERS = {b"BM": _bmp_size, b"RIFF": _webp_size, b"II*\0": _tiff_size, b"MM\0*": _tiff_size}
 
 
 def _scene(image: Pixels) -> int:

@@ -42,7 +42,7 @@ def _images(data: Path, folder: str, problems: list[str]) -> list[str]:
     found, wrong, others = flat(data / folder)
     problems += wrong
     if others:
-        _log.warning("%s: %d entries that are no PNG or JPEG by name are left out", data / folder, others)
+        _log.warning("%s: %d entries that are no images by name are left out", data / folder, others)
     return [f"{folder}/{path.name}\t{path.stat().st_size}" for path in found]
 
 

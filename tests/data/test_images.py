@@ -226,12 +226,12 @@ def test_while_training_no_file_is_summed_up_or_searched_by_python(
     ("content", "reason"),
     [
         (b"", "is empty"),
-        (b"hello, I am a text", "is neither PNG nor JPEG: it begins with b'hello, I'"),
+        (b"hello, I am a text", "is neither PNG nor JPEG, BMP, TIFF or WebP: it begins with b'hello, I'"),
         (_png(20_000, 20_000, 8, 2, b""), "is 20000 × 20000 pixels by its header"),
         (_encoded(np.zeros((1, 1, 3), np.uint8)), "is only 1 × 1 pixels"),
         (_encoded(np.zeros((1, 1, 3), np.uint8), ".jpg"), "is only 1 × 1 pixels"),
         (_png(HEIGHT, WIDTH, 8, 2, b"too few rows"), "cannot be decoded"),
-        (_encoded(_picture(), ".bmp"), "is neither PNG nor JPEG"),
+        (_encoded(_picture(), ".ppm"), "is neither PNG nor JPEG"),
     ],
     ids=["empty", "text", "bomb", "one pixel", "one pixel of JPEG", "few rows", "BMP"],
 )
@@ -336,3 +336,35 @@ def test_the_scene_hash_survives_recompression_and_tells_other_scenes_apart(tmp_
     assert (original ^ again).bit_count() <= 6
     assert (original ^ smaller).bit_count() <= 6
     assert (original ^ other).bit_count() > 12
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tif", ".tiff", ".webp"])
+def test_bmp_tiff_and_webp_are_read(suffix: str, tmp_path: Path) -> None:
+    flags = (cv2.IMWRITE_WEBP_QUALITY, 101) if suffix == ".webp" else ()  # above 100: without loss
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(_encoded(_picture(), suffix, *flags))
+    assert np.array_equal(images.read(path), _picture())
+    assert images.header(path.read_bytes()) == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tif", ".webp"])
+def test_a_bmp_tiff_or_webp_that_lacks_its_end_is_refused(suffix: str) -> None:
+    content = _encoded(_picture(), suffix)
+    for cut in (len(content) - 1, len(content) // 2, 12, 5):
+        with pytest.raises(ValueError, match=r"truncated|damaged|cannot be decoded|pixels"):
+            images.decode(content[:cut])
+
+
+def test_sizes_of_webp_and_big_endian_tiff_are_read_from_the_header() -> None:
+    lossy = _encoded(_picture(), ".webp", cv2.IMWRITE_WEBP_QUALITY, 80)
+    assert images.header(lossy) == (HEIGHT, WIDTH)
+    tags = [(256, 3, 1, WIDTH << 16), (257, 3, 1, HEIGHT << 16), (273, 4, 1, 8), (279, 4, 1, 0)]
+    table = struct.pack(">H", len(tags)) + b"".join(struct.pack(">HHII", *tag) for tag in tags)
+    assert images.header(b"MM\0*" + struct.pack(">I", 8) + table) == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("magic", [b"BM", b"RIFF", b"II*\0", b"MM\0*"])
+@given(rest=st.binary(max_size=80))
+def test_whatever_follows_a_magic_word_is_a_problem_and_no_crash(magic: bytes, rest: bytes) -> None:
+    with pytest.raises(ValueError, match=r"truncated|damaged|cannot be decoded|pixels"):
+        images.decode(magic + rest)
