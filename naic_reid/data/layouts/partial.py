@@ -15,11 +15,11 @@ _SINGLE = r"(?P<person>\d+)(?P<group>)[_.]"
 
 def _rows(
     folder: Folder, options: Options, roots: Sequence[str], places: Mapping[str, Sequence[str]], pattern: str,
-    example: str,
+    example: str, *, nested: bool = False,
 ) -> Iterator[Row]:  # fmt: skip
     home = folder.home(roots, [name for names in places.values() for name in names])
     for camera, (role, names) in enumerate(places.items()):
-        images = folder.images(folder.first(home, *names), nested=True)
+        images = folder.images(folder.first(home, *names), nested=nested)
         for path, match in folder.fitting(images, options.pattern or pattern, example):
             group = number(match["group"]) if "group" in match.re.groupindex else ""
             yield Row(path, role, match["person"], str(camera), group)
@@ -43,7 +43,8 @@ def partial_ilids(folder: Folder, options: Options) -> Iterator[Row]:
 def occluded_reid(folder: Folder, options: Options) -> Iterator[Row]:
     """200 persons, five occluded and five whole images of each, flat or in a folder for each person."""
     places = {"query": ("occluded_body_images", "query"), "gallery": ("whole_body_images", "gallery")}
-    return _rows(folder, options, ("Occluded_REID", "OccludedREID"), places, _NUMBERED, "001_01.tif")
+    roots = ("Occluded_REID", "OccludedREID")
+    return _rows(folder, options, roots, places, _NUMBERED, "001_01.tif", nested=True)
 
 
 PARTIAL_REID = Layout(
