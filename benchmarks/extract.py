@@ -29,6 +29,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from naic_reid.architecture import Architecture
 from naic_reid.artifacts import ImageList, MadeBy
 from naic_reid.data import augment
 from naic_reid.losses import build_identity
@@ -64,7 +65,13 @@ def rates(options: argparse.Namespace) -> None:
     device = torch.device(options.device)
     torch.manual_seed(0)
     embedder = build(
-        options.backbone, height=options.height, width=options.width, pooling=options.pooling, last_stride=1
+        Architecture(
+            backbone=options.backbone,
+            height=options.height,
+            width=options.width,
+            pooling=options.pooling,
+            last_stride=1,
+        )
     )
     embedder = embedder.eval().to(device)
     generator = torch.Generator().manual_seed(1)
@@ -105,11 +112,11 @@ def rates(options: argparse.Namespace) -> None:
 
 
 def memory(options: argparse.Namespace) -> None:
-    model = {"backbone": "resnet18", "height": 64, "width": 32, "pooling": "gem", "last_stride": 1}
+    model = Architecture(backbone="resnet18", height=64, width=32)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         identity = build_identity("linear", 2, 512)
-        Checkpoint.of(build(**model), identity, 1, ("a", "b"), model, MadeBy()).write(folder / "model.pt")
+        Checkpoint.of(build(model), identity, 1, ("a", "b"), model, MadeBy()).write(folder / "model.pt")
         picture = np.random.default_rng(0).integers(0, 256, (64, 32, 3), np.uint8)
         cv2.imwrite(str(folder / "picture.png"), picture)
         print(f"\n{'images':>8} {'peak MB':>8} {'GPU MB':>7} {'images/s':>9}")

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from naic_reid import models
+from naic_reid.architecture import Architecture
 from naic_reid.heap import keep_freed_memory
 
 HOW = "handed back", "kept"
@@ -59,9 +60,7 @@ def _measured(options: argparse.Namespace) -> tuple[float, float, float, float]:
     if options.how == "kept":
         assert keep_freed_memory(), "no glibc"
     torch.set_num_threads(1)
-    net = models.build(
-        options.backbone, height=options.height, width=options.width, pooling="gem", last_stride=1
-    )
+    net = models.build(Architecture(backbone=options.backbone, height=options.height, width=options.width))
     net.to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(net.parameters())
     images = torch.randn(options.batch, 3, options.height, options.width)

@@ -30,6 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
 from naic_reid import losses, models
+from naic_reid.architecture import Architecture
 from naic_reid.artifacts import ImageList
 from naic_reid.config import Augment, Ensemble, Model, Train
 from naic_reid.data import augment, batches, toy
@@ -156,7 +157,7 @@ def compare_steps(
     works = {}
     for kind in ("plain", "fast"):
         torch.manual_seed(0)
-        net = models.build(name, height=height, width=width, pooling="gem", last_stride=1).to(device)
+        net = models.build(Architecture(backbone=name, height=height, width=width)).to(device)
         head = losses.build_identity("arcface", 500, net.dimension).to(device)
         parameters = [*net.parameters(), *head.parameters()]
         fast = kind == "fast"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from naic_reid import artifacts
+from naic_reid.architecture import Architecture
 from naic_reid.artifacts import MadeBy
 from naic_reid.errors import ReidError
 from naic_reid.files import digest
@@ -167,13 +168,12 @@ def check_network(path: Path, made_by: MadeBy, name: str, model: Mapping[str, An
         ReidError: they are of another network or epoch.
     """
     told = network(made_by)
-    used = told.get("model", {})
-    told_of = {*used, *artifacts.NETWORK_OPTIONS} if used else set()
-    other = [key for key in told_of if model.get(key) != used.get(key)]
-    if other or told.get("epoch", epoch) != epoch:
-        size = f"{used.get('backbone')} at {used.get('height')} × {used.get('width')}"
+    if "model" not in told:
+        return
+    used = Architecture.within(told["model"])
+    if used != Architecture.within(model) or told.get("epoch", epoch) != epoch:
         raise ReidError(
-            f"{path}: features of {size}, epoch {told.get('epoch')}, where those of models.{name}, epoch "
+            f"{path}: features of {used}, epoch {told.get('epoch')}, where those of models.{name}, epoch "
             f"{epoch}, belong: delete it and run again"
         )
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from naic_reid import models
+from naic_reid.architecture import Architecture
 from naic_reid.config import Toy
 from naic_reid.stages import toy
 from tests.walk import Walk, cut
@@ -39,7 +40,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     drawn = Toy(train_identities=12, test_identities=6, images=6, height=64, width=32)
     toy.run(1234, drawn, folder=folder / "data" / "MyDataSet", truth=folder / "truth.csv")
     torch.manual_seed(0)
-    backbone = models.build("resnet101_ibn_b", height=64, width=32, pooling="gem", last_stride=1).backbone
+    backbone = models.build(Architecture(backbone="resnet101_ibn_b", height=64, width=32)).backbone
     weights = folder / "resnet101_ibn_b.pth"
     torch.save(
         {"state_dict": {f"module.{key}": value for key, value in backbone.state_dict().items()}}, weights

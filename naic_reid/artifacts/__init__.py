@@ -16,7 +16,7 @@ from naic_reid.artifacts.checks import Floats, Ints
 from naic_reid.artifacts.features import UNIT_TOLERANCE, Features, streamed_features
 from naic_reid.artifacts.image_list import DISTRACTOR, JUNK, ImageList
 from naic_reid.artifacts.json_files import read_json, write_json
-from naic_reid.artifacts.made_by import NETWORK_OPTIONS, MadeBy, canonical
+from naic_reid.artifacts.made_by import MadeBy, canonical
 from naic_reid.artifacts.reading import record
 from naic_reid.artifacts.retrieval import JaccardRows, Neighbours, Ranking
 from naic_reid.artifacts.tables import read_table, stream_table, write_table
@@ -24,7 +24,6 @@ from naic_reid.artifacts.tables import read_table, stream_table, write_table
 __all__ = [
     "DISTRACTOR",
     "JUNK",
-    "NETWORK_OPTIONS",
     "UNIT_TOLERANCE",
     "Features",
     "Floats",

@@ -9,9 +9,6 @@ from typing import Any, Self
 from naic_reid import __version__
 from naic_reid.files import digest
 
-NETWORK_OPTIONS = ("stripes", "standardise")
-"""Settings of a network that nothing names while they are off: neither its record nor its checkpoint."""
-
 
 @dataclass(frozen=True)
 class MadeBy:

@@ -8,7 +8,7 @@ which a stage receives one entry.
 
 from naic_reid.config.config import Config
 from naic_reid.config.data import Collect, Dedupe, Holdout, Source, Split, Toy
-from naic_reid.config.model import BACKBONES, Model
+from naic_reid.config.model import Model
 from naic_reid.config.reading import describe, load, parse, typed
 from naic_reid.config.retrieval import (
     Ensemble,
@@ -24,7 +24,6 @@ from naic_reid.config.section import HOLDOUT, Section
 from naic_reid.config.training import IDENTITY_LOSSES, METRIC_LOSSES, Augment, Loss, Schedule, Train
 
 __all__ = [
-    "BACKBONES",
     "HOLDOUT",
     "IDENTITY_LOSSES",
     "METRIC_LOSSES",

@@ -7,7 +7,8 @@ from pydantic import (
     model_validator,
 )
 
-from naic_reid.config.section import Count, Name, Pixels, Section, Share, require
+from naic_reid.architecture import Pixels
+from naic_reid.config.section import Count, Name, Section, Share, require
 
 
 class Toy(Section):

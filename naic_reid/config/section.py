@@ -15,7 +15,6 @@ from pydantic import (
 from naic_reid.errors import ReidError, listing
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Pixels = Annotated[int, Field(ge=16, le=2048)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]

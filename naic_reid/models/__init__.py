@@ -1,12 +1,12 @@
 """Room: an image → an embedding and a feature.
 
 `BACKBONES` lists the networks of our own; `timm/<name>` is any of timm's. To add one: a module here,
-a line in the dict, a literal in `config/model.py`.
+a line in the dict, a name in `architecture.py`.
 """
 
-import difflib
 from collections.abc import Callable
 
+from naic_reid.architecture import Architecture
 from naic_reid.errors import ReidError, extra
 from naic_reid.models import resnet_ibn
 from naic_reid.models.embedder import Embedder
@@ -32,36 +32,27 @@ BACKBONES: dict[str, Callable[[int], ResNet]] = {
 """Name → a function of the last stage's stride that returns the network, randomly drawn."""
 
 
-def build(
-    backbone: str, *, height: int, width: int, pooling: str, last_stride: int, stripes: int = 0,
-    standardise: bool = False,
-) -> Embedder:  # fmt: skip
-    """A randomly drawn embedder for images of height × width pixels.
-
-    Args:
-        backbone: a key of `BACKBONES`, or `timm/<name>`, which keeps its own strides.
-        pooling: `gem` or `average`; networks of tokens take `average` only.
-        last_stride: of the ResNets' last layer, 1 or 2.
-        stripes: of the last map that have features of their own; 0: none.
-        standardise: see `Embedder`.
+def build(architecture: Architecture) -> Embedder:
+    """A randomly drawn embedder.
 
     Raises:
         ReidError: no such backbone, or it cannot work so; near names are given.
     """
-    if backbone.startswith("timm/"):
-        # Here, for importing timm takes seconds.
-        with extra("recipes", f"backbone {backbone}"):
-            from naic_reid.models.timm_backbone import timm_backbone
+    name, pooling = architecture.backbone, POOLINGS[architecture.pooling]()
+    more = architecture.stripes, architecture.standardise
+    if not name.startswith("timm/"):
+        resnet = BACKBONES[name](architecture.last_stride)
+        return Embedder(resnet, pooling, resnet.dimension, None, *more)
+    # Here, for importing timm takes seconds.
+    with extra("recipes", f"backbone {name}"):
+        from naic_reid.models.timm_backbone import timm_backbone
 
-        net, dimension, as_map = timm_backbone(backbone.removeprefix("timm/"), height, width)
-        if as_map is not None and pooling == "gem":
-            raise ReidError(
-                f"backbone {backbone}: its features may be negative, which the generalised mean "
-                "takes for 0; set pooling: average"
-            )
-        return Embedder(net, POOLINGS[pooling](), dimension, as_map, stripes, standardise)
-    if backbone not in BACKBONES:
-        near = difflib.get_close_matches(backbone, BACKBONES, n=3) or list(BACKBONES)
-        raise ReidError(f"backbone {backbone}: unknown; near: {', '.join(near)}; or timm/<name>")
-    resnet = BACKBONES[backbone](last_stride)
-    return Embedder(resnet, POOLINGS[pooling](), resnet.dimension, None, stripes, standardise)
+    net, dimension, as_map = timm_backbone(
+        name.removeprefix("timm/"), architecture.height, architecture.width
+    )
+    if as_map is not None and architecture.pooling == "gem":
+        raise ReidError(
+            f"backbone {name}: its features may be negative, which the generalised mean takes for 0; set "
+            "pooling: average"
+        )
+    return Embedder(net, pooling, dimension, as_map, *more)

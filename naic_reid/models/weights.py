@@ -15,14 +15,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from naic_reid.artifacts import NETWORK_OPTIONS, MadeBy, canonical
+from naic_reid.architecture import Architecture
+from naic_reid.artifacts import MadeBy, canonical
 from naic_reid.errors import ReidError
 from naic_reid.files import whole
 from naic_reid.models import build
 from naic_reid.models.embedder import Embedder
-
-ARCHITECTURE = ("backbone", "height", "width", "pooling", "last_stride")
-"""The settings that `models.build` rebuilds the network from, with the `NETWORK_OPTIONS` in use."""
 
 LEAST_COVERAGE = 0.95
 _WRAPPERS = ("state_dict", "model", "weights")
@@ -43,15 +41,13 @@ class Checkpoint:
     """From 1: how many were finished."""
     identities: tuple[str, ...]
     """`source/label` by class index."""
-    model: Mapping[str, Any]
-    """The settings named in `ARCHITECTURE`."""
+    architecture: Architecture
+    """What `models.build` rebuilds the network from."""
     made_by: MadeBy = field(default_factory=MadeBy)
     name: str = field(default="this checkpoint", compare=False)
     """What errors call it: its path, once read."""
 
     def __post_init__(self) -> None:
-        named = set(self.model) - set(NETWORK_OPTIONS)
-        _hold(named == set(ARCHITECTURE), f"the model settings {', '.join(ARCHITECTURE)}")
         _hold(self.epoch >= 0, "an epoch")
         _hold(len(set(self.identities)) == len(self.identities), "unique identities")
         for tensors in (self.weights, self.classifier):
@@ -71,7 +67,7 @@ class Checkpoint:
         classifier: nn.Module,
         epoch: int,
         identities: tuple[str, ...],
-        model: Mapping[str, Any],
+        architecture: Architecture,
         made_by: MadeBy,
     ) -> Self:
         """A copy of a network and its identity loss as they are now, on the CPU."""
@@ -80,7 +76,7 @@ class Checkpoint:
             _copied(classifier.state_dict()),
             epoch,
             identities,
-            {name: model[name] for name in (*ARCHITECTURE, *NETWORK_OPTIONS) if name in model},
+            architecture,
             made_by,
         )
 
@@ -88,14 +84,14 @@ class Checkpoint:
         """The network, in evaluation mode on the CPU; PyTorch's generator is left as it was.
 
         Raises:
-            ReidError: the weights are not those of the model settings.
+            ReidError: the weights are not those of the architecture.
         """
         with torch.random.fork_rng(devices=[]):
-            embedder = build(**self.model)
+            embedder = build(self.architecture)
         report = _compared(embedder, dict(self.weights))
         if report.missing or report.unexpected or report.mismatched:
             raise ReidError(
-                f"{self.name}: its weights are not those of {self.model['backbone']}: {report}; "
+                f"{self.name}: its weights are not those of {self.architecture.backbone}: {report}; "
                 "train the model again"
             )
         embedder.load_state_dict(dict(self.weights))
@@ -108,7 +104,7 @@ class Checkpoint:
             {
                 "epoch": self.epoch,
                 "identities": list(self.identities),
-                "model": dict(self.model),
+                "model": self.architecture.options,
                 "made_by": self.made_by.to_json(),
             }
         )
@@ -140,7 +136,7 @@ class Checkpoint:
                 content["classifier"],
                 record["epoch"],
                 tuple(record["identities"]),
-                record["model"],
+                Architecture.model_validate(record["model"]),
                 made_by,
                 str(path),
             )

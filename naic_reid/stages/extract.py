@@ -60,7 +60,7 @@ def run(
     started = time.monotonic()
     listed = ImageList.read(images)
     trained = Checkpoint.read(checkpoint)
-    settings = {"extract": extract, "model": dict(trained.model), "epoch": trained.epoch}
+    settings = {"extract": extract, "model": trained.architecture.options, "epoch": trained.epoch}
     made_by = MadeBy.of("extract", REVISION, settings, [images, checkpoint])
     if threads:
         torch.set_num_threads(threads)
@@ -68,13 +68,13 @@ def run(
     place = _device(device)
     batch = batch or _BATCH[place.type]
     embedder = prepared(trained.embedder(), extract.precision, place)
-    height, width = trained.model["height"], trained.model["width"]
+    height, width = trained.architecture.height, trained.architecture.width
     # In whole batches: the last bits of a feature may depend on how many images are computed together.
     rows = parts.rows_of(shard, len(listed), batch)
     paths, names = (of_all[rows.start : rows.stop] for of_all in (listed.paths, _names(listed)))
     _log.info(
-        "extract: %d images at %d × %d through %s, epoch %d, on %s%s",
-        len(paths), height, width, trained.model["backbone"], trained.epoch, place,
+        "extract: %d images through %s, epoch %d, on %s%s",
+        len(paths), trained.architecture, trained.epoch, place,
         f", {rows}" if shard else "",
     )  # fmt: skip
     opened = (

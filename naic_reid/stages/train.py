@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from naic_reid import models, precision, recipe
+from naic_reid.architecture import Architecture
 from naic_reid.artifacts import ImageList, MadeBy, canonical
 from naic_reid.config import Ensemble, Model, Train
 from naic_reid.data import augment
@@ -106,7 +107,9 @@ def run(
             )  # fmt: skip
             for epoch, embedder, classifier in learnt:
                 if team.leads:
-                    done = weights.Checkpoint.of(embedder, classifier, epoch, classes, network, made_by)
+                    done = weights.Checkpoint.of(
+                        embedder, classifier, epoch, classes, Architecture.within(network), made_by
+                    )
                     done.write(kept[epoch])
             if team.leads:
                 (home / "finished").touch()
@@ -137,10 +140,7 @@ def _learn(
     if team.size > 1 and train.freeze_epochs:
         raise ReidError("train.freeze_epochs needs one process: start the stage without torchrun")
     torch.manual_seed(seed)
-    embedder = models.build(
-        model.backbone, height=model.height, width=model.width, pooling=model.pooling,
-        last_stride=model.last_stride, stripes=model.stripes, standardise=model.standardise,
-    )  # fmt: skip
+    embedder = models.build(Architecture.within(model.model_dump()))
     for path in pretrained:
         _log.info("train: %s: %s", path, weights.load_pretrained(embedder.backbone, path))
     learner = recipe.learner(train, embedder, len(classes))

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from naic_reid import models
+from naic_reid.architecture import Architecture
 from tests.faults.case import Case
 from tests.faults.world import Command, World
 
@@ -18,7 +19,7 @@ _NETWORKS: dict[str, dict[str, Any]] = {}
 def _tensors(backbone: str = "timm/test_resnet") -> dict[str, Any]:
     if backbone not in _NETWORKS:
         with torch.random.fork_rng(devices=[]):
-            network = models.build(backbone, height=64, width=32, pooling="gem", last_stride=1)
+            network = models.build(Architecture(backbone=backbone, height=64, width=32))
         _NETWORKS[backbone] = network.backbone.state_dict()
     return dict(_NETWORKS[backbone])
 

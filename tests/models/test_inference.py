@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from naic_reid.architecture import Architecture
 from naic_reid.models import build
 from naic_reid.models.inference import fused, halved
 
@@ -11,7 +12,7 @@ from naic_reid.models.inference import fused, halved
 def _trained(backbone: str) -> nn.Module:
     """An embedder whose normalisations have statistics and factors of their own."""
     torch.manual_seed(1)
-    embedder = build(backbone, height=64, width=32, pooling="gem", last_stride=1)
+    embedder = build(Architecture(backbone=backbone, height=64, width=32))
     for module in embedder.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean, std=0.2)
@@ -53,7 +54,9 @@ def test_folding_leaves_the_network_it_was_given_alone() -> None:
 def test_halved_features_point_where_the_whole_ones_do(backbone: str) -> None:
     torch.manual_seed(2)
     pooling = "average" if "vit" in backbone else "gem"
-    embedder = build(backbone, height=64, width=32, pooling=pooling, last_stride=1).eval()
+    embedder = build(
+        Architecture(backbone=backbone, height=64, width=32, pooling=pooling, last_stride=1)
+    ).eval()
     images = torch.randn(4, 3, 64, 32)
     with torch.inference_mode():
         whole = embedder(images)[1]

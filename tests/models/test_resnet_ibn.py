@@ -5,7 +5,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from naic_reid import config
+from naic_reid import architecture
 from naic_reid.models import BACKBONES
 from naic_reid.models.resnet_ibn import IBN
 
@@ -141,4 +141,4 @@ def test_convolutions_are_drawn_by_fan_out() -> None:
 
 
 def test_the_configs_backbones_are_the_rooms() -> None:
-    assert list(config.BACKBONES) == list(BACKBONES)
+    assert list(architecture.BACKBONES) == list(BACKBONES)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from naic_reid.architecture import Architecture
 from naic_reid.artifacts import MadeBy
 from naic_reid.models import build
 from naic_reid.models.embedder import Embedder
@@ -67,7 +68,7 @@ def test_a_stripe_sees_its_rows_alone(height: int, count: int) -> None:
 
 def test_without_stripes_nothing_is_added() -> None:
     torch.manual_seed(3)
-    plain = build("resnet18", height=64, width=32, pooling="gem", last_stride=1).eval()
+    plain = build(Architecture(backbone="resnet18", height=64, width=32)).eval()
     assert not [name for name in plain.state_dict() if "stripes" in name]
     features = plain(torch.randn(2, 3, 64, 32))[1]
     assert features.shape == (2, plain.dimension) == (2, 512)
@@ -75,10 +76,9 @@ def test_without_stripes_nothing_is_added() -> None:
 
 
 def test_a_checkpoint_with_stripes_rebuilds_them(tmp_path: Path) -> None:
-    settings = {"backbone": "resnet18", "height": 64, "width": 32, "pooling": "gem", "last_stride": 1}
-    settings["stripes"] = 6
+    settings = Architecture(backbone="resnet18", height=64, width=32, stripes=6)
     torch.manual_seed(4)
-    network = build(**settings).eval()  # type: ignore[arg-type]
+    network = build(settings).eval()
     classifier = nn.Linear(512, 2, bias=False)
     done = Checkpoint.of(network, classifier, 1, ("a/1", "a/2"), settings, MadeBy())
     done.write(tmp_path / "c.pt")

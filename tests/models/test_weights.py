@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from naic_reid.architecture import Architecture
 from naic_reid.artifacts import MadeBy
 from naic_reid.errors import ReidError
 from naic_reid.losses import build_identity
@@ -15,18 +16,18 @@ from naic_reid.models import BACKBONES, build
 from naic_reid.models.resnet_ibn import Bottleneck, ResNet
 from naic_reid.models.weights import Checkpoint, load_pretrained
 
-MODEL = {"backbone": "resnet18_ibn_a", "height": 64, "width": 32, "pooling": "gem", "last_stride": 1}
+MODEL = Architecture(backbone="resnet18_ibn_a", height=64, width=32)
 IDENTITIES = ("a/1", "a/2", "b/1")
 
 
 def _checkpoint(seed: int = 1) -> Checkpoint:
     torch.manual_seed(seed)
-    embedder, classifier = build(**MODEL), build_identity("arcface", 3, 512)
+    embedder, classifier = build(MODEL), build_identity("arcface", 3, 512)
     return Checkpoint.of(embedder, classifier, 5, IDENTITIES, MODEL, MadeBy("train", 1, "1.0", "{}"))
 
 
 def _with(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
-    fields = ("weights", "classifier", "epoch", "identities", "model", "made_by")
+    fields = ("weights", "classifier", "epoch", "identities", "architecture", "made_by")
     return Checkpoint(**{name: changes.get(name, getattr(checkpoint, name)) for name in fields})
 
 
@@ -34,7 +35,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     written = _checkpoint()
     written.write(tmp_path / "epoch_5.pt")
     read = Checkpoint.read(tmp_path / "epoch_5.pt")
-    assert (read.epoch, read.identities, read.model, read.made_by) == (
+    assert (read.epoch, read.identities, read.architecture, read.made_by) == (
         5, IDENTITIES, MODEL, written.made_by,
     )  # fmt: skip
     for kind in ("weights", "classifier"):
@@ -45,9 +46,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"standardise": True}, {"stripes": 2}])
 def test_the_file_alone_rebuilds_the_network(tmp_path: Path, options: dict[str, Any]) -> None:
-    model = MODEL | options
+    model = MODEL.model_copy(update=options)
     torch.manual_seed(2)
-    embedder = build(**model)
+    embedder = build(model)
     embedder.train()(torch.randn(4, 3, 64, 32))
     Checkpoint.of(embedder, build_identity("linear", 3, 512), 1, IDENTITIES, model, MadeBy()).write(
         tmp_path / "a.pt"
@@ -85,7 +86,7 @@ def test_equal_content_gives_equal_bytes_whatever_the_name_and_the_history(tmp_p
 
 
 def test_later_training_does_not_change_a_checkpoint() -> None:
-    embedder = build(**MODEL)
+    embedder = build(MODEL)
     kept = Checkpoint.of(embedder, build_identity("linear", 3, 512), 1, IDENTITIES, MODEL, MadeBy())
     before = kept.weights["backbone.conv1.weight"].clone()
     with torch.no_grad():
@@ -133,7 +134,7 @@ def test_damage_is_refused_with_the_files_name(tmp_path: Path) -> None:
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
-    _with(_checkpoint(), model={**MODEL, "backbone": "resnet18_ibn_b"}).write(path)
+    _with(_checkpoint(), architecture=MODEL.model_copy(update={"backbone": "resnet18_ibn_b"})).write(path)
     with pytest.raises(ReidError, match=r"a\.pt: its weights are not those of resnet18_ibn_b: .* missing"):
         Checkpoint.read(path).embedder()
 
@@ -265,13 +266,13 @@ def test_a_file_without_tensors_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_efficientnet_in_the_names_of_its_first_port_is_understood(tmp_path: Path) -> None:
-    model = {**MODEL, "backbone": "timm/tf_efficientnet_lite0"}
+    model = MODEL.model_copy(update={"backbone": "timm/tf_efficientnet_lite0"})
     torch.manual_seed(8)
-    tensors = build(**model).backbone.state_dict()
+    tensors = build(model).backbone.state_dict()
     port = {"_conv_stem.weight": tensors["conv_stem.weight"]}
     port |= {f"_blocks.{number}": tensor for number, tensor in enumerate(list(tensors.values())[1:])}
     torch.save({**port, "_fc.weight": torch.zeros(1000, 1280)}, tmp_path / "w.pth")
-    network = build(**model).backbone
+    network = build(model).backbone
     assert load_pretrained(network, tmp_path / "w.pth").coverage == 1
     assert all(torch.equal(value, tensors[name]) for name, value in network.state_dict().items())
     with pytest.raises(ReidError, match="use weights of the same backbone"):

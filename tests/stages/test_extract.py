@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from naic_reid.architecture import Architecture
 from naic_reid.artifacts import Features, ImageList, MadeBy
 from naic_reid.config import Extract
 from naic_reid.data.batches import test_batches as batches_of
@@ -20,7 +21,7 @@ from naic_reid.models import build
 from naic_reid.models.weights import Checkpoint
 from naic_reid.stages import extract
 
-MODEL = {"backbone": "resnet18_ibn_a", "height": 64, "width": 32, "pooling": "gem", "last_stride": 1}
+MODEL = Architecture(backbone="resnet18_ibn_a", height=64, width=32)
 PATHS = ("g/0.png", "g/1.png", "g/2.png", "g/3.png", "q/9.png")
 
 
@@ -34,7 +35,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(folder / path), rng.integers(0, 256, (60 + number, 40, 3), np.uint8))
     ImageList(PATHS, ("",) * len(PATHS)).write(folder / "list.tsv")
     torch.manual_seed(1)
-    embedder = build(**MODEL)
+    embedder = build(MODEL)
     embedder.train()(torch.randn(8, 3, 64, 32))
     classifier = build_identity("linear", 2, 512)
     Checkpoint.of(embedder, classifier, 1, ("a/1", "a/2"), MODEL, MadeBy()).write(folder / "a.pt")
@@ -141,7 +142,7 @@ def test_the_record_names_the_settings_and_the_inputs(world: Path, tmp_path: Pat
     made_by = _features(world, tmp_path / "f.npz").made_by
     assert made_by.stage == "extract"
     settings = json.loads(made_by.settings)
-    assert settings == {"extract": {"flip": True, "precision": "fp32"}, "epoch": 1, "model": MODEL}
+    assert settings == {"extract": {"flip": True, "precision": "fp32"}, "epoch": 1, "model": MODEL.options}
     assert [path for path, _ in made_by.inputs] == [str(world / "list.tsv"), str(world / "a.pt")]
 
 

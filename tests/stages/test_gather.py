@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from naic_reid.architecture import Architecture
 from naic_reid.artifacts import ImageList, MadeBy
 from naic_reid.config import Extract, Rerank, Search
 from naic_reid.errors import ReidError
@@ -59,10 +60,10 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in paths:
         cv2.imwrite(str(folder / path), rng.integers(0, 256, (40, 20, 3), np.uint8))
     ImageList(paths, ("",) * len(paths)).write(folder / "list.tsv")
-    model = {"backbone": "resnet18", "height": 32, "width": 16, "pooling": "gem", "last_stride": 1}
+    model = Architecture(backbone="resnet18", height=32, width=16)
     torch.manual_seed(1)
     classifier = build_identity("linear", 2, 512)
-    Checkpoint.of(build(**model), classifier, 1, ("a/1", "a/2"), model, MadeBy()).write(folder / "a.pt")
+    Checkpoint.of(build(model), classifier, 1, ("a/1", "a/2"), model, MadeBy()).write(folder / "a.pt")
     return folder
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from naic_reid import losses, models, recipe
+from naic_reid.architecture import Architecture
 from naic_reid.artifacts import Features, ImageList
 from naic_reid.config import Augment, Ensemble, Extract, Loss, Model, Schedule, Train
 from naic_reid.errors import ReidError
@@ -316,7 +317,7 @@ def test_classes_of_known_identities_are_carried_over_with_the_bottleneck(
 
 def test_a_file_without_classes_cannot_give_any(world: Path, tmp_path: Path) -> None:
     backbone = models.build(
-        "timm/test_resnet", height=32, width=16, pooling="average", last_stride=1
+        Architecture(backbone="timm/test_resnet", height=32, width=16, pooling="average")
     ).backbone
     torch.save(backbone.state_dict(), tmp_path / "published.pth")
     model = MODEL.model_copy(update={"pretrained": "published.pth", "carry_classes": True})
