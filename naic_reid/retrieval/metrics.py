@@ -1,28 +1,64 @@
-"""CMC, mAP and mINP from full rankings, with the rules spelled out.
+"""CMC, average precision, mINP and TPR at FPR by counting: how many valid gallery rows stand before each positive.
 
-Junk rule: with `cross_camera`, gallery images of the query's person from the query's own camera are
-left out of the query's list (Market's rule); without, all cameras are equal (NAIC). A gallery image
-whose person is unknown or has no query is a distractor: always wrong, never left out.
-AP rule: AP = (1/R) · Σ over hits of the precision at the hit, R the positives (no trapezoids);
-AP@200 sums the hits among the first 200 and divides by min(R, 200).
-Denominator: the valid queries, those with at least one positive.
-mINP: the mean of R / (rank of the last hit).
+No ranking is sorted. The rank of a positive is one more than the number of valid gallery rows that are
+nearer, or as near and of a lower index; whoever stands before it, right or wrong, counts. Which rows are
+valid for a query is `Meetings`, which `protocols` makes from a rule.
+
+AP: (1/R) · Σ over hits of the precision at the hit, R the positives. With trapezoids (the evaluation of
+Oxford and layumi's): each hit adds the mean of the precision at it and just before it, 1 at the head of the
+list. AP@200 sums the hits among the first 200 and divides by min(R, 200). mINP: mean of R / rank of the last
+hit (Ye et al. 2021). R1, R5, R10 (CMC): share of queries with a hit among the first k.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Self
+from threading import Lock
+from typing import NamedTuple, Self
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from naic_reid.artifacts import Floats
+from naic_reid.artifacts import Floats, Ints
 
 CUT = 200  # names a submission lists
+RATES = (1e-4, 1e-3, 1e-2)  # false-positive rates at which the true-positive rate is told
+_WINDOW = 8  # positives looked at on each side of such a rate
 
 Ints64 = NDArray[np.int64]
 Doubles = NDArray[np.float64]
+
+
+class Meetings(NamedTuple):
+    """Which gallery rows are right for each query and which it never meets; all others are wrong."""
+
+    positives: Ints
+    """Gallery rows of the queries' positives, query after query."""
+    begin: Ints64
+    """[Q + 1] where each query's positives begin, and the end."""
+    left_out: Ints
+    """Gallery rows that a query never meets, query after query; `junk` excepted."""
+    left_begin: Ints64
+    """[Q + 1] where each query's `left_out` begin, and the end."""
+    junk: Ints
+    """Gallery rows that no query meets."""
+
+    def of(self, start: int, stop: int) -> "Meetings":
+        """Those of queries start … stop."""
+        first, last = self.begin[start], self.begin[stop]
+        left_first, left_last = self.left_begin[start], self.left_begin[stop]
+        return Meetings(
+            self.positives[first:last],
+            self.begin[start : stop + 1] - first,
+            self.left_out[left_first:left_last],
+            self.left_begin[start : stop + 1] - left_first,
+            self.junk,
+        )
+
+    def num_different(self, num_gallery: int) -> int:
+        """Pairs of a query and a gallery row of somebody else that the rule leaves."""
+        pairs = (len(self.begin) - 1) * (num_gallery - len(self.junk))
+        return pairs - len(self.positives) - len(self.left_out)
 
 
 @dataclass(frozen=True)
@@ -30,7 +66,7 @@ class Hits:
     """Where each query's positives stand in its full ranking; every array has one entry a query."""
 
     positives: Ints64
-    """R: positives in the gallery that was searched, after the junk rule."""
+    """R: positives in the gallery that was searched, after the rule."""
     first: Ints64
     """Rank of the first hit, from 1; 0 where there is none."""
     last: Ints64
@@ -39,6 +75,8 @@ class Hits:
     """Sum over hits of the precision at the hit."""
     precisions_cut: Doubles
     """The same over the first 200 ranks."""
+    trapezoids: Doubles
+    """Sum over hits of the mean of the precision at the hit and just before it."""
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
@@ -49,97 +87,252 @@ class Hits:
     def empty(cls) -> Self:
         """No queries."""
         none = np.zeros(0, np.int64)
-        return cls(none, none, none, np.zeros(0), np.zeros(0))
+        return cls(none, none, none, np.zeros(0), np.zeros(0), np.zeros(0))
 
 
-def hits(
-    distances: Floats,
-    query_ids: Ints64,
-    gallery_ids: Ints64,
-    query_cameras: Ints64,
-    gallery_cameras: Ints64,
-    *,
-    cross_camera: bool,
-) -> Hits:
+def hits(distances: Floats, meetings: Meetings) -> Hits:
     """Where the positives of a block of queries stand; equal distances rank by index.
 
     Args:
-        distances: float32 [B, G].
-        query_ids: persons as numbers [B].
-        gallery_ids: [G]; −1 for unknown persons.
-        query_cameras: cameras as numbers [B]; used only with `cross_camera`.
-        gallery_cameras: [G].
-        cross_camera: whether same-person same-camera images are left out.
+        distances: float32 [B, G]; not a number is nowhere.
+        meetings: of these queries.
     """
-    arrays = _hits(distances, query_ids, gallery_ids, query_cameras, gallery_cameras, cross_camera, CUT)
-    return Hits(*arrays)
+    return Hits(*_hits(distances, *meetings, CUT))
 
 
-def score(found: Hits, elsewhere: Ints64 | None = None) -> dict[str, float | int]:
+def drawn_first(distances: Floats, meetings: Meetings, persons: Ints64, order: Ints64) -> Ints64:
+    """Rank of each query's positive when every person has one image: of those it meets the first in `order`.
+
+    Args:
+        distances: float32 [B, G].
+        meetings: of these queries.
+        persons: [G] who is on each gallery image, as numbers 0 … G − 1; a distractor is a person of its own.
+        order: [G] a permutation of the gallery.
+
+    Returns:
+        [B] ranks from 1; 0 where a query has no positive.
+    """
+    found: Ints64 = _drawn_first(distances, *meetings, persons, order)
+    return found
+
+
+def hide_all_but_different(distances: Floats, meetings: Meetings) -> None:
+    """Make infinite, in place, whatever is no pair of a query and somebody else that the rule leaves."""
+    distances[:, meetings.junk] = np.inf
+    for rows, begin in (
+        (meetings.positives, meetings.begin),
+        (meetings.left_out, meetings.left_begin),
+    ):
+        distances[np.repeat(np.arange(len(distances)), np.diff(begin)), rows] = np.inf
+
+
+def score(
+    found: Hits, elsewhere: Ints64 | None = None, *, trapezoid: bool = False, all_queries: bool = False
+) -> dict[str, float | int]:
     """The scores as fractions: R1, R5, R10, mAP, mAP@200, mINP, and how many queries were valid.
 
     Args:
         found: hits of the queries.
         elsewhere: [Q] positives that lie in galleries a query is not ranked against. They count in R and
             are never found: AP loses their share, and the last hit of such a query is never reached.
+        trapezoid: mAP with trapezoids.
+        all_queries: queries without a positive count, as 0.
     """
     lost = np.zeros_like(found.positives) if elsewhere is None else elsewhere
     total = found.positives + lost
     valid = total > 0
-    num = int(valid.sum())
-    if num == 0:
+    num_valid = int(valid.sum())
+    num = len(total) if all_queries else num_valid
+    if num_valid == 0:
         return {"queries": 0, "R1": 0.0, "R5": 0.0, "R10": 0.0, "mAP": 0.0, "mAP@200": 0.0, "mINP": 0.0}
     first, last, total = found.first[valid], found.last[valid], total[valid]
     complete = (found.positives[valid] > 0) & (lost[valid] == 0)
     hit_within = {f"R{k}": float(((first > 0) & (first <= k)).sum() / num) for k in (1, 5, 10)}
+    precisions = found.trapezoids if trapezoid else found.precisions
     return {
-        "queries": num,
+        "queries": num_valid,
         **hit_within,
-        "mAP": float((found.precisions[valid] / total).sum() / num),
+        "mAP": float((precisions[valid] / total).sum() / num),
         "mAP@200": float((found.precisions_cut[valid] / np.minimum(total, CUT)).sum() / num),
         "mINP": float((np.where(complete, total, 0) / np.maximum(last, 1)).sum() / num),
     }
 
 
+class Roc:
+    """True-positive rates at small false-positive rates, from all pairs that the rule leaves, block by block.
+
+    `TPR@FPR=x` is verification's usual number: of the n pairs of different persons a = ⌊x·n⌋ may pass, so
+    the threshold is the (a + 1)-th smallest of their distances, and the value is the share of the pairs of
+    one person that are nearer. `fast-reid TPR@FPR=x` is what fast-reid prints under that name: there the
+    roles are swapped (a pair "of different persons" is what counts as found), so x is the share of
+    pairs of one person at or beyond a threshold and the value the share of pairs of different persons
+    there, at the nearest point of scikit-learn's `roc_curve`.
+
+    Args:
+        same: float32 [P] distances of all pairs of one person.
+        num_different: how many pairs of different persons `add` will be given.
+    """
+
+    def __init__(self, same: Floats, num_different: int):
+        self.same = np.sort(same)
+        self.num_different = num_different
+        self.kept = min(num_different, int(max(RATES) * num_different) + 1)
+        self.limit = np.float32(np.inf)  # of distances kept, those above it play no part
+        self.near: list[Floats] = []
+        self.num_near = 0
+        farthest = np.unique(self.same)[::-1]  # thresholds of fast-reid's curve, in its order
+        counts = len(same) - np.searchsorted(self.same, farthest)
+        around = np.searchsorted(counts, [round(rate * len(same)) for rate in RATES])
+        chosen = {int(k) for at in around for k in range(at - _WINDOW, at + _WINDOW + 2)}
+        self.num_thresholds = len(farthest)
+        self.chosen = np.array(sorted(k for k in chosen if 0 <= k < len(farthest)), np.int64)
+        self.thresholds, self.counts = farthest[self.chosen], counts[self.chosen]
+        self.nearer = np.zeros((2, len(self.chosen)), np.int64)  # below a threshold; not above it
+        self.lock = Lock()
+
+    def add(self, different: Floats) -> None:
+        """A block [B, G] of distances of different persons; whatever is no such pair is infinite."""
+        near = _at_most(different, self.limit)
+        counted = _counts(different, self.thresholds)
+        with self.lock:
+            self.nearer += counted
+            self.near.append(near)
+            self.num_near += len(near)
+            if self.num_near > self.kept + self.kept // 2:
+                smallest = np.concatenate(self.near)
+                smallest.partition(self.kept - 1)
+                self.near = [smallest[: self.kept].copy()]
+                self.num_near = self.kept
+                self.limit = self.near[0].max()
+
+    def rates(self) -> dict[str, float]:
+        """Both kinds of rate by name, as fractions; 0 where there are no pairs of one person or of two."""
+        near = np.sort(np.concatenate([*self.near, np.zeros(0, np.float32)]))
+        found = {}
+        for rate in RATES:
+            allowed = int(np.floor(rate * self.num_different))
+            threshold = near[allowed] if allowed < len(near) else np.float32(np.inf)
+            passed = np.searchsorted(self.same, threshold)
+            found[f"TPR@FPR={rate:g}"] = passed / max(len(self.same), 1)
+        for rate in RATES:
+            found[f"fast-reid TPR@FPR={rate:g}"] = self._swapped(rate)
+        return {name: float(value) for name, value in found.items()}
+
+    def _swapped(self, rate: float) -> float:
+        """The curve begins at (0, 0); points on a straight line between others are not on it."""
+        if not len(self.same) or not self.num_different:
+            return 0.0
+        below, not_above = self.nearer
+        farther = len(self.same) - np.searchsorted(self.same, self.thresholds, "right")
+        same, different = self.counts - farther, not_above - below  # what the curve takes in at each threshold
+        known = np.diff(self.chosen, append=-1) == 1  # the next threshold is the next pair of one person
+        alone = np.append(below[:-1] > not_above[1:], False)  # pairs of two persons lie between these two
+        bends = np.append((same[:-1] != same[1:]) | (different[:-1] != different[1:]), False)
+        begins = (self.chosen == 0) & (not_above == self.num_different)
+        ends = self.chosen == self.num_thresholds - 1
+        on_curve = begins | ends | known & (alone | bends)
+        rates = np.append(0.0, self.counts[on_curve] / len(self.same))
+        values = np.append(0.0, (self.num_different - below[on_curve]) / self.num_different)
+        return float(values[np.argmin(np.abs(rates - rate))])
+
+
 @njit(nogil=True, cache=True)
-def _hits(  # type: ignore[no-untyped-def]
-    distances, query_ids, gallery_ids, query_cameras, gallery_cameras, cross_camera, cut
-):
-    num_query, num_gallery = distances.shape
-    positives = np.zeros(num_query, np.int64)
-    first = np.zeros(num_query, np.int64)
-    last = np.zeros(num_query, np.int64)
-    precisions = np.zeros(num_query)
-    precisions_cut = np.zeros(num_query)
+def _hits(distances, positives, begin, left_out, left_begin, junk, cut):  # type: ignore[no-untyped-def]
+    num_query = len(distances)
+    num, first, last = np.diff(begin), np.zeros(num_query, np.int64), np.zeros(num_query, np.int64)
+    precisions, precisions_cut, trapezoids = np.zeros(num_query), np.zeros(num_query), np.zeros(num_query)
     for q in range(num_query):
-        own = np.flatnonzero((gallery_ids == query_ids[q]) & (gallery_ids >= 0))
-        if cross_camera:
-            own = own[gallery_cameras[own] != query_cameras[q]]
-        num = len(own)
-        positives[q] = num
-        if num == 0:
-            continue
-        row = distances[q]
-        own = own[np.argsort(row[own], kind="mergesort")]
-        values = row[own]
-        # No sorting of the whole row: how many wrong images stand before each positive is enough.
-        before = np.zeros(num + 1, np.int64)
-        for g in range(num_gallery):
-            if gallery_ids[g] == query_ids[q] and gallery_ids[g] >= 0:
-                continue
-            place = np.searchsorted(values, row[g])
-            while place < num and values[place] == row[g] and own[place] < g:
-                place += 1
-            before[place] += 1
-        wrong = 0
-        for h in range(num):
-            wrong += before[h]
-            rank = wrong + h + 1
-            precision = (h + 1) / rank
+        own = positives[begin[q] : begin[q + 1]]
+        ranks = np.empty(len(own), np.int64)
+        for h in range(len(own)):
+            row, g = distances[q], own[h]
+            ranks[h] = 1 + _num_at_most(row[:g], row[g]) + _num_below(row[g + 1 :], row[g])
+            for rows in (left_out[left_begin[q] : left_begin[q + 1]], junk):
+                for c in rows:
+                    ranks[h] -= row[c] < row[g] or (row[c] == row[g] and c < g)
+        ranks.sort()
+        for h in range(len(ranks)):
+            precision = (h + 1) / ranks[h]
+            before = h / (ranks[h] - 1) if ranks[h] > 1 else 1.0
             precisions[q] += precision
-            if rank <= cut:
+            trapezoids[q] += (precision + before) / 2
+            if ranks[h] <= cut:
                 precisions_cut[q] += precision
-            if h == 0:
-                first[q] = rank
-            last[q] = rank
-    return positives, first, last, precisions, precisions_cut
+        if len(ranks):
+            first[q], last[q] = ranks[0], ranks[-1]
+    return num, first, last, precisions, precisions_cut, trapezoids
+
+
+@njit(nogil=True, cache=True)
+def _drawn_first(distances, positives, begin, left_out, left_begin, junk, persons, order):  # type: ignore[no-untyped-def]
+    ranks = np.zeros(len(distances), np.int64)
+    right = np.full(len(order), -1)  # of which query last; so the two below
+    skipped, seen = right.copy(), right.copy()
+    skipped[junk] = len(distances)
+    for q in range(len(distances)):
+        right[positives[begin[q] : begin[q + 1]]] = q
+        for c in left_out[left_begin[q] : left_begin[q + 1]]:
+            if skipped[c] < len(distances):
+                skipped[c] = q
+        drawn, mine = np.empty(len(order), np.int64), -1
+        num = 0
+        for c in order:
+            if skipped[c] == q or skipped[c] == len(distances) or seen[persons[c]] == q:
+                continue
+            seen[persons[c]] = q
+            drawn[num] = c
+            num += 1
+            if right[c] == q:
+                mine = c
+        if mine >= 0:
+            row = distances[q]
+            for c in drawn[:num]:
+                ranks[q] += row[c] < row[mine] or (row[c] == row[mine] and c <= mine)
+    return ranks
+
+
+# The compiler makes vector instructions of these two: an unsigned index cannot be negative, and the count
+# is as wide as what is compared.
+
+
+@njit(nogil=True, cache=True)
+def _num_below(values, limit):  # type: ignore[no-untyped-def]
+    found = np.int32(0)
+    for c in range(np.uint64(len(values))):
+        found += np.int32(values[c] < limit)
+    return found
+
+
+@njit(nogil=True, cache=True)
+def _num_at_most(values, limit):  # type: ignore[no-untyped-def]
+    found = np.int32(0)
+    for c in range(np.uint64(len(values))):
+        found += np.int32(values[c] <= limit)
+    return found
+
+
+@njit(nogil=True, cache=True)
+def _counts(block, thresholds):  # type: ignore[no-untyped-def]
+    found = np.zeros((2, len(thresholds)), np.int64)
+    for row in block:
+        for k in range(len(thresholds)):
+            found[0, k] += _num_below(row, thresholds[k])
+            found[1, k] += _num_at_most(row, thresholds[k])
+    return found
+
+
+@njit(nogil=True, cache=True)
+def _at_most(block, limit):  # type: ignore[no-untyped-def]
+    """The finite values of a block that are not above the limit."""
+    limit = min(limit, np.finfo(np.float32).max)
+    num = 0
+    for row in block:
+        num += _num_at_most(row, limit)
+    out = np.empty(num, np.float32)
+    at = 0
+    for row in block:
+        for value in row:
+            if value <= limit:
+                out[at] = value
+                at += 1
+    return out
