@@ -31,6 +31,7 @@ from naic_reid.config import Rerank
 from naic_reid.retrieval import fusion, metrics
 from naic_reid.retrieval.k_reciprocal import jaccard_rows
 from naic_reid.retrieval.nearest import k_nearest
+from naic_reid.retrieval.protocols import PROTOCOLS, Labels, meetings
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,11 @@ def scores(
         distances = np.zeros((len(queries), len(gallery)), np.float32)
         for rows, weight in zip(features, weights, strict=True):
             distances += weight * _distances(rows[queries], rows[gallery], rerank)
+        protocol = PROTOCOLS["market" if cross_camera else "naic"]
         who, where = truth.persons.astype(np.int64), truth.cameras.astype(np.int64)
-        return metrics.hits(
-            distances, who[queries], who[gallery], where[queries], where[gallery], cross_camera=cross_camera
-        )
+        nothing = np.zeros(len(who), bool), np.full(len(who), -1)
+        labels = Labels(who, where, *nothing)
+        return metrics.hits(distances, meetings(protocol, labels.at(queries), labels.at(gallery)))
 
     everyone = np.arange(len(truth.names))
     inside = [np.full(len(everyone), True)] if domains is None else [domains == d for d in np.unique(domains)]

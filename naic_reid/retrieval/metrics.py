@@ -1,4 +1,4 @@
-"""CMC, average precision, mINP and TPR at FPR by counting: how many valid gallery rows stand before each positive.
+"""CMC, mean average precision, mINP and TPR at FPR, by counting what stands before each positive.
 
 No ranking is sorted. The rank of a positive is one more than the number of valid gallery rows that are
 nearer, or as near and of a lower index; whoever stands before it, right or wrong, counts. Which rows are
@@ -224,7 +224,10 @@ class Roc:
             return 0.0
         below, not_above = self.nearer
         farther = len(self.same) - np.searchsorted(self.same, self.thresholds, "right")
-        same, different = self.counts - farther, not_above - below  # what the curve takes in at each threshold
+        same, different = (
+            self.counts - farther,
+            not_above - below,
+        )  # what the curve takes in at each threshold
         known = np.diff(self.chosen, append=-1) == 1  # the next threshold is the next pair of one person
         alone = np.append(below[:-1] > not_above[1:], False)  # pairs of two persons lie between these two
         bends = np.append((same[:-1] != same[1:]) | (different[:-1] != different[1:]), False)

@@ -3,12 +3,13 @@
 | name | a query never meets | a trial | AP |
 |---|---|---|---|
 | `naic` | junk | the whole gallery | of hits |
-| `market` | junk; its identity's images of its own camera | the whole gallery | of hits |
-| `market_trapezoid` | as `market` | the whole gallery | trapezoids, queries without a positive count as 0 |
-| `single_shot` | as `market` | of the rest one image of each identity, drawn for each query; ten draws | of the whole list |
-| `vehicleid` | junk | one image of each identity is the gallery, all others are queries; ten draws | of hits |
-| `groups` | junk | queries of one group against the gallery of one group; all pairs of groups | of hits |
+| `market` | junk; images of its identity and its camera | the whole gallery | of hits |
+| `market_trapezoid` | as `market` | the whole gallery | trapezoids; queries without a positive: 0 |
+| `single_shot` | as `market` | an image of each identity, drawn for each query | of the whole list |
+| `vehicleid` | junk | a drawn image of each identity; all others are queries | of hits |
+| `groups` | junk | queries of a group, the gallery of a group | of hits |
 
+`single_shot` and `vehicleid` are means of ten draws, `groups` of all pairs of groups.
 `market` is that of Market-1501, DukeMTMC-reID, MSMT17, CUHK03-NP, VeRi-776 and VERI-Wild (Zheng et al. 2015
 and the evaluations of torchreid and fast-reid); `market_trapezoid` is layumi's; `single_shot` CUHK03's first
 one (Li et al. 2014); `vehicleid` Liu et al. 2016; `groups` the single-shot comparison on Partial-REID of
@@ -18,12 +19,13 @@ shows) is always wrong and never left out.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from naic_reid.artifacts import Floats, Ints
+from naic_reid.artifacts import Floats
 from naic_reid.errors import ReidError
 from naic_reid.retrieval.metrics import Ints64, Meetings
 
@@ -113,8 +115,7 @@ class Labels:
 
     def at(self, rows: Ints64) -> "Labels":
         """Those of these rows."""
-        columns = self.identities, self.cameras, self.junk, self.groups
-        return Labels(*(column[rows] for column in columns))
+        return Labels(self.identities[rows], self.cameras[rows], self.junk[rows], self.groups[rows])
 
 
 class Columns(NamedTuple):
@@ -127,20 +128,29 @@ class Columns(NamedTuple):
     groups: Sequence[str]
 
 
-def numbered(*lists: Columns) -> tuple[Labels, ...]:
+def numbered(*lists: Columns) -> list[Labels]:
     """The labels of lists that are scored together: equal texts become equal numbers."""
-    lengths = np.cumsum([0, *(len(columns.identities) for columns in lists)])
-    both = [[value for columns in lists for value in columns[field]] for field in range(len(Columns._fields))]
-    identities, cameras, groups = (_numbers(both[field]) for field in (0, 1, 4))
-    junk, distractors = (np.array(both[field], np.bool_) for field in (2, 3))
+    identities = _numbers([value for columns in lists for value in columns.identities])
+    cameras = _numbers([value for columns in lists for value in columns.cameras])
+    groups = _numbers([value for columns in lists for value in columns.groups])
+    junk = np.array([mark for columns in lists for mark in columns.junk], np.bool_)
+    distractors = np.array([mark for columns in lists for mark in columns.distractors], np.bool_)
     identities[junk | distractors] = -1
     whole = Labels(identities, cameras, junk, groups)
-    return tuple(whole.at(np.arange(a, b)) for a, b in zip(lengths, lengths[1:], strict=False))
+    ends = np.cumsum([0, *(len(columns.identities) for columns in lists)])
+    return [whole.at(np.arange(start, stop)) for start, stop in pairwise(ends)]
 
 
 def _numbers(values: Sequence[str]) -> Ints64:
     numbers = {value: number for number, value in enumerate(sorted({*values} - {""}))} | {"": -1}
     return np.array([numbers[value] for value in values], np.int64)
+
+
+def count_of(query: Labels, images: Labels) -> Ints64:
+    """How many of the images show each query's identity [Q]."""
+    shown = images.identities[images.identities >= 0]
+    counts = np.bincount(shown, minlength=int(query.identities.max(initial=-1)) + 2)
+    return np.where(query.identities < 0, 0, counts[query.identities])
 
 
 def meetings(protocol: Protocol, query: Labels, gallery: Labels, *, one_list: bool = False) -> Meetings:

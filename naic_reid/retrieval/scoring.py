@@ -40,7 +40,7 @@ class Evaluation:
         self.persons = np.unique(persons, return_inverse=True)[1]
 
     def hits(self, distances: Floats, start: int) -> list[Hits]:
-        """Of every trial the hits of those queries of a block [B, G] that take part; the block begins at `start`."""
+        """Of every trial, the hits of a block [B, G] of queries `start` …, as far as they take part."""
         stop = start + len(distances)
         found = []
         for (queries, rows), meetings in zip(self.trials, self.meetings, strict=True):

@@ -14,7 +14,7 @@ from naic_reid.config import Ensemble, Fuse, Model, Rerank
 from naic_reid.data import truth as truths
 from naic_reid.errors import ReidError, listing
 from naic_reid.progress import shown
-from naic_reid.retrieval import fusion, metrics, parallel, products
+from naic_reid.retrieval import fusion, metrics, parallel, products, protocols, scoring
 from naic_reid.retrieval.rerank import jaccard as jaccard_of
 
 REVISION = 1
@@ -50,11 +50,11 @@ def run(
     known = truths.read(truth[0]) if truth else None
     of_query, _ = _persons("query", queries, [ImageList.read(path) for path in other_queries], known)
     of_gallery, of_others = _persons("gallery", galleries, [ImageList.read(path) for path in others], known)
-    numbers = {person: number for number, person in enumerate(sorted({*of_query, *of_gallery, *of_others}))}
-    query_ids = np.array([numbers[person] for person in of_query], np.int64)
-    gallery_ids = np.array([numbers[person] for person in of_gallery], np.int64)
-    counts = np.bincount([numbers[person] for person in of_others], minlength=len(numbers) + 1)
-    elsewhere = counts[query_ids]
+    asked, searched, rest = protocols.numbered(
+        *(_columns(each) for each in (of_query, of_gallery, of_others))
+    )
+    evaluation = scoring.Evaluation(protocols.PROTOCOLS["naic"], asked, searched)
+    elsewhere = protocols.count_of(asked, rest)
     names = [f"{model}/epoch_{epoch}" for model in models for epoch in ensemble.epochs]
     weights = [model.weight for model in models.values() for _ in ensemble.epochs]
     lists = [query_list, gallery_list, *others, *other_queries]
@@ -74,7 +74,7 @@ def run(
             count_self=rerank.count_self, threads=threads, memory=products.budget("", "cpu"),
         )  # fmt: skip
         fused = fusion.Member(one, other, rows)
-    found = _hits(members, fused, mix, query_ids, gallery_ids, threads)
+    found = _hits(members, fused, mix, evaluation, threads)
     entries = [
         {"member": name, "reranked": reranked, "scores": metrics.score(hit), "hits": _plain(hit)}
         for (name, reranked), hit in zip(
@@ -114,6 +114,12 @@ def _persons(
     return persons[: len(images)], persons[len(images) :]
 
 
+def _columns(persons: list[str]) -> protocols.Columns:
+    nothing = [""] * len(persons)
+    known = [False] * len(persons)
+    return protocols.Columns(persons, nothing, known, known, nothing)
+
+
 def _members(
     weights: list[float],
     query: list[Path],
@@ -142,27 +148,23 @@ def _hits(
     members: list[fusion.Member],
     side_by_side: fusion.Member | None,
     mix: fusion.Mix,
-    query_ids: NDArray[np.int64],
-    gallery_ids: NDArray[np.int64],
+    evaluation: scoring.Evaluation,
     threads: int,
 ) -> list[metrics.Hits]:
     """Hits of each member plain and re-ranked, then of the fusion plain and re-ranked; one product each.
 
     The fusion is the sum of the members' distances, or the member of their features `side_by_side`.
     """
-    cameras = np.zeros(len(query_ids), np.int64), np.zeros(len(gallery_ids), np.int64)
+    num_query, num_gallery = len(members[0].rows.query), len(members[0].rows.gallery)
     mixes = (fusion.PLAIN, mix)
 
     def of_block(span: tuple[int, int]) -> list[metrics.Hits]:
         start, stop = span
 
         def measured(distances: NDArray[np.float32]) -> metrics.Hits:
-            return metrics.hits(
-                distances, query_ids[start:stop], gallery_ids, cameras[0][start:stop], cameras[1],
-                cross_camera=False,
-            )  # fmt: skip
+            return evaluation.hits(distances, start)[0]
 
-        shape = (stop - start, len(gallery_ids))
+        shape = (stop - start, num_gallery)
         fused = [np.zeros(shape, np.float32) for _ in mixes]
         found = []
         for member in members:
@@ -180,8 +182,8 @@ def _hits(
         return [*found, *map(measured, fused)]
 
     # Last bits of a product depend on its shape: blocks depend on the gallery only, and not on what is free.
-    block = fusion.block_length(len(gallery_ids), 1 << 28, threads=1, arrays=4)
-    spans = parallel.spans(len(query_ids), block)
+    block = fusion.block_length(num_gallery, 1 << 28, threads=1, arrays=4)
+    spans = parallel.spans(num_query, block)
     blocks = list(shown(products.each(of_block, spans, threads), "evaluate: blocks of queries", len(spans)))
     if not blocks:
         return [metrics.Hits.empty() for _ in range(2 * len(members) + 2)]

@@ -27,7 +27,7 @@ def _meets(query, image, cross_camera):
 
 
 def query_scores(found, elsewhere=0, cut=200):
-    """R1, R5, R10, AP, AP@cut, AP with trapezoids and INP of one list; None: the person has no other image."""
+    """R1, R5, R10, AP, AP@cut, AP with trapezoids and INP of one list; None: no positive at all."""
     total = sum(found) + elsewhere
     if total == 0:
         return None
@@ -49,15 +49,16 @@ def query_scores(found, elsewhere=0, cut=200):
 def mean_scores(distances, queries, gallery, cross_camera=False):
     """Means over the queries with a positive, and how many those are."""
     lists = [
-        ranked_hits(row, query, gallery, cross_camera)
-        for row, query in zip(distances, queries, strict=True)
+        ranked_hits(row, query, gallery, cross_camera) for row, query in zip(distances, queries, strict=True)
     ]
     valid = [scores for scores in map(query_scores, lists) if scores is not None]
-    return len(valid), {name: sum(s[name] for s in valid) / len(valid) for name in (valid[0] if valid else ())}
+    return len(valid), {
+        name: sum(s[name] for s in valid) / len(valid) for name in (valid[0] if valid else ())
+    }
 
 
 def single_shot_rank(distances, query, gallery, order, cross_camera=True):
-    """Rank of the query's person when each person is there once: by that of its images that is first in `order`."""
+    """Rank of the query's person when of each person only the image is there that is first in `order`."""
     left = set(ranked(distances, query, gallery, cross_camera))
     drawn = {}
     for g in order:

@@ -155,9 +155,7 @@ def roc(same: Floats, different: Floats) -> Roc:
 
 
 def test_worked_example_of_rates() -> None:
-    same, different = (
-        np.array(values, np.float32) for values in ([0.1, 0.2, 0.6], [0.3, 0.5, 0.7, 0.9])
-    )
+    same, different = (np.array(values, np.float32) for values in ([0.1, 0.2, 0.6], [0.3, 0.5, 0.7, 0.9]))
     made = roc(same, different)
     rates = made.rates()
     assert rates["TPR@FPR=0.0001"] == pytest.approx(2 / 3)  # none of four may pass

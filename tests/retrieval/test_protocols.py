@@ -127,12 +127,15 @@ def test_single_gallery_shot_draws_for_cmc_and_takes_the_whole_list_for_ap() -> 
     names = [f"p{n}" for n in rng.integers(0, 5, 30)]
     cameras = [str(n) for n in rng.integers(0, 2, 30)]
     query, gallery = numbered(
-        columns(" ".join(names[:8]), " ".join(cameras[:8])), columns(" ".join(names[8:]), " ".join(cameras[8:]))
+        columns(" ".join(names[:8]), " ".join(cameras[:8])),
+        columns(" ".join(names[8:]), " ".join(cameras[8:])),
     )
     distances = rng.random((8, 22)).astype(np.float32)
     protocol = PROTOCOLS["single_shot"]
     scored = of_distances(distances, query, gallery, protocol, seed=3)
-    entries = [list(zip(one.identities.tolist(), one.cameras.tolist(), strict=True)) for one in (query, gallery)]
+    entries = [
+        list(zip(one.identities.tolist(), one.cameras.tolist(), strict=True)) for one in (query, gallery)
+    ]
     num, means = oracle.mean_scores(distances, *entries, cross_camera=True)
     assert scored["mAP"] == pytest.approx(means["mAP"], abs=1e-9)
     first = []
