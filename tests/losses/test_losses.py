@@ -1,10 +1,13 @@
 """Every loss by name: against its plain loops, at its extremes, and under autocast."""
 
 import inspect
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from naic_reid import config, losses
 from naic_reid.errors import ReidError
@@ -209,6 +212,64 @@ def test_the_order_of_a_batch_does_not_matter(name: str) -> None:
     loss = losses.build_metric(name, CLASSES, DIMENSION).eval()
     turned = torch.tensor([5, 2, 7, 0, 1, 6, 3, 4])
     torch.testing.assert_close(loss(embeddings, targets), loss(embeddings[turned], targets[turned]))
+
+
+TRIPLETS = [(name, margin) for name in ("weighted_triplet", "hard_triplet") for margin in (None, 0.3)]
+
+
+@pytest.mark.parametrize(("name", "margin"), TRIPLETS)
+def test_triplets_of_long_and_near_rows_have_the_gradient_of_double_precision(
+    name: str, margin: float | None
+) -> None:
+    generator = torch.Generator().manual_seed(15)
+    shared = 40 * torch.rand(64, generator=generator)
+    rows = shared + torch.randn(12, 64, generator=generator)
+    rows[1] = rows[0] + 1e-3 * torch.randn(64, generator=generator)  # the same image, as good as
+    rows[2] = rows[0]
+    labels = torch.arange(12) // 3
+    loss = losses.build_metric(name, 4, 64, margin=margin)
+    found, expected = rows.clone().requires_grad_(), rows.double().requires_grad_()
+    loss(found, labels).backward()
+    oracle.triplet_of_tensors(name, expected, labels, margin).backward()
+    assert found.grad is not None and expected.grad is not None
+    torch.testing.assert_close(found.grad.double(), expected.grad, atol=2e-5, rtol=2e-4)
+
+
+def test_memory_of_a_triplet_grows_with_the_square_of_the_batch_and_not_with_its_width_too() -> None:
+    """By what is called: `cdist`'s backward is one call, whose kernel for GPUs holds [B, B, D]."""
+    num, dimension = 128, 96
+
+    class Seen(TorchDispatchMode):
+        names: ClassVar[set[str]] = set()
+        largest = 0
+
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            found = function(*args, **(kwargs or {}))
+            Seen.names.add(str(function))
+            for tensor in tree_leaves(found):
+                if isinstance(tensor, Tensor):
+                    Seen.largest = max(Seen.largest, tensor.numel())
+            return found
+
+    embeddings = torch.randn(num, dimension, requires_grad=True)
+    for name, _ in TRIPLETS:
+        with Seen():
+            losses.build_metric(name, 4, dimension)(embeddings, torch.arange(num) // 4).backward()
+    assert not [name for name in Seen.names if "cdist_backward" in name]
+    assert Seen.largest == num**2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("name", ["weighted_triplet", "hard_triplet"])
+def test_a_triplet_of_a_thousand_wide_rows_takes_little_of_a_gpu(name: str) -> None:
+    num, dimension = 1024, 2048
+    embeddings = torch.randn(num, dimension, device="cuda", requires_grad=True)
+    labels = torch.arange(num, device="cuda") // 4
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    losses.build_metric(name, 4, dimension)(embeddings, labels).backward()
+    assert torch.cuda.max_memory_allocated() - before < 4 * (24 * num**2 + 6 * num * dimension)
 
 
 def test_logits_leave_the_margin_out() -> None:

@@ -3,6 +3,9 @@
 import math
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
 Rows = Sequence[Sequence[float]]
 
 
@@ -87,6 +90,21 @@ def hard_triplet(rows: Rows, labels: Sequence[int], margin: float | None) -> flo
         rest = [distance(anchor, row) for row, other in zip(rows, labels, strict=True) if other != label]
         losses.append(_violation(max(own), min(rest), margin) if rest else 0.0)
     return sum(losses) / len(losses)
+
+
+def triplet_of_tensors(name: str, rows: Tensor, labels: Sequence[int], margin: float | None) -> Tensor:
+    """`hard_triplet` or `weighted_triplet` pair by pair on tensors, for torch to take gradients of."""
+    losses = []
+    for anchor, label in zip(rows, labels, strict=True):
+        pairs = [((anchor - row).norm(), other == label) for row, other in zip(rows, labels, strict=True)]
+        own = torch.stack([d for d, same in pairs if same])
+        rest = torch.stack([d for d, same in pairs if not same])
+        if name == "hard_triplet":
+            excess = own.max() - rest.min()
+        else:
+            excess = (own.softmax(0) * own).sum() - ((-rest).softmax(0) * rest).sum()
+        losses.append(excess.exp().log1p() if margin is None else (excess + margin).clamp(min=0))
+    return torch.stack(losses).mean()
 
 
 def pairwise_cosface(rows: Rows, labels: Sequence[int], scale: float, margin: float) -> float:
