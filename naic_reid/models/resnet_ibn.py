@@ -19,6 +19,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from naic_reid.models.instance_norm import InstanceNorm2d
+
 
 class IBN(nn.Module):
     """Instance normalisation for the first half of the channels, batch normalisation for the rest."""
@@ -26,11 +28,13 @@ class IBN(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.split = channels // 2
-        self.IN = nn.InstanceNorm2d(self.split, affine=True)
+        self.IN = InstanceNorm2d(self.split)
         self.BN = nn.BatchNorm2d(channels - self.split)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat((self.IN(x[:, : self.split]), self.BN(x[:, self.split :])), 1)
+        # `split`, for the gradient of two slices is a sum of maps filled up with zeros, channels first.
+        by_image, by_batch = x.split((self.split, x.shape[1] - self.split), 1)
+        return torch.cat((self.IN(by_image), self.BN(by_batch)), 1)
 
 
 class SqueezeExcitation(nn.Module):
@@ -62,7 +66,7 @@ class BasicBlock(nn.Module):
         self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(planes)
         self.se = SqueezeExcitation(planes) if se else None
-        self.IN = nn.InstanceNorm2d(planes, affine=True) if ibn == "b" else None
+        self.IN = InstanceNorm2d(planes) if ibn == "b" else None
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(inputs, planes, stride)
 
@@ -87,7 +91,7 @@ class Bottleneck(nn.Module):
         self.conv3 = nn.Conv2d(planes, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
         self.se = SqueezeExcitation(outputs) if se else None
-        self.IN = nn.InstanceNorm2d(outputs, affine=True) if ibn == "b" else None
+        self.IN = InstanceNorm2d(outputs) if ibn == "b" else None
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(inputs, outputs, stride)
 
@@ -118,7 +122,7 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.InstanceNorm2d(64, affine=True) if ibn == "b" else nn.BatchNorm2d(64)
+        self.bn1 = InstanceNorm2d(64) if ibn == "b" else nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         self.dimension = 512 * block.expansion
