@@ -32,8 +32,8 @@ class IBN(nn.Module):
         self.BN = nn.BatchNorm2d(channels - self.split)
 
     def forward(self, x: Tensor) -> Tensor:
-        # `split`, for the gradient of two slices is a sum of maps filled up with zeros, channels first.
-        by_image, by_batch = x.split((self.split, x.shape[1] - self.split), 1)
+        # Split, for the gradient of two slices is a sum of maps filled up with zeros, channels first.
+        by_image, by_batch = torch.split(x, [self.split, x.shape[1] - self.split], 1)
         return torch.cat((self.IN(by_image), self.BN(by_batch)), 1)
 
 
