@@ -85,3 +85,30 @@ def test_a_missing_data_folder_is_named_with_the_remedy(tmp_path: Path) -> None:
     printed = Walk(tmp_path, raw).run(status=1)
     assert "data/MyDataSet" in printed
     assert "--data" in printed
+
+
+def test_on_a_machine_with_several_gpus_each_step_has_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    printed = Walk(tmp_path, small_world()).run("--dry-run", "--printshellcmds")
+    assert re.search(r"; naic-reid on_gpu 1 naic-reid train .*--workers 0 --threads 1 ", printed)
+    assert re.search(r"; naic-reid on_gpu 1 naic-reid extract .*--workers 0 ", printed)
+    assert re.search(r"; naic-reid collect ", printed)
+    more = ("--set-resources", "train:gpu=4", "train:workers=6")
+    printed = Walk(tmp_path, small_world()).run("--dry-run", "--printshellcmds", *more)
+    team = r"naic-reid on_gpu 4 torchrun --standalone --nproc-per-node=4 -m naic_reid train .*--workers 6 "
+    assert re.search(team, printed)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    printed = Walk(tmp_path, small_world()).run("--dry-run", "--printshellcmds")
+    assert re.search(r"; naic-reid train ", printed)
+
+
+def test_as_many_steps_use_gpus_at_once_as_there_are_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    walk = Walk(tmp_path, small_world())
+    for more, expected in (([], 3), (["--resources", "gpu=2", "--forcerun", "toy"], 2)):
+        printed = walk.run("--until", "toy", *more)
+        assert re.search(rf"^Provided resources:.*\bgpu\b\D*{expected}\b", printed, re.M), printed

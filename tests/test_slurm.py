@@ -97,6 +97,8 @@ def lab_profile(folder: Path) -> Path:
     )
     given = profile["set-resources"]
     sizes: dict[str, dict[str, Any]] = {rule: given.get(rule, {}) | {"mem_mb": 1000} for rule in rules}
+    for rule in ("train", "extract"):
+        sizes[rule]["cpus_per_task"] = 1
     for rule in ("split", "train"):
         sizes[rule]["runtime"] = "1 if attempt == 1 else 10"
     sizes["split"]["slurm_extra"] = "''"  # the warning would wake it up

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from naic_reid import machine
 from naic_reid.data import augment, images
 from naic_reid.errors import ReidError
 
@@ -283,13 +284,17 @@ def _spread(rows: NDArray[np.int64], cameras: NDArray[np.int64], images: int) ->
 
 
 def _ahead(work: Callable[[_In], _Out], items: Iterable[_In], workers: int) -> Iterator[_Out]:
-    """`work` of each item, in order, with `workers` threads at most two items each ahead of the reader."""
+    """`work` of each item, in order, with `workers` threads at most two items each ahead of the reader.
+
+    0 threads: one for each processor that this process may use.
+    """
+    workers = workers or machine.processors()
     waiting: deque[Future[_Out]] = deque()
-    with ThreadPoolExecutor(max(1, workers)) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(work, item))
-                if len(waiting) > 2 * max(1, workers):
+                if len(waiting) > 2 * workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -9,9 +9,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from naic_reid import machine
 from naic_reid.artifacts import Floats
 from naic_reid.errors import ReidError
-from naic_reid.retrieval import exact, free, parallel
+from naic_reid.retrieval import exact, parallel
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
@@ -48,7 +49,7 @@ def unit(union: exact.Rows, start: int, stop: int) -> Floats:
 def free_memory(device: str) -> int:
     """Bytes free on the device: "cpu", or a GPU."""
     if device == "cpu":
-        return free.memory()
+        return machine.free_memory()
     return int(torch.cuda.mem_get_info(torch.device(device))[0])
 
 

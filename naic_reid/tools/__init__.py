@@ -6,5 +6,6 @@ TOOLS = {
     "rank": "two .npy files of features → the re-ranked best of the gallery",
     "check": "is this file a valid submission?",
     "provenance": "what was this file made from, and is that still so?",
+    "on_gpu": "starts a command on a GPU that no other has: several GPUs without Slurm",
     "doctor": "what here would break a long run, on this machine or a cluster?",
 }

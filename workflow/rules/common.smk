@@ -12,7 +12,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from naic_reid import artifacts, config as settings, stages
+from naic_reid import artifacts, config as settings, machine, stages
 from naic_reid.errors import ReidError
 from naic_reid.stages import survey
 
@@ -52,7 +52,11 @@ TRUTH = (
     if "truth" in config
     else ["results/toy/truth.csv"] if CONFIG.toy else []
 )
-GPUS = int(config.get("gpus", len(list(Path("/dev").glob("nvidia[0-9]*")))))
+GPUS = int(config.get("gpus", len(machine.gpus())))
+if GPUS and "gpu" in workflow.global_resources.keys():
+    # The profile's limit is for every machine; more jobs than this one has GPUs would only wait for one.
+    limit = workflow.global_resources["gpu"].value
+    workflow.register_resource("gpu", min(GPUS, limit))
 
 # Where each artefact stands. The package knows formats; only this table knows places.
 TRAIN_SURVEY = "results/survey/train.tsv"
@@ -150,7 +154,7 @@ def door(stage):
             stages.values(CONFIG, stage, keys) | {"revision": signature.revision}
         )
 
-    def files(wildcards, input, output, threads):
+    def files(wildcards, input, output, threads, resources):
         words = []
         for name in signature.paths:
             given = input[name] if name in input.keys() else output[name]
@@ -160,7 +164,7 @@ def door(stage):
             words += [f"--{name}", str(DATA if name == "data" else name)]
         for name in ("workers", "threads"):
             if name in signature.speed:
-                words += [f"--{name}", str(threads)]
+                words += [f"--{name}", str(resources.get(name, threads))]
         if "shard" in wildcards.keys():
             words += ["--shard", f"{wildcards.shard}/{SHARDS[stage]}"]
         if "cache" in signature.speed:
@@ -170,14 +174,32 @@ def door(stage):
     asks = (
         {"settings": chosen} if signature.settings else {"revision": signature.revision}
     )
-    return asks | {"files": files}
+    return asks | {"files": files, "start": start}
+
+
+def start(wildcards, resources):
+    """How a step's command begins: alone, on GPUs of its own, or as one process for each GPU.
+
+    Where a profile gives `mpi`, that starts one torchrun on each node. Slurm hands out GPUs by itself.
+    """
+    if "mpi" in resources.keys():
+        return (
+            # On other nodes there is no Snakemake to watch.
+            f"{resources.mpi} env -u NAIC_REID_WORKFLOW torchrun --nnodes={resources.nodes} --nproc-per-node=gpu "
+            "--rdzv-backend=c10d --rdzv-id=$SLURM_JOB_ID --rdzv-endpoint=$(hostname):29500 -m naic_reid"
+        )
+    number = resources.get("gpu", 0)
+    alone = f"naic-reid on_gpu {number} " if number and not workflow.remote_exec else ""
+    if number > 1:
+        return f"{alone}torchrun --standalone --nproc-per-node={number} -m naic_reid"
+    return f"{alone}naic-reid"
 
 
 # Output goes to the terminal and to the log, which Snakemake empties before each attempt.
 # Slurm asks all processes of a job to end at once: the shell and tee wait for the stage's last words.
 TO_LOG = "2>&1 | (trap '' INT TERM; exec tee -a {log:q})"
-RUN = f"trap : TERM; naic-reid {{rule}} --settings {{params.settings:q}} {{params.files}} {TO_LOG}"
-RUN_PLAIN = f"trap : TERM; naic-reid {{rule}} {{params.files}} {TO_LOG}"
+RUN = f"trap : TERM; {{params.start}} {{rule}} --settings {{params.settings:q}} {{params.files}} {TO_LOG}"
+RUN_PLAIN = f"trap : TERM; {{params.start}} {{rule}} {{params.files}} {TO_LOG}"
 
 
 def needs(megabytes, minutes, per_megabyte=0):

@@ -18,19 +18,6 @@ def training_list(wildcards):
     return PSEUDO_LABELLED if again else TRAINING
 
 
-def start(wildcards, resources):
-    """One process, or one for each GPU; where a profile gives `mpi`, that starts one torchrun on each node."""
-    if "mpi" in resources.keys():
-        return (
-            # On other nodes there is no Snakemake to watch.
-            f"{resources.mpi} env -u NAIC_REID_WORKFLOW torchrun --nnodes={resources.nodes} --nproc-per-node=gpu "
-            "--rdzv-backend=c10d --rdzv-id=$SLURM_JOB_ID --rdzv-endpoint=$(hostname):29500 -m naic_reid"
-        )
-    if resources.gpu > 1:
-        return f"torchrun --standalone --nproc-per-node={resources.gpu} -m naic_reid"
-    return "naic-reid"
-
-
 rule train:
     input:
         images=training_list,
@@ -41,18 +28,19 @@ rule train:
     log:
         "logs/train/{model}.log",
     # One thread unless the profile gives more: sums depend on the number of threads, the answer
-    # shall not depend on -j. Several models train side by side.
+    # shall not depend on -j. Several models train side by side. Threads that read images are `workers`:
+    # 0 is one for each core the job has, and how many there are changes nothing.
     threads: 1
     resources:
         # A day, and what is then unfinished goes on from there in the next attempt: only the memory grows.
         mem_mb=lambda wildcards, attempt: 16000 * attempt,
         runtime=1440,
         gpu=min(1, GPUS),
+        workers=0,
     params:
         **door("train"),
-        start=start,
     shell:
-        RUN.replace("naic-reid", "{params.start}")
+        RUN
 
 
 rule extract:
@@ -67,6 +55,7 @@ rule extract:
     resources:
         **needs(8000, 120),
         gpu=min(1, GPUS),
+        workers=0,
     params:
         **door("extract"),
     shell:
