@@ -5,8 +5,8 @@ JPEG lacks with grey and says nothing, and asks for 1.2 GB when a header promise
 pixels. So the bytes are looked at before they are decoded, and there are two ways to decode them:
 
 * `checked`, for `collect`, `split` and `tests`, which meet an image for the first time: the format by
-  content and not by name, the size in the header, every PNG checksum, the end of a JPEG, the length that
-  a BMP, a WebP or a TIFF says it has.
+  content and not by name, the size in the header, every PNG checksum, every code of a JPEG, the length
+  that a BMP, a WebP or a TIFF says it has.
 * `decode`, for training and extraction, which meet it again and again: what costs a few microseconds of
   that (format, size, the end of a JPEG); libpng sums up a PNG by itself. The pixels are the same.
 
@@ -28,6 +28,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from naic_reid.data import jpeg
 from naic_reid.errors import ReidError
 
 Pixels = NDArray[np.uint8]
@@ -198,7 +199,7 @@ def _require_whole(content: bytes) -> None:
     if content.startswith(_PNG):
         _require_chunks(content)
     elif content.startswith(_JPEG):
-        _require_end(content)
+        jpeg.check(content)
 
 
 def _require_chunks(content: bytes) -> None:

@@ -20,7 +20,7 @@ import cv2
 from naic_reid.data.images import Look, look
 from naic_reid.errors import ReidError
 
-REVISION = 1  # of what a look holds; the memory of another is not believed
+REVISION = 2  # of what a look holds; the memory of another is not believed
 _CHUNK = 64  # images handed to a worker in one go
 _COMMIT = 64  # chunks after which the memory is made safe: a killed run loses no more than these
 

@@ -37,6 +37,27 @@ def _jpeg() -> bytes:
     return _pillow("RGB", "JPEG", quality=95)
 
 
+def _damaged(damage: Callable[[bytearray, int, int], None]) -> bytes:
+    """A JPEG of whose scan, from one place to another, something was damaged."""
+    content = bytearray(_jpeg())
+    header = content.index(b"\xff\xda")
+    damage(content, header + 14, len(content) - 2)
+    return bytes(content)
+
+
+def _invert(content: bytearray, start: int, end: int) -> None:
+    content[(start + end) // 2] ^= 0xFF
+
+
+def _cut(content: bytearray, start: int, end: int) -> None:
+    del content[start + (end - start) // 3 : end - (end - start) // 3]
+
+
+def _zero(content: bytearray, start: int, end: int) -> None:
+    quarter = (end - start) // 4
+    content[start + quarter : start + 2 * quarter] = bytes(quarter)
+
+
 def _rotated() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -137,6 +158,9 @@ def _taken(name: str, content: bytes, note: str) -> Case:
 CASES = [
     _refused("truncated PNG", _png(PERSON)[:-20], "truncated PNG"),
     _refused("truncated JPEG", _jpeg()[: len(_jpeg()) // 2], "truncated JPEG"),
+    _refused("a JPEG with a byte inverted in its scan", _damaged(_invert), "is a damaged JPEG: its"),
+    _refused("a JPEG with its middle cut out", _damaged(_cut), "is a damaged JPEG: its image data"),
+    _refused("a JPEG with a quarter of zeros", _damaged(_zero), "is a damaged JPEG: its image data"),
     _refused("a flipped bit in a PNG", _png(PERSON)[:80] + b"\x00" + _png(PERSON)[81:], "wrong checksum"),
     _refused("zero bytes", b"", "is empty"),
     _refused("text named .png", b"no image at all", "neither PNG nor JPEG"),

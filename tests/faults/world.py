@@ -122,7 +122,7 @@ class World:
             folders[:] = [name for name in folders if name != DATA.name]
             for name in (name for name in names if not name.startswith(".")):
                 path = Path(folder) / name
-                found[str(path.relative_to(self.folder))] = digest(path)
+                found[str(path.relative_to(self.folder))] = digest(path) if path.is_file() else "no file"
         return found
 
 
