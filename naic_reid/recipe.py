@@ -11,38 +11,44 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from naic_reid import losses
 from naic_reid.config import Loss, Train
 from naic_reid.errors import ReidError
-from naic_reid.losses.stripes import StripesLoss
 from naic_reid.models.embedder import Embedder
-from naic_reid.models.stripes import WIDTH
 from naic_reid.training import optimizers, schedule
-from naic_reid.training.learner import Learner
+from naic_reid.training.learner import Learner, Term
 
 _log = logging.getLogger(__name__)
 
 
 def terms(train: Train) -> dict[str, float]:
-    """The weight of each term of the loss, by name."""
-    return {loss.name: loss.weight for loss in _losses(train)} | {"stripes": 1.0}
+    """The weight of each term of the recipe's loss, by name; a head's own terms weigh 1."""
+    return {loss.name: loss.weight for loss in _losses(train)}
 
 
 def learner(train: Train, embedder: Embedder, num_classes: int) -> Learner:
-    """The embedder with the terms that judge it, their class rows drawn."""
+    """The embedder with the terms that judge its branches, their class rows drawn."""
 
     def options(loss: Loss) -> dict[str, float | None]:
         return loss.model_dump(include={"scale", "margin", "smoothing"})
 
     first, *others = _losses(train)
-    width = embedder.bottleneck.num_features
-    identity = losses.build_identity(first.name, num_classes, width, **options(first))
-    metrics = {
-        loss.name: losses.build_metric(loss.name, num_classes, width, **options(loss)) for loss in others
-    }
-    stripes = embedder.stripes and StripesLoss(num_classes, embedder.stripes.count, WIDTH)
-    return Learner(embedder, (first.name, identity), metrics, stripes)
+    identity, metrics = [], []
+    for group in embedder.identity_groups:
+        width = embedder.width(group.branches)
+        judge = (
+            losses.build_identity("linear", num_classes, width, smoothing=0.0)
+            if group.term
+            else losses.build_identity(first.name, num_classes, width, **options(first))
+        )
+        identity.append(Term(group.term or first.name, group, judge))
+    for loss in others:
+        for group in embedder.metric_groups:
+            width = embedder.width(group.branches)
+            judge = losses.build_metric(loss.name, num_classes, width, **options(loss))
+            metrics.append(Term(loss.name, group, judge))
+    return Learner(embedder, identity, metrics)
 
 
 def optimizer(train: Train, learner: Learner) -> torch.optim.Optimizer:
-    """The body's parameters, and the head's: bottleneck, stripes, and what the losses hold per class."""
+    """The backbone's parameters, and the head's: branches, and what the losses hold per class."""
     named = list(learner.named_parameters())
     body = [p for name, p in named if name.startswith("embedder.backbone.")]
     head = [p for name, p in named if not name.startswith("embedder.backbone.")]

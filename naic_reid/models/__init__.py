@@ -6,9 +6,11 @@ a line in the dict, a name in `architecture.py`.
 
 from collections.abc import Callable
 
+from torch import Tensor, nn
+
 from naic_reid.architecture import Architecture
 from naic_reid.errors import ReidError, extra
-from naic_reid.models import resnet_ibn
+from naic_reid.models import heads, resnet_ibn
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.pooling import POOLINGS
 from naic_reid.models.resnet_ibn import ResNet
@@ -38,21 +40,30 @@ def build(architecture: Architecture) -> Embedder:
     Raises:
         ReidError: no such backbone, or it cannot work so; near names are given.
     """
-    name, pooling = architecture.backbone, POOLINGS[architecture.pooling]()
-    more = architecture.stripes, architecture.standardise
+    backbone, dimension, as_map = _backbone(architecture)
+    if as_map is not None and architecture.pooling == "gem":
+        raise ReidError(
+            f"backbone {architecture.backbone}: its features may be negative, which the generalised mean "
+            "takes for 0; set pooling: average"
+        )
+    return Embedder(backbone, _head(architecture, dimension), as_map, architecture.standardise)
+
+
+def _backbone(architecture: Architecture) -> tuple[nn.Module, int, Callable[[Tensor], Tensor] | None]:
+    """The network, the width of its map, and what turns its output into one, where that is needed."""
+    name = architecture.backbone
     if not name.startswith("timm/"):
         resnet = BACKBONES[name](architecture.last_stride)
-        return Embedder(resnet, pooling, resnet.dimension, None, *more)
+        return resnet, resnet.dimension, None
     # Here, for importing timm takes seconds.
     with extra("recipes", f"backbone {name}"):
         from naic_reid.models.timm_backbone import timm_backbone
 
-    net, dimension, as_map = timm_backbone(
-        name.removeprefix("timm/"), architecture.height, architecture.width
-    )
-    if as_map is not None and architecture.pooling == "gem":
-        raise ReidError(
-            f"backbone {name}: its features may be negative, which the generalised mean takes for 0; set "
-            "pooling: average"
-        )
-    return Embedder(net, pooling, dimension, as_map, *more)
+    return timm_backbone(name.removeprefix("timm/"), architecture.height, architecture.width)
+
+
+def _head(architecture: Architecture, dimension: int) -> heads.Head:
+    pooling = POOLINGS[architecture.pooling]()
+    if architecture.stripes:
+        return heads.stripes(pooling, POOLINGS["average"](), dimension, architecture.stripes)
+    return heads.single(pooling, dimension)

@@ -1,73 +1,65 @@
-"""Backbone → pooling → bottleneck: the network that is trained, kept and asked for features."""
+"""Backbone → branches: the network that is trained, kept and asked for features."""
 
 from collections.abc import Callable
+from typing import cast
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naic_reid.models import stripes
+from naic_reid.models.branches import Branch, Seen
+from naic_reid.models.heads import Head
 
 
 class Embedder(nn.Module):
-    """Images to embeddings, and to features after the bottleneck (BNNeck, Luo et al. 2019, fig. 5).
-
-    The bottleneck is a batch normalisation whose bias stays 0. Differs from the original, which ran
-    it twice in every training step and so moved its running statistics twice as fast.
-    """
+    """Images → what each branch sees in them; and from that, one unit feature for each image."""
 
     def __init__(
         self,
         backbone: nn.Module,
-        pooling: nn.Module,
-        dimension: int,
+        head: Head,
         as_map: Callable[[Tensor], Tensor] | None = None,
-        num_stripes: int = 0,
         standardise: bool = False,
     ) -> None:
-        """`as_map` turns what the backbone returns into [B, D, H, W], where it is something else.
-
-        With stripes, features are followed by what `Stripes` gives. `standardise` brings each channel of
-        each image to mean 0 and deviation 1 (Ulyanov et al. 2016): a colour cast is gone before the network.
+        """
+        Args:
+            backbone: images [B, 3, H, W] → a map [B, C, h, w], or a list of such.
+            head: its branches, and what is done with them.
+            as_map: turns what the backbone returns into [B, C, h, w], where it is something else.
+            standardise: bring each channel of each image to mean 0 and deviation 1 (Ulyanov et al. 2016): a
+                colour cast is gone before the network.
         """
         super().__init__()
         self.backbone = backbone
-        self.pooling = pooling
-        self.bottleneck = nn.BatchNorm1d(dimension)
-        self.bottleneck.bias.requires_grad_(False)
-        self.stripes = stripes.Stripes(dimension, num_stripes) if num_stripes else None
-        self.dimension = dimension + num_stripes * stripes.WIDTH
+        self.branches = nn.ModuleDict(head.branches)
+        self.identity_groups, self.metric_groups = head.identity, head.metric
+        self.dimension = head.dimension
         """Of what `unit` gives."""
-        self._as_map = as_map
-        self._standardise = standardise
+        self._unit, self._as_map, self._standardise = head.unit, as_map, standardise
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings for metric losses and features for identity losses and `unit`, float32 [B, D].
+    def forward(self, images: Tensor) -> dict[str, Seen]:
+        """By branch: embeddings for metric losses, and features for identity losses and `unit`, float32.
 
         Args:
             images: [B, 3, H, W], RGB with ImageNet's mean and deviation removed.
         """
         if self._standardise:
             images = F.instance_norm(images.float())
-        activations = self.backbone(images)
+        maps = self.backbone(images)
         if self._as_map is not None:
-            activations = self._as_map(activations)
-        embeddings = self.pooling(activations)
-        features = self.bottleneck(embeddings)
-        if self.stripes is not None:
-            features = torch.cat((features, self.stripes(activations)), 1)
-        return embeddings, features
+            maps = self._as_map(maps)
+        if isinstance(maps, Tensor):
+            maps = [maps]
+        return {name: branch(maps) for name, branch in self.branches.items()}
 
-    def unit(self, features: Tensor, stripes_weight: float = 1.0) -> Tensor:
-        """Rows of length 1 for search, float32 [B, `dimension`], of features or of a sum of such.
+    def unit(self, seen: dict[str, Seen], parts_weight: float = 1.0) -> Tensor:
+        """Rows of length 1 for search, float32 [B, `dimension`], of what the branches saw.
 
-        With stripes, the squared distance of two rows is (whole + `stripes_weight` · local) /
-        (1 + `stripes_weight`), of unit rows of the whole image and of its stripes.
+        Args:
+            seen: of `forward`, or a sum of such (`branches.summed`).
+            parts_weight: of the distance of parts beside 1 for the whole image's, where there are parts.
         """
-        if self.stripes is None:
-            return F.normalize(features.float())
-        width = self.bottleneck.num_features
-        whole = F.normalize(features[:, :width].float())
-        local = stripes.joined(features[:, width:].float(), self.stripes.count)
-        share = stripes_weight / (1 + stripes_weight)
-        return torch.cat(((1 - share) ** 0.5 * whole, share**0.5 * local), 1)
+        return self._unit(seen, parts_weight)
+
+    def width(self, branches: tuple[str, ...]) -> int:
+        """Of the rows of these branches side by side."""
+        return sum(cast(Branch, self.branches[name]).dimension for name in branches)

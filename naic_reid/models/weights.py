@@ -5,6 +5,7 @@ Nothing here runs code from a file: both are loaded as weights only.
 
 import json
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -132,7 +133,7 @@ class Checkpoint:
             record = json.loads(content["record"])
             made_by = MadeBy.from_json(record["made_by"])
             return cls(
-                content["weights"],
+                _of_today(content["weights"]),
                 content["classifier"],
                 record["epoch"],
                 tuple(record["identities"]),
@@ -201,14 +202,14 @@ def load_pretrained(module: nn.Module, path: Path) -> Report:
     return report
 
 
-def carry_classes(classifier: nn.Module, bottleneck: nn.Module, identities: Sequence[str], path: Path) -> int:
+def carry_classes(classifier: nn.Module, embedder: Embedder, identities: Sequence[str], path: Path) -> int:
     """Start classes from their rows in a checkpoint, where it knows an identity of that name; how many.
 
-    The bottleneck is taken over with them, for rows are directions in what it gives.
+    The neck of their branch is taken over with them, for rows are directions in what it gives.
 
     Args:
         classifier: an identity loss, whose `weight` has a row for each class.
-        bottleneck: of the embedder.
+        embedder: whose first identity group they judge.
         identities: by class index.
         path: a `Checkpoint` file.
 
@@ -234,9 +235,11 @@ def carry_classes(classifier: nn.Module, bottleneck: nn.Module, identities: Sequ
         mine, theirs = (list(column) for column in zip(*pairs, strict=True))
         with torch.no_grad():
             weight[mine] = rows[theirs]
-    prefix = "bottleneck."
-    own = {name: value for name, value in known.weights.items() if name.startswith(prefix)}
-    bottleneck.load_state_dict({name.removeprefix(prefix): value for name, value in own.items()})
+    for branch in embedder.identity_groups[0].branches:
+        prefix = f"branches.{branch}.neck."
+        own = {name: value for name, value in known.weights.items() if name.startswith(prefix)}
+        neck = embedder.get_submodule(prefix.removesuffix("."))
+        neck.load_state_dict({name.removeprefix(prefix): value for name, value in own.items()})
     return len(pairs)
 
 
@@ -247,6 +250,25 @@ def _compared(module: nn.Module, tensors: Mapping[str, Tensor]) -> Report:
     missing = tuple(name for name in own if name not in given)
     unexpected = tuple(name for name in given if name not in own)
     return Report(len(own) - len(missing) - len(mismatched), len(own), missing, unexpected, mismatched)
+
+
+# What tensors were called before networks had branches.
+_EARLIER = (
+    (re.compile(r"^bottleneck\."), "branches.whole.neck."),
+    (re.compile(r"^stripes\.embed\.(\d+)\.0\."), r"branches.stripe_\1.reduction."),
+    (re.compile(r"^stripes\.embed\.(\d+)\.1\."), r"branches.stripe_\1.neck."),
+    (re.compile(r"^stripes\.gate\.(\d+)\."), r"branches.stripe_\1.gate."),
+)
+
+
+def _of_today(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint under the names that they have now."""
+    named = {}
+    for name, tensor in tensors.items():
+        for earlier, now in _EARLIER:
+            name = earlier.sub(now, name)
+        named[name] = tensor
+    return named
 
 
 def _counter(name: str) -> bool:

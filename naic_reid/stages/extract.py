@@ -20,6 +20,7 @@ from naic_reid.data import augment
 from naic_reid.data.batches import test_pixels
 from naic_reid.errors import ReidError
 from naic_reid.heap import keep_freed_memory
+from naic_reid.models.branches import summed
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.inference import fused, halved
 from naic_reid.models.weights import Checkpoint
@@ -117,10 +118,10 @@ def unit_features(
     """
     inputs = augment.normalised(pixels)
     with precision.forward(word, pixels.device):
-        features: Tensor = embedder(inputs)[1]
+        seen = embedder(inputs)
         if flip:
-            features = features + embedder(inputs.flip(3))[1]
-    return embedder.unit(features, stripes_weight)
+            seen = summed(seen, embedder(inputs.flip(3)))
+    return embedder.unit(seen, stripes_weight)
 
 
 def _names(listed: ImageList) -> tuple[str, ...]:

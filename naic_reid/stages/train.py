@@ -145,7 +145,7 @@ def _learn(
         _log.info("train: %s: %s", path, weights.load_pretrained(embedder.backbone, path))
     learner = recipe.learner(train, embedder, len(classes))
     for path in pretrained if model.carry_classes else ():
-        carried = weights.carry_classes(learner.identity, embedder.bottleneck, classes, path)
+        carried = weights.carry_classes(learner.classifier, embedder, classes, path)
         _log.info("train: %s: %d of %d classes are carried over", path, carried, len(classes))
     device = team.device
     learner.to(device).to(memory_format=torch.channels_last).train()
@@ -230,7 +230,7 @@ def _learn(
             epoch, step = record.following
             if record.ends_epoch and epoch in wanted:
                 network = embedder if average is None else cast(Embedder, average.module)
-                yield epoch, network, learner.identity
+                yield epoch, network, learner.classifier
             stop = team.largest(asked[0] if asked else 0)
             if team.leads and (pace.due or stop):
                 with pace.saving():

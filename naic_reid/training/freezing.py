@@ -34,8 +34,8 @@ def freeze(module: nn.Module, patterns: Sequence[str], *, frozen: bool = True, n
     for prefix, part in module.named_modules():
         own = [(f"{prefix}.{name}".strip("."), p) for name, p in part.named_parameters(recurse=False)]
         for name, p in own:
-            # The bottleneck's bias is never trained, whatever is let go.
-            if matches(name) and not (name.endswith("bottleneck.bias")):
+            # A neck's bias is never trained, whatever is let go.
+            if matches(name) and not name.endswith(".neck.bias"):
                 p.requires_grad_(not frozen)
         if (
             norm

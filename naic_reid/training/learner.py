@@ -1,7 +1,7 @@
 """What is trained: the network and the terms of its loss, as one module."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.distributed as dist
@@ -14,46 +14,71 @@ class Judgement(NamedTuple):
     losses: dict[str, Tensor]
     """Each term by name, before its weight."""
     right: Tensor
-    """Share of the batch whose own class had the largest logit."""
+    """Share of the batch whose own class had the largest logit (accuracy)."""
+
+
+class Judged(Protocol):
+    """Some branches of a network whose rows, side by side, a loss judges; `models.heads.Group` is one."""
+
+    @property
+    def weight(self) -> float: ...
+
+    def rows(self, seen: Any, of: str) -> Tensor: ...
+
+
+class Term(NamedTuple):
+    """A loss and what it judges."""
+
+    name: str
+    """Terms of one name are added up."""
+    group: Judged
+    loss: nn.Module
 
 
 class Learner(nn.Module):
     """Images and labels → losses.
 
-    The identity loss looks at the features of this process's images; metric losses look at the
-    embeddings of the whole batch, gathered where several processes hold parts of it. Gathering sends
-    gradients back summed over processes, and averaging over processes, as for every other gradient,
-    then gives those of one process with the whole batch.
+    Identity losses look at the features of this process's images; metric losses look at the embeddings of
+    the whole batch, gathered where several processes hold parts of it. Gathering sends gradients back
+    summed over processes, and averaging over processes, as for every other gradient, then gives those of
+    one process with the whole batch.
     """
 
-    def __init__(
-        self,
-        embedder: nn.Module,
-        identity: tuple[str, nn.Module],
-        metrics: Mapping[str, nn.Module],
-        stripes: nn.Module | None = None,
-    ):
-        """`stripes` judges what follows the features of the whole image, in a term of that name."""
+    def __init__(self, embedder: nn.Module, identity: Sequence[Term], metrics: Sequence[Term]) -> None:
+        """The first identity term's logits give the accuracy."""
         super().__init__()
         self.embedder = embedder
-        self.identity_name, self.identity = identity
-        self.metrics = nn.ModuleDict(metrics)
-        self.stripes = stripes
+        self.identity = nn.ModuleList(term.loss for term in identity)
+        self.metrics = nn.ModuleList(term.loss for term in metrics)
+        self._identity = [(term.name, term.group) for term in identity]
+        self._metrics = [(term.name, term.group) for term in metrics]
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The identity loss of the first group, whose `weight` has a row for each class."""
+        return self.identity[0]
 
     def forward(self, images: Tensor, labels: Tensor) -> Judgement:
         """Of float32 [B, 3, H, W] and int64 [B]."""
-        embeddings, features = self.embedder(images)
-        width = embeddings.shape[1]
-        loss, logits = self.identity(features[:, :width], labels)
-        losses = {self.identity_name: loss}
-        if self.stripes is not None:
-            losses["stripes"] = self.stripes(features[:, width:], labels)
-        if self.metrics and dist.is_initialized():
-            embeddings, everyones = _Gathered.apply(embeddings), _gathered(labels)
-        else:
-            everyones = labels
-        losses |= {name: metric(embeddings, everyones) for name, metric in self.metrics.items()}
-        return Judgement(losses, (logits.detach().argmax(dim=1) == labels).float().mean())
+        seen = self.embedder(images)
+        losses: dict[str, Tensor] = {}
+        right = None
+        for (name, group), judge in zip(self._identity, self.identity, strict=True):
+            loss, logits = judge(group.rows(seen, "feature"), labels)
+            _add(losses, name, group.weight * loss)
+            if right is None:
+                right = (logits.detach().argmax(dim=1) == labels).float().mean()
+        together = bool(self._metrics) and dist.is_initialized()
+        everyones = _gathered(labels) if together else labels
+        for (name, group), judge in zip(self._metrics, self.metrics, strict=True):
+            rows = group.rows(seen, "embedding")
+            _add(losses, name, group.weight * judge(_Gathered.apply(rows) if together else rows, everyones))
+        assert right is not None, "a network has an identity term"
+        return Judgement(losses, right)
+
+
+def _add(losses: dict[str, Tensor], name: str, loss: Tensor) -> None:
+    losses[name] = losses[name] + loss if name in losses else loss
 
 
 def _gathered(rows: Tensor) -> Tensor:
