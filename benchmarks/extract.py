@@ -58,7 +58,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, gpu >> 20)
 def plain_features(embedder: Embedder, pixels: torch.Tensor) -> torch.Tensor:
     """As the field's toolboxes do: fp32, one tensor layout, the network as it was trained."""
     inputs = augment.normalised(pixels).contiguous()
-    return F.normalize(embedder(inputs)[1] + embedder(inputs.flip(3))[1])
+    return F.normalize(embedder(inputs)["whole"].feature + embedder(inputs.flip(3))["whole"].feature)
 
 
 def rates(options: argparse.Namespace) -> None:

@@ -69,7 +69,7 @@ def _measured(options: argparse.Namespace) -> tuple[float, float, float, float]:
     def step() -> None:
         optimizer.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.precision == "bf16"):
-            embeddings, features = net(images)
+            embeddings, features, _ = net(images)["whole"]
         nn.functional.mse_loss(embeddings.float(), features.float()).backward()
         optimizer.step()
 

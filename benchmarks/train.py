@@ -189,7 +189,7 @@ def one_step(
     labels: torch.Tensor, fast: bool,
 ) -> float:  # fmt: skip
     with torch.autocast(images.device.type, torch.bfloat16, enabled=fast):
-        _, features = net(images)
+        features = net(images)["whole"].feature
         loss, _ = head(features, labels)
     loss.backward()
     optimizer.step()

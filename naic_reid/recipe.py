@@ -18,9 +18,10 @@ from naic_reid.training.learner import Learner, Term
 _log = logging.getLogger(__name__)
 
 
-def terms(train: Train) -> dict[str, float]:
-    """The weight of each term of the recipe's loss, by name; a head's own terms weigh 1."""
-    return {loss.name: loss.weight for loss in _losses(train)}
+def terms(train: Train, embedder: Embedder) -> dict[str, float]:
+    """The weight of each term of the loss, by name; a head's own terms weigh 1."""
+    own = {group.term: 1.0 for group in embedder.identity_groups if group.term}
+    return {loss.name: loss.weight for loss in _losses(train)} | own
 
 
 def learner(train: Train, embedder: Embedder, num_classes: int) -> Learner:

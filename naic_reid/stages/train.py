@@ -196,7 +196,7 @@ def _learn(
 
     def steps(begin: tuple[int, int], part: int) -> Iterator[loop.Record]:
         return loop.run(
-            trained, recipe.terms(train), optimizer, batches,
+            trained, recipe.terms(train, embedder), optimizer, batches,
             lambda epoch, step: recipe.factor(train, epoch, step / len(order(epoch))), epochs=train.epochs,
             steps=lambda epoch: len(order(epoch)), start=begin, autocast=autocast, scaler=scaler,
             clip=train.clip, part=part, mean=team.mean,

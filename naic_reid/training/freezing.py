@@ -35,7 +35,7 @@ def freeze(module: nn.Module, patterns: Sequence[str], *, frozen: bool = True, n
         own = [(f"{prefix}.{name}".strip("."), p) for name, p in part.named_parameters(recurse=False)]
         for name, p in own:
             # A neck's bias is never trained, whatever is let go.
-            if matches(name) and not name.endswith(".neck.bias"):
+            if matches(name) and not name.endswith("neck.bias"):
                 p.requires_grad_(not frozen)
         if (
             norm

@@ -11,9 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from naic_reid import config, losses
 from naic_reid.errors import ReidError
-from naic_reid.losses.stripes import StripesLoss
 from tests.oracles import losses as oracle
-from tests.oracles import stripes
 
 CLASSES, DIMENSION = 5, 7
 IDENTITY = [
@@ -89,19 +87,6 @@ def test_center_loss_equals_its_loops_and_its_centres_follow_the_papers_rule() -
     now = loss.centers.clone()
     loss.eval()(embeddings, targets)
     assert torch.equal(now, loss.centers)
-
-
-def test_the_loss_of_stripes_equals_its_loops() -> None:
-    torch.manual_seed(14)
-    loss = StripesLoss(CLASSES, 3, DIMENSION)
-    for parameter in loss.parameters():
-        torch.nn.init.normal_(parameter)
-    local, gates = torch.randn(6, 3, DIMENSION), torch.rand(6, 3)
-    labels = [0, 0, 1, 2, 4, 4]
-    found = loss(torch.cat((local.flatten(1), gates), 1), torch.tensor(labels))
-    each = [part.weight.tolist() for part in loss.each]
-    expected = stripes.loss(local.tolist(), gates.tolist(), labels, each, loss.together.weight.tolist())
-    assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(("name", "options"), IDENTITY)

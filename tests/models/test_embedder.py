@@ -1,4 +1,4 @@
-"""Building by name, the bottleneck, and timm's networks of every shape."""
+"""Building by name, the neck, and timm's networks of every shape."""
 
 import subprocess
 import sys
@@ -18,35 +18,37 @@ def _built(backbone: str, pooling: str = "gem"):  # type: ignore[no-untyped-def]
 def test_features_are_the_normalised_embeddings() -> None:
     torch.manual_seed(1)
     embedder = _built("resnet18").train()
-    embeddings, features = embedder(torch.randn(8, 3, 64, 32))
+    embeddings, features, _ = embedder(torch.randn(8, 3, 64, 32))["whole"]
     assert embeddings.shape == features.shape == (8, embedder.dimension)
-    deviation = (embeddings.var(0, unbiased=False) + embedder.bottleneck.eps).sqrt()
+    deviation = (embeddings.var(0, unbiased=False) + embedder.branches["whole"].neck.eps).sqrt()
     expected = (embeddings - embeddings.mean(0)) / deviation
     torch.testing.assert_close(features, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_the_bottleneck_runs_once_a_step_and_its_bias_stays_zero() -> None:
+def test_the_neck_runs_once_a_step_and_its_bias_stays_zero() -> None:
     torch.manual_seed(2)
     embedder = _built("resnet18").train()
-    embeddings, features = embedder(torch.randn(4, 3, 64, 32))
-    torch.testing.assert_close(embedder.bottleneck.running_mean, 0.1 * embeddings.detach().mean(0))
-    assert embedder.bottleneck.num_batches_tracked == 1
+    embeddings, features, _ = embedder(torch.randn(4, 3, 64, 32))["whole"]
+    torch.testing.assert_close(
+        embedder.branches["whole"].neck.running_mean, 0.1 * embeddings.detach().mean(0)
+    )
+    assert embedder.branches["whole"].neck.num_batches_tracked == 1
     features.square().sum().backward()
-    assert embedder.bottleneck.bias.grad is None
-    assert not embedder.bottleneck.bias.requires_grad
-    assert embedder.bottleneck.weight.grad is not None
+    assert embedder.branches["whole"].neck.bias.grad is None
+    assert not embedder.branches["whole"].neck.bias.requires_grad
+    assert embedder.branches["whole"].neck.weight.grad is not None
 
 
 def test_one_image_keeps_its_batch_dimension() -> None:
     embedder = _built("resnet18").eval()
     with torch.inference_mode():
-        assert embedder(torch.zeros(1, 3, 64, 32))[1].shape == (1, 512)
+        assert embedder(torch.zeros(1, 3, 64, 32))["whole"].feature.shape == (1, 512)
 
 
 def test_embeddings_and_features_are_float32_under_autocast() -> None:
     embedder = _built("resnet18_ibn_a").train()
     with torch.autocast("cpu", torch.bfloat16):
-        embeddings, features = embedder(torch.randn(4, 3, 64, 32))
+        embeddings, features, _ = embedder(torch.randn(4, 3, 64, 32))["whole"]
     assert embeddings.dtype == features.dtype == torch.float32
 
 
@@ -68,7 +70,7 @@ def test_a_timm_networks_width_and_size_are_found(name: str, dimension: int) -> 
     )
     assert embedder.dimension == dimension
     assert embedder.training
-    embeddings, features = embedder(torch.randn(2, 3, 128, 64))
+    embeddings, features, _ = embedder(torch.randn(2, 3, 128, 64))["whole"]
     assert embeddings.shape == features.shape == (2, dimension)
     features.square().sum().backward()
     idle = [n for n, p in embedder.named_parameters() if p.requires_grad and p.grad is None]
@@ -111,6 +113,8 @@ def test_a_standardised_input_makes_colour_casts_vanish() -> None:
         images * torch.tensor([0.5, 1.5, 0.8])[:, None, None] + torch.tensor([0.3, -0.2, 0.1])[:, None, None]
     )
     with torch.inference_mode():
-        torch.testing.assert_close(embedder(cast)[1], embedder(images)[1], atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(
+            embedder(cast)["whole"].feature, embedder(images)["whole"].feature, atol=1e-3, rtol=1e-3
+        )
         embedder._standardise = False
-        assert (embedder(cast)[1] - embedder(images)[1]).abs().max() > 0.05
+        assert (embedder(cast)["whole"].feature - embedder(images)["whole"].feature).abs().max() > 0.05

@@ -28,11 +28,11 @@ def test_a_folded_network_gives_the_same_features(backbone: str) -> None:
     quick = fused(embedder)
     images = torch.randn(4, 3, 64, 32)
     with torch.inference_mode():
-        for ours, theirs in zip(quick(images), embedder(images), strict=True):
+        for ours, theirs in zip(quick(images)["whole"][:2], embedder(images)["whole"][:2], strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
-def test_a_plain_network_keeps_no_batch_normalisation_but_the_bottleneck() -> None:
+def test_a_plain_network_keeps_no_batch_normalisation_but_the_neck() -> None:
     embedder = _trained("resnet18")
     left = [m for m in fused(embedder).modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d)]
     assert len(left) == 1
@@ -59,8 +59,8 @@ def test_halved_features_point_where_the_whole_ones_do(backbone: str) -> None:
     ).eval()
     images = torch.randn(4, 3, 64, 32)
     with torch.inference_mode():
-        whole = embedder(images)[1]
+        whole = embedder(images)["whole"].feature
         with torch.autocast("cpu", torch.bfloat16):
-            half = halved(fused(embedder), torch.bfloat16)(images)[1]
+            half = halved(fused(embedder), torch.bfloat16)(images)["whole"].feature
     assert half.dtype == torch.float32
     assert nn.functional.cosine_similarity(whole, half).min() > 0.999

@@ -57,7 +57,7 @@ def test_the_file_alone_rebuilds_the_network(tmp_path: Path, options: dict[str, 
     assert not rebuilt.training
     images = torch.randn(3, 3, 64, 32)
     with torch.inference_mode():
-        assert torch.equal(rebuilt(images)[1], embedder.eval()(images)[1])
+        assert torch.equal(rebuilt.unit(rebuilt(images)), embedder.unit(embedder.eval()(images)))
 
 
 def test_rebuilding_draws_nothing_from_the_generator() -> None:
@@ -151,8 +151,8 @@ def test_half_the_keys_are_refused(tmp_path: Path) -> None:
 def test_weights_that_are_no_numbers_are_refused() -> None:
     checkpoint = _checkpoint()
     for value in (torch.nan, torch.inf):
-        spoilt = {**checkpoint.weights, "bottleneck.weight": torch.full((512,), value)}
-        with pytest.raises(ValueError, match=r"finite weights, which bottleneck\.weight is not"):
+        spoilt = {**checkpoint.weights, "branches.whole.neck.weight": torch.full((512,), value)}
+        with pytest.raises(ValueError, match=r"finite weights, which branches\.whole\.neck\.weight is not"):
             _with(checkpoint, weights=spoilt)
 
 

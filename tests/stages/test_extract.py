@@ -53,8 +53,8 @@ def _plain(world: Path, *, flip: bool) -> Tensor:
     rows = []
     for images in batches_of(world, PATHS, 64, 32, 1, workers=1):
         with torch.inference_mode():
-            row = embedder(images)[1]
-            rows.append(row + embedder(images.flip(3))[1] if flip else row)
+            row = embedder(images)["whole"].feature
+            rows.append(row + embedder(images.flip(3))["whole"].feature if flip else row)
     stacked = torch.cat(rows)
     return stacked / stacked.norm(dim=1, keepdim=True)
 

@@ -19,11 +19,12 @@ from naic_reid.architecture import Architecture
 from naic_reid.artifacts import Features, ImageList
 from naic_reid.config import Augment, Ensemble, Extract, Loss, Model, Schedule, Train
 from naic_reid.errors import ReidError
+from naic_reid.models import heads
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.pooling import POOLINGS
 from naic_reid.models.weights import Checkpoint
 from naic_reid.stages import extract, train
-from naic_reid.training.learner import Judgement, Learner
+from naic_reid.training.learner import Judgement, Learner, Term
 from naic_reid.training.team import Team
 
 MODEL = Model(backbone="timm/test_resnet", height=32, width=16, pooling="average")
@@ -200,7 +201,7 @@ def test_a_step_that_is_not_finite_is_kept_whole_and_repeated_to_the_same_bits(
         judgement = forward(learner, images, labels)
         drawn = judgement.losses["arcface"] * (1 + torch.rand(()))
         steps.append((images, torch.stack([drawn, judgement.losses["weighted_triplet"]]).detach()))
-        sixth = learner.embedder.get_buffer("bottleneck.num_batches_tracked") == 6
+        sixth = learner.embedder.get_buffer("branches.whole.neck.num_batches_tracked") == 6
         judgement.losses["arcface"] = drawn / 0 if sixth else drawn
         return judgement
 
@@ -280,7 +281,7 @@ def test_stripes_are_trained_with_the_rest_and_taken_into_the_features(world: Pa
     assert lines[0]["loss"] == pytest.approx(
         sum(lines[0][name] for name in ("arcface", "weighted_triplet", "stripes")), rel=1e-5
     )
-    gate = "stripes.gate.0.weight"
+    gate = "branches.stripe_0.gate.weight"
     assert not torch.equal(_weights(tmp_path, 2)[gate], _weights(tmp_path, 4)[gate])
     extract.run(
         Extract(stripes_weight=0.5), data=world, images=world / "images.tsv",
@@ -289,7 +290,7 @@ def test_stripes_are_trained_with_the_rest_and_taken_into_the_features(world: Pa
     assert Features.read(tmp_path / "f.npz").values.shape == (45, 512 + 2 * 256)
 
 
-def test_classes_of_known_identities_are_carried_over_with_the_bottleneck(
+def test_classes_of_known_identities_are_carried_over_with_the_neck(
     world: Path, whole: tuple[Path, list[bytes]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     listed = ImageList.read(world / "images.tsv")
@@ -308,7 +309,9 @@ def test_classes_of_known_identities_are_carried_over_with_the_bottleneck(
         rows = [old.classifier["weight"][old.identities.index(identity.replace("new/1", "toy/12"))],
                 new.classifier["weight"][row]]  # fmt: skip
         assert torch.allclose(*rows, atol=1e-5) == (identity != "new/1"), identity
-    torch.testing.assert_close(new.weights["bottleneck.weight"], old.weights["bottleneck.weight"])
+    torch.testing.assert_close(
+        new.weights["branches.whole.neck.weight"], old.weights["branches.whole.neck.weight"]
+    )
     off = MODEL.model_copy(update={"pretrained": "epoch_4.pt"})
     _run(tmp_path, tmp_path / "off", still, off, pretrained=(whole[0] / "epoch_4.pt",))
     drawn = Checkpoint.read(tmp_path / "off" / "epoch_4.pt").classifier["weight"]
@@ -346,7 +349,7 @@ def test_a_moving_average_lies_between_where_training_began_and_ended(world: Pat
     _run(world, tmp_path / "plain", _settings())
     _run(world, tmp_path / "average", _settings(ema=0.5))
     plain, average = (_weights(tmp_path / name) for name in ("plain", "average"))
-    name = "bottleneck.weight"
+    name = "branches.whole.neck.weight"
     assert not torch.equal(plain[name], average[name])
     early = _weights(tmp_path / "plain", 2)[name]
     assert (plain[name] - average[name]).norm() < (plain[name] - early).norm()
@@ -411,8 +414,9 @@ def test_a_compiled_learner_judges_as_the_plain_one(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("torch._inductor.config.cpp.vec_isa_ok", False)  # no trials of its instructions
     monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
     torch.manual_seed(0)
-    network = Embedder(torch.nn.Conv2d(3, 8, 3), POOLINGS["gem"](), 8)
-    learner = Learner(network, ("arcface", losses.build_identity("arcface", 4, 8)), {})
+    network = Embedder(torch.nn.Conv2d(3, 8, 3), heads.single(POOLINGS["gem"](), 8))
+    judge = losses.build_identity("arcface", 4, 8)
+    learner = Learner(network, [Term("arcface", network.identity_groups[0], judge)], [])
     images, labels = torch.randn(8, 3, 8, 4), torch.arange(8) // 2
     seen = []
     for judge in (learner, recipe.compiled(learner)):
@@ -436,7 +440,7 @@ def test_without_a_compiler_compiling_is_refused_with_the_remedy(
 
 def test_two_processes_follow_the_curve_of_one_and_one_of_them_writes(world: Path, tmp_path: Path) -> None:
     # Statistics of a batch's halves are not the batch's: normalisation is kept.
-    norms = ("backbone.conv1.1.*", "backbone.conv1.4.*", "*.bn?.*", "*.downsample.2.*", "bottleneck.*")
+    norms = ("backbone.conv1.1.*", "backbone.conv1.4.*", "*.bn?.*", "*.downsample.2.*", "branches.*.neck.*")
     settings = _settings(freeze=norms, optimizer="sgd", steps_per_epoch=3)
     _run(world, tmp_path / "alone", settings)
     (tmp_path / "settings.json").write_text(settings.model_dump_json(by_alias=True))

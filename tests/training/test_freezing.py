@@ -11,8 +11,8 @@ from naic_reid.training.freezing import freeze
 def _net() -> nn.Module:
     net = nn.Module()
     net.backbone = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
-    net.bottleneck = nn.BatchNorm1d(4)
-    net.bottleneck.bias.requires_grad_(False)
+    net.neck = nn.BatchNorm1d(4)
+    net.neck.bias.requires_grad_(False)
     return net.train()
 
 
@@ -24,9 +24,9 @@ def test_what_matches_is_kept_and_its_normalisation_too() -> None:
     net = _net()
     freeze(net, ["backbone.0.*", "backbone.1.*"])
     assert _trained(net) == {
-        "backbone.2.weight", "backbone.2.bias", "backbone.3.weight", "backbone.3.bias", "bottleneck.weight"
+        "backbone.2.weight", "backbone.2.bias", "backbone.3.weight", "backbone.3.bias", "neck.weight"
     }  # fmt: skip
-    assert [net.get_submodule(name).training for name in ("backbone.1", "backbone.3", "bottleneck")] == [
+    assert [net.get_submodule(name).training for name in ("backbone.1", "backbone.3", "neck")] == [
         False, True, True
     ]  # fmt: skip
 
@@ -35,7 +35,7 @@ def test_normalisation_may_go_on_with_the_batchs_statistics() -> None:
     net = _net()
     freeze(net, ["backbone.*"], norm=False)
     assert net.get_submodule("backbone.1").training
-    assert _trained(net) == {"bottleneck.weight"}
+    assert _trained(net) == {"neck.weight"}
 
 
 def test_letting_go_undoes_keeping() -> None:

@@ -19,7 +19,9 @@ SCRIPT = """
     from torch import nn
     from naic_reid.losses import build_identity, build_metric
     from naic_reid.training import loop
-    from naic_reid.training.learner import Learner
+    from naic_reid.models.branches import Seen
+    from naic_reid.models.heads import Group
+    from naic_reid.training.learner import Learner, Term
     from naic_reid.training.team import joined
 
     class Net(nn.Module):
@@ -29,13 +31,18 @@ SCRIPT = """
             self.norm = nn.BatchNorm1d(16)
         def forward(self, images):
             embeddings = self.body(images)
-            return embeddings, self.norm(embeddings)
+            return {"whole": Seen(embeddings, self.norm(embeddings))}
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
     net = Net()
-    metrics = {name: build_metric(name, 6, 16) for name in ("weighted_triplet", "pairwise_cosface", "center")}
-    learner = Learner(net, ("arcface", build_identity("arcface", 6, 16)), metrics).train()
+    whole = Group(("whole",))
+    metrics = [
+        Term(name, whole, build_metric(name, 6, 16))
+        for name in ("weighted_triplet", "pairwise_cosface", "center")
+    ]
+    identity = [Term("arcface", whole, build_identity("arcface", 6, 16))]
+    learner = Learner(net, identity, metrics).train()
     net.norm.eval()  # its statistics would be those of each half
     weights = {"arcface": 1.0, "weighted_triplet": 1.0, "pairwise_cosface": 0.1, "center": 0.01}
     optimizer = torch.optim.SGD([{"params": learner.parameters(), "lr": 0.05, loop.BASE_RATE: 0.05}])
