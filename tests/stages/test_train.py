@@ -94,7 +94,7 @@ def test_checkpoints_stand_in_the_ensembles_order_with_ranked_classes(
     assert last.identities[:3] == ("toy/10", "toy/11", "toy/12")
     assert last.identities[-1] == "toy/9"
     assert last.made_by.stage == "train"
-    embeddings, features = last.embedder()(torch.zeros(2, 3, 32, 16))
+    embeddings, features, _ = last.embedder()(torch.zeros(2, 3, 32, 16))["whole"]
     assert embeddings.shape == features.shape
 
 
