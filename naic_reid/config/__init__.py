@@ -7,7 +7,18 @@ which a stage receives one entry.
 """
 
 from naic_reid.config.config import Config
-from naic_reid.config.data import Collect, Dedupe, Holdout, Source, Split, Toy
+from naic_reid.config.data import (
+    LAYOUTS,
+    PROTOCOLS,
+    Collect,
+    DataSet,
+    Dedupe,
+    Holdout,
+    Source,
+    Split,
+    Test,
+    Toy,
+)
 from naic_reid.config.model import Model
 from naic_reid.config.reading import describe, load, parse, typed
 from naic_reid.config.retrieval import (
@@ -26,10 +37,13 @@ from naic_reid.config.training import IDENTITY_LOSSES, METRIC_LOSSES, Augment, L
 __all__ = [
     "HOLDOUT",
     "IDENTITY_LOSSES",
+    "LAYOUTS",
     "METRIC_LOSSES",
+    "PROTOCOLS",
     "Augment",
     "Collect",
     "Config",
+    "DataSet",
     "Dedupe",
     "Ensemble",
     "Extract",
@@ -46,6 +60,7 @@ __all__ = [
     "Shards",
     "Source",
     "Split",
+    "Test",
     "Toy",
     "Train",
     "describe",

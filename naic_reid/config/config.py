@@ -1,7 +1,8 @@
 """The whole: every section, and what two of them may contradict each other in."""
 
 import itertools
-from typing import Annotated, Self
+from operator import not_
+from typing import Annotated, Any, Self
 
 from pydantic import (
     Field,
@@ -9,7 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from naic_reid.config.data import Collect, Dedupe, Holdout, Split, Toy
+from naic_reid.config.data import Collect, Dedupe, Holdout, Split, Test, Toy
 from naic_reid.config.model import Model
 from naic_reid.config.retrieval import (
     Ensemble,
@@ -34,7 +35,12 @@ class Config(Section):
     collect: Collect
     dedupe: Dedupe = Field(default_factory=Dedupe)
     holdout: Holdout = Field(default_factory=Holdout)
-    split: Split = Field(default_factory=Split)
+    split: Split | None = Field(
+        None,
+        description="the competition's round; none: no submission; neither this nor tests: NAIC's folders",
+    )
+    tests: dict[Name, Test] = Field({}, exclude_if=not_, description="labelled test sets, by name")
+    """In the order of their names."""
     models: Annotated[dict[Name, Model], Field(min_length=1)] = Field(description="networks, by name")
     """In the order of their names, and so are members: the order in the file means nothing."""
     train: Train = Field(default_factory=Train)
@@ -50,24 +56,51 @@ class Config(Section):
     shards: Shards = Field(default_factory=Shards)
 
     @property
-    def domains(self) -> tuple[str, ...]:
-        """Every domain that is searched: the competition's, and the hold-out where there is one."""
-        return (*self.split.domains, HOLDOUT) if self.holdout.share else self.split.domains
+    def competition(self) -> tuple[str, ...]:
+        """The domains of the competition's round, which the submission answers."""
+        return self.split.domains if self.split else ()
 
-    @field_validator("models", mode="after")
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Every domain that is searched: the competition's, the labelled tests, and the hold-out."""
+        return (*self.competition, *self.tests, *((HOLDOUT,) if self.holdout.share else ()))
+
+    @property
+    def protocols(self) -> dict[str, str]:
+        """By what rule each domain is scored. Of lists without cameras `market` removes nothing."""
+        return {
+            **dict.fromkeys(self.competition, "naic"),
+            **{name: test.rule for name, test in self.tests.items()},
+            HOLDOUT: "market",
+        }
+
+    @model_validator(mode="before")
     @classmethod
-    def _in_the_order_of_names(cls, models: dict[str, Model]) -> dict[str, Model]:
-        return dict(sorted(models.items()))
+    def _the_competition_unless_there_are_tests(cls, raw: Any) -> Any:
+        return {"split": {}, **raw} if isinstance(raw, dict) and "tests" not in raw else raw
+
+    @field_validator("models", "tests", mode="after")
+    @classmethod
+    def _in_the_order_of_names(cls, table: dict[str, Any]) -> dict[str, Any]:
+        return dict(sorted(table.items()))
 
     @model_validator(mode="after")
     def _domains_are_known(self) -> Self:
+        taken = sorted(self.tests.keys() & {*self.competition, HOLDOUT})
+        require(not taken, f"tests.{', '.join(taken)}: the name is that of another domain: take another")
+        require(bool(self.domains), "nothing is searched: give split, tests or holdout.share")
         missing = [domain for domain in self.domains if domain not in self.rerank]
         require(not missing, f"rerank has no entry for the domain {', '.join(missing)}")
         idle = [domain for domain in self.rerank if domain not in self.domains]
         require(not idle, f"rerank.{', '.join(idle)} is no domain of this config ({', '.join(self.domains)})")
         labelled = set(self.pseudo_label.domains if self.pseudo_label else ())
-        strange = sorted(labelled - set(self.split.domains))
-        require(not strange, f"pseudo_label.domains {strange} are none of {', '.join(self.split.domains)}")
+        able = (*self.competition, *self.tests)
+        strange = sorted(labelled - set(able))
+        require(not strange, f"pseudo_label.domains {strange} are none of {', '.join(able)}")
+        require(
+            not self.pseudo_label or bool(labelled or self.competition),
+            "pseudo_label.domains: name the tests whose images are taken; the competition's are by default",
+        )
         return self
 
     @model_validator(mode="after")

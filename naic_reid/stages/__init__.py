@@ -15,10 +15,11 @@ from naic_reid import config
 STAGES = {
     "survey": "data folder → what it holds: label lists and test images, by name and digest",
     "toy": "nothing → generated images in the competition's layout, and the truth about them",
-    "collect": "label lists → one list of images",
+    "collect": "label lists and labelled data sets → one list of images",
     "dedupe": "images → images without repeats, wrong labels and persons seen once",
     "holdout": "images → training list, and a labelled query and gallery",
     "split": "query and gallery folders → one list for each domain",
+    "tests": "a labelled test set → its query and gallery lists, with persons and cameras",
     "train": "training list → one model's checkpoints",
     "extract": "images and a checkpoint → features",
     "query_expansion": "features → features moved towards their nearest, where the config asks for it",
@@ -33,7 +34,11 @@ STAGES = {
 }
 
 # A parameter that receives one entry of a config table: (the table, the plain value that picks it).
-TABLES = {"model": ("models", "model"), "rerank": ("rerank", "domain")}
+TABLES = {
+    "model": ("models", "model"),
+    "rerank": ("rerank", "domain"),
+    "protocol": ("protocols", "domain"),
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Signature:
     @property
     def keys(self) -> list[str]:
         """Plain values that pick table entries."""
-        return [TABLES[name][1] for name in self.settings if name in TABLES]
+        return list(dict.fromkeys(TABLES[name][1] for name in self.settings if name in TABLES))
 
 
 PLACES = ("data", "scratch")

@@ -1,4 +1,4 @@
-"""Label lists → one table of listed images, each file read once.
+"""Training sources → one table of their images, each file read once.
 
 Every line of every list is checked before an image is opened, and every image before training
 begins; each time all problems are named together.
@@ -12,6 +12,7 @@ from sys import intern
 from naic_reid.artifacts import MadeBy, read_table
 from naic_reid.config import Collect
 from naic_reid.data.label_lists import Entry, absent, parse
+from naic_reid.data.labelled import Labelled
 from naic_reid.data.looks import looks
 from naic_reid.data.records import Records
 from naic_reid.errors import ReidError, listing
@@ -24,13 +25,16 @@ _log = logging.getLogger(__name__)
 
 
 def run(
-    collect: Collect, *, data: Path, lists: Path, images: Path, workers: int = 1, cache: Path | None = None
-) -> None:
-    """Read the label lists that `survey` found, and every image they name once."""
+    collect: Collect, *, data: Path, lists: Path, sources: list[Path], images: Path, workers: int = 1,
+    cache: Path | None = None,
+) -> None:  # fmt: skip
+    """Read the label lists and the data sets that `survey` found, and every image they name once."""
     began = time.monotonic()
-    entries = _entries(collect, data, lists)
+    entries = _entries(collect, data, lists, sources)
     paths = list(dict.fromkeys(path for path, *_ in entries))
-    _log.info("collect: %d lines of %d lists name %d images", len(entries), len(collect.sources), len(paths))
+    _log.info(
+        "collect: %d lines of %d sources name %d images", len(entries), len(collect.sources), len(paths)
+    )
     seen = looks(data, paths, with_pixels=collect.decode, workers=workers, cache=cache)
     bar = shown(seen, "collect: images", len(paths))
     # Of each look only this is kept: there may be a million.
@@ -43,20 +47,32 @@ def run(
         raise listing(
             faults, "unusable images; mend them, take them off their lists, or set collect.unreadable: drop"
         )
-    rows = ((path, identity, line, *found[path]) for path, identity, line in entries)
-    Records.of(rows, MadeBy.of("collect", REVISION, {"collect": collect}, [lists])).write(images)
+    rows = ((path, identity, line, *found[path], camera) for path, identity, line, camera in entries)
+    made_by = MadeBy.of("collect", REVISION, {"collect": collect}, [lists, *sources])
+    Records.of(rows, made_by).write(images)
     _log.info(
         "collect: %d lines → %s in %.1f s; %d unusable images",
         len(entries), images, time.monotonic() - began, len(faults),
     )  # fmt: skip
 
 
-def _entries(collect: Collect, data: Path, lists: Path) -> list[tuple[str, str, int]]:
-    """(path in the data folder, identity, line) of every line, or one error about all bad ones."""
+def _entries(
+    collect: Collect, data: Path, lists: Path, sources: list[Path]
+) -> list[tuple[str, str, int, str]]:
+    """(path in the data folder, identity, line, camera) of every line, or one error about all bad ones."""
     _, surveyed = read_table(lists, "TrainSurvey", ["path", "size", "digest"])
     known = {path: checksum for path, _, checksum in surveyed}
     found, problems = [], []
+    others = iter(sources)
     for source in collect.sources:
+        if not source.listed:
+            labelled = Labelled.read(next(others))
+            problems += labelled.resized(data)
+            found += [
+                (row.path, intern(row.identity), line, intern(row.camera))
+                for line, row in enumerate(labelled.rows, start=1)
+            ]
+            continue
         file = data / source.list
         if source.list not in known:
             raise ReidError(f"{lists}: does not name {source.list}: run survey again with this config")
@@ -71,6 +87,6 @@ def _entries(collect: Collect, data: Path, lists: Path) -> list[tuple[str, str, 
     return found
 
 
-def _placed(source: str, prefix: str, entry: Entry) -> tuple[str, str, int]:
+def _placed(source: str, prefix: str, entry: Entry) -> tuple[str, str, int, str]:
     identity = intern(f"{source}/{entry.label}")  # one object for a person's many lines
-    return prefix + entry.name, identity, entry.line
+    return prefix + entry.name, identity, entry.line, ""

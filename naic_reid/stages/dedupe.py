@@ -8,6 +8,7 @@ what was dropped, with the reason; the counts say so per source.
 import logging
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from naic_reid.artifacts import ImageList, MadeBy, write_table
@@ -39,27 +40,50 @@ def run(
     """Write the list to train on, the table of dropped lines, and the counts of both per source."""
     began = time.monotonic()
     records = Records.read(images)
-    _log.info("dedupe: %d lines of %d lists", len(records), len(collect.sources))
+    _log.info("dedupe: %d lines of %d sources", len(records), len(collect.sources))
+    exempt = _exempt(collect, dedupe, records)
     drops: _Drops = {row: ("unreadable", "", fault) for row, fault in enumerate(records.faults) if fault}
     _drop_wrong_labels(records, _wrong_paths(collect, dedupe, wrong), drops)
-    _drop_repeated_lines(records, drops)
-    links = _drop_same_images(records, dedupe.by_pixels, drops)
+    _drop_repeated_lines(records, exempt, drops)
+    links = _drop_same_images(records, exempt, dedupe.by_pixels, drops)
     persons = _united(records, links, dedupe) if dedupe.unite else {}
-    _drop_rare(records, persons, dedupe.min_images, drops)
+    _drop_rare(records, exempt, persons, dedupe.min_images, drops)
 
     made_by = MadeBy.of("dedupe", REVISION, {"collect": collect, "dedupe": dedupe}, [images, *wrong])
     rows = sorted((row for row in range(len(records)) if row not in drops), key=records.paths.__getitem__)
     if not rows:
         raise ReidError(f"{images}: no image is left to train on: see {dropped} for the reasons")
     paths = tuple(records.paths[row] for row in rows)
+    _require_each_once(paths)
+    cameras = tuple(records.cameras[row] for row in rows)
     identities = tuple(persons.get(records.identities[row], records.identities[row]) for row in rows)
     _write_dropped(dropped, made_by, records, drops)
     _write_counts(counts, made_by, collect, records, drops, persons)
-    ImageList(paths, identities, made_by).write(kept)
+    ImageList(paths, identities, made_by, cameras=cameras).write(kept)
     _log.info(
         "dedupe: %d images of %d identities → %s; %s; %.1f s",
         len(paths), len(set(identities)), kept, _totals(drops), time.monotonic() - began,
     )  # fmt: skip
+
+
+def _exempt(collect: Collect, dedupe: Dedupe, records: Records) -> set[int]:
+    """The rows of benchmarks, whose repeats and persons seen once belong to their protocol."""
+    benchmarks = {source.name for source in collect.sources if not (source.listed or dedupe.benchmarks)}
+    if benchmarks:
+        _log.info(
+            "dedupe: off for %s: published protocols have their repeats; dedupe.benchmarks: true asks for it",
+            ", ".join(sorted(benchmarks)),
+        )
+    return {row for row, source in enumerate(records.sources) if source in benchmarks}
+
+
+def _require_each_once(paths: tuple[str, ...]) -> None:
+    """Paths in their order: one that two sources share would be two rows of one list."""
+    twice = [one for one, other in pairwise(paths) if one == other]
+    if twice:
+        raise listing(
+            twice, "two sources name the same images: leave one out, or set dedupe.benchmarks: true"
+        )
 
 
 def _wrong_paths(collect: Collect, dedupe: Dedupe, files: list[Path]) -> set[str]:
@@ -70,7 +94,8 @@ def _wrong_paths(collect: Collect, dedupe: Dedupe, files: list[Path]) -> set[str
             wrong |= names(file.read_bytes())
         except (OSError, UnicodeDecodeError) as error:
             raise ReidError(f"{file}: cannot be read: {error}; name a list of wrong labels") from error
-    folders = [source.images for source in collect.sources if source.name in dedupe.wrong_label_sources]
+    known = [source for source in collect.sources if source.listed]
+    folders = [source.images for source in known if source.name in dedupe.wrong_label_sources]
     return {str(PurePosixPath(folder) / name) for folder in folders for name in wrong}
 
 
@@ -82,19 +107,19 @@ def _drop_wrong_labels(records: Records, wrong: set[str], drops: _Drops) -> None
             drops.setdefault(row, ("wrong label", "", ""))
 
 
-def _drop_repeated_lines(records: Records, drops: _Drops) -> None:
+def _drop_repeated_lines(records: Records, exempt: set[int], drops: _Drops) -> None:
     seen: dict[tuple[str, str], int] = {}
     for row, pair in enumerate(zip(records.paths, records.identities, strict=True)):
-        if row in drops:
+        if row in drops or row in exempt:
             continue
         if (first := seen.setdefault(pair, row)) != row:
             drops[row] = ("repeated line", pair[0], f"line {records.lines[first]}")
 
 
-def _drop_same_images(records: Records, by_pixels: bool, drops: _Drops) -> list[Link]:
+def _drop_same_images(records: Records, exempt: set[int], by_pixels: bool, drops: _Drops) -> list[Link]:
     """Drop all but one record of each image; what this tells about who is who."""
     hashes = records.pixels if by_pixels else records.digests
-    keys = {row: key for row, key in enumerate(hashes) if row not in drops}
+    keys = {row: key for row, key in enumerate(hashes) if row not in drops and row not in exempt}
     if not all(keys.values()):
         raise ReidError(
             "dedupe.by_pixels compares pixels, but collect did not decode: set collect.decode: true"
@@ -136,8 +161,10 @@ def _united(records: Records, links: list[Link], dedupe: Dedupe) -> dict[str, st
     return persons
 
 
-def _drop_rare(records: Records, persons: dict[str, str], least: int, drops: _Drops) -> None:
-    left = [row for row in range(len(records)) if row not in drops]
+def _drop_rare(
+    records: Records, exempt: set[int], persons: dict[str, str], least: int, drops: _Drops
+) -> None:
+    left = [row for row in range(len(records)) if row not in drops and row not in exempt]
     people = [persons.get(records.identities[row], records.identities[row]) for row in left]
     num_images = Counter(people)
     for row, name in zip(left, people, strict=True):

@@ -1,6 +1,7 @@
 """Images → training list, and a labelled query and gallery: one more domain, whose answers we have."""
 
 import logging
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +23,19 @@ def run(seed: int, holdout: Holdout, *, images: Path, train: Path, query: Path, 
         rows.setdefault(identity, []).append(row)
     _log.info("holdout: %d images of %d identities", len(every), len(rows))
     rng = np.random.default_rng([seed, *b"holdout"])
-    chosen = _drawn(rows, holdout, rng, images) if holdout.share else []
+    able = _able(rows, every.cameras, holdout.query_images)
+    chosen = _drawn(rows, able, holdout, rng, images) if holdout.share else []
     queries, answers = set(), set()
     for identity in chosen:
         order = rng.permutation(rows[identity]).tolist()
-        queries |= set(order[: holdout.query_images])
-        answers |= set(order[holdout.query_images :])
+        asked = _queries(order, every.cameras, holdout.query_images)
+        queries |= set(asked)
+        answers |= set(order) - set(asked)
     made_by = MadeBy.of("holdout", REVISION, {"seed": seed, "holdout": holdout}, [images])
     for path, taken in (
         (query, queries), (gallery, answers), (train, set(range(len(every))) - queries - answers),
     ):  # fmt: skip
-        kept = sorted(taken)
-        names = tuple(every.identities[row] for row in kept)
-        ImageList(tuple(every.paths[row] for row in kept), names, made_by).write(path)
+        every.rows(sorted(taken), made_by).write(path)
     _log.info(
         "holdout: %d identities set aside: %d queries, %d in the gallery; %d images of %d to train on",
         len(chosen), len(queries), len(answers), len(every) - len(queries) - len(answers),
@@ -42,9 +43,34 @@ def run(seed: int, holdout: Holdout, *, images: Path, train: Path, query: Path, 
     )  # fmt: skip
 
 
-def _drawn(rows: dict[str, list[int]], holdout: Holdout, rng: np.random.Generator, images: Path) -> list[str]:
-    """The identities to set aside, drawn from those with an image left for the gallery."""
-    able = sorted(name for name, found in rows.items() if len(found) > holdout.query_images)
+def _able(rows: dict[str, list[int]], cameras: tuple[str, ...], num: int) -> list[str]:
+    """The identities of which so many images can be queries."""
+    return sorted(name for name, found in rows.items() if len(_queries(found, cameras, num)) == num)
+
+
+def _queries(order: list[int], cameras: tuple[str, ...], num: int) -> list[int]:
+    """The first so many images of a person that can be queries: each is answered by an image that is left.
+
+    Under the same-camera rule by one of another camera; where its camera is unknown, by any.
+    """
+    asked: list[int] = []
+    left = Counter(cameras[row] for row in order)
+    for row in order:
+        left[cameras[row]] -= 1
+        seen = [cameras[one] for one in (*asked, row)]
+        if all(left.total() > (left[camera] if camera else 0) for camera in seen):
+            asked.append(row)
+        else:
+            left[cameras[row]] += 1
+        if len(asked) == num:
+            break
+    return asked
+
+
+def _drawn(
+    rows: dict[str, list[int]], able: list[str], holdout: Holdout, rng: np.random.Generator, images: Path
+) -> list[str]:
+    """The identities to set aside, drawn from those that can be."""
     number = round(holdout.share * len(rows))
     if number < 1:
         raise ReidError(
@@ -54,7 +80,8 @@ def _drawn(rows: dict[str, list[int]], holdout: Holdout, rng: np.random.Generato
     if number > len(able):
         raise ReidError(
             f"holdout: {number} identities shall be set aside, but only {len(able)} of {images} have more "
-            f"than query_images = {holdout.query_images} images: lower holdout.share or query_images"
+            f"than query_images = {holdout.query_images} images, by two cameras where these are known: lower "
+            "holdout.share or query_images"
         )
     if len(rows) - number < 2:
         raise ReidError(

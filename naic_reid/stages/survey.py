@@ -1,15 +1,19 @@
-"""Data folder → what it holds: label lists and test images, by name and digest.
+"""Data folder → what it holds: label lists and images, by name, digest or size, and who is on them.
 
-The workflow compares these two small tables between runs instead of folders of a million images. A
-table is written only when its content changed, so that looking again reruns nothing.
+The workflow compares these small tables between runs instead of folders of a million images. A table
+is written only when its content changed, so that looking again reruns nothing.
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from naic_reid.artifacts import MadeBy, read_table, write_table
-from naic_reid.config import Collect, Split
+from naic_reid.config import Collect, DataSet, Split, Test
+from naic_reid.data import layouts
 from naic_reid.data.folders import flat
+from naic_reid.data.labelled import Labelled
+from naic_reid.data.layouts import Options
 from naic_reid.errors import ReidError, listing
 from naic_reid.files import digest
 
@@ -20,21 +24,66 @@ TEST_HEADER = ["path", "size"]
 _log = logging.getLogger(__name__)
 
 
-def run(collect: Collect, split: Split, *, data: Path, train: Path, test: Path) -> None:
-    """Write down the label lists (path, size, digest) and the test images (path, size)."""
+def run(
+    collect: Collect,
+    split: Split | None,
+    tests: dict[str, Test],
+    *,
+    data: Path,
+    train: Path,
+    test: list[Path],
+    sources: list[Path],
+    sets: list[Path],
+) -> None:
+    """Write down what the config names in the data folder.
+
+    Args:
+        train: label lists (path, size, digest).
+        test: at most one: the competition's test images (path, size), where there is its round.
+        sources: one for each source in the order of the config that is no label list: its training images.
+        sets: one for each of `tests`, in the order of names: its images in every role of a test.
+    """
     problems: list[str] = []
+    listed = [source for source in collect.sources if source.listed]
     lists = []
-    for name in dict.fromkeys(source.list for source in collect.sources):
+    for name in dict.fromkeys(source.list for source in listed):
         path = data / name
         if path.is_file():
             lists.append(f"{name}\t{path.stat().st_size}\t{digest(path)}")
         else:
             problems.append(f"{path}: no such label list")
-    images = [row for folder in (split.query, split.gallery) for row in _images(data, folder, problems)]
+    folders = (split.query, split.gallery) if split else ()
+    images = [row for folder in folders for row in _images(data, folder, problems)]
     if problems:
         raise listing(problems, f"{data}: the data folder is not as the config says")
-    _write(train, "TrainSurvey", {"lists": [source.list for source in collect.sources]}, TRAIN_HEADER, lists)
-    _write(test, "TestSurvey", {"query": split.query, "gallery": split.gallery}, TEST_HEADER, images)
+    others = [source for source in collect.sources if not source.listed]
+    found = [_found(data, source.name, source, ("train",)) for source in others]
+    found += [_found(data, name, one, _roles(one)) for name, one in tests.items()]
+    _write(train, "TrainSurvey", {"lists": [source.list for source in listed]}, TRAIN_HEADER, lists)
+    for path in test if split else ():
+        settings = dict(zip(("query", "gallery"), folders, strict=True))
+        _write(path, "TestSurvey", settings, TEST_HEADER, images)
+    for path, one in zip([*sources, *sets], found, strict=True):
+        _write_labelled(path, one)
+
+
+def _roles(test: Test) -> tuple[str, ...]:
+    return ("query", "gallery", *(("multi_query",) if test.multi_query else ()))
+
+
+def _found(data: Path, name: str, one: DataSet, roles: tuple[str, ...]) -> Labelled:
+    """The images of a data set in these roles.
+
+    Raises:
+        ReidError: the folder is not of the layout, or something in it does not fit; everything is named.
+    """
+    options = Options(one.variant, one.pattern or "", one.table or "", one.special)
+    read = layouts.read(data / one.folder, one.layout, roles, options)
+    chosen = [row for row in read.rows if row.role in roles]
+    # `protocol` is no matter of what lies in the folder.
+    settings = {"name": name, "set": one.model_dump(exclude={"protocol"}), "roles": list(roles)}
+    made_by = MadeBy.of("survey", REVISION, settings, [])
+    return Labelled.of(data, one.folder, name, chosen, made_by)
 
 
 def _images(data: Path, folder: str, problems: list[str]) -> list[str]:
@@ -46,7 +95,17 @@ def _images(data: Path, folder: str, problems: list[str]) -> list[str]:
     return [f"{folder}/{path.name}\t{path.stat().st_size}" for path in found]
 
 
-def _write(path: Path, kind: str, settings: dict[str, object], header: list[str], rows: list[str]) -> None:
+def _write_labelled(path: Path, found: Labelled) -> None:
+    try:
+        known = Labelled.read(path)
+    except ReidError:  # not there yet, or damaged
+        known = None
+    if known != found:
+        found.write(path)
+        _log.info("%s: %d rows written", path, len(found.rows))
+
+
+def _write(path: Path, kind: str, settings: Mapping[str, object], header: list[str], rows: list[str]) -> None:
     made_by = MadeBy.of("survey", REVISION, settings, [])
     try:
         known = read_table(path, kind, header)

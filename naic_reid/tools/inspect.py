@@ -3,6 +3,7 @@
     naic-reid inspect --config configs/naic2020.yaml --data data/MyDataSet
     naic-reid inspect --config configs/naic2020.yaml --data data/MyDataSet --html inspect.html --near 4
     naic-reid inspect --lists some/train_list.txt other/label.txt            label lists alone, no images
+    naic-reid inspect --layout market1501 --data data/market                 a data set, found and published
 
 Nothing is changed and nothing stops at the first problem. The HTML page holds the same tables, with
 pictures. Exit status 1 if something would stop the walk. With --cache FILE a second look at unchanged
@@ -19,12 +20,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from naic_reid import config
-from naic_reid.config import Config, Source
-from naic_reid.data import domains, duplicates
+from naic_reid.config import Config, DataSet, Source, Split
+from naic_reid.data import domains, duplicates, layouts
 from naic_reid.data.duplicates import Verdict
 from naic_reid.data.folders import flat
 from naic_reid.data.images import Look
 from naic_reid.data.label_lists import absent, names, parse
+from naic_reid.data.layouts import LAYOUTS, Found, Options
 from naic_reid.data.looks import looks
 from naic_reid.errors import ReidError
 from naic_reid.files import whole
@@ -53,6 +55,8 @@ class Data:
     looks: dict[str, Look] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     """What would stop the walk."""
+    sets: dict[str, tuple[DataSet, Found]] = field(default_factory=dict)
+    """Labelled data sets by name: sources, then tests."""
 
     def of(self, source: str) -> list[int]:
         """The rows of a source."""
@@ -69,6 +73,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lists", type=Path, nargs="+", metavar="FILE", help="only these label lists, without images"
     )
+    parser.add_argument("--layout", choices=LAYOUTS, help="of the data folder, without a config")
+    parser.add_argument("--variant", default="", metavar="NAME", help="of the layout, e.g. small, trainval")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures as well")
     parser.add_argument(
         "--near",
@@ -93,8 +99,17 @@ def run(options: argparse.Namespace) -> int:
         sections = [_lists(data, options.lists), *_problems(data)]
         print(page.text(sections), end="")
         return 1 if data.problems else 0
+    if options.layout and options.data:
+        found = layouts.look(options.data, options.layout, Options(options.variant))
+        data = Data(options.data, (), problems=list(found.problems))
+        data.sets[options.layout] = DataSet(layout=options.layout, variant=options.variant), found
+        print(page.text([_published(data), *_problems(data)]), end="")
+        return 1 if data.problems else 0
     if not (options.config and options.data):
-        raise ReidError("name a config and a data folder (--config, --data), or label lists (--lists)")
+        raise ReidError(
+            "name a config or a layout, and a data folder (--config or --layout, --data), or label lists "
+            "(--lists)"
+        )
     settings = config.load(options.config)
     data = look(settings, options.data, options.workers, options.cache)
     sections = report(settings, data, options.near)
@@ -110,21 +125,48 @@ def look(settings: Config, folder: Path, workers: int, cache: Path | None) -> Da
     """Read all lists and folders, and every image once; problems are gathered."""
     data = Data(folder, settings.collect.sources)
     for source in data.sources:
-        _read_list(data, source)
-    for role, name in (("query", settings.split.query), ("gallery", settings.split.gallery)):
+        (_read_list if source.listed else _read_set)(data, source)
+    split = settings.split
+    for role, name in (("query", split.query), ("gallery", split.gallery)) if split else ():
         found, problems, _ = flat(folder / name)
         data.tests[role] = [f"{name}/{path.name}" for path in found]
         data.problems += problems
-    paths = list(dict.fromkeys([*data.paths, *data.tests["query"], *data.tests["gallery"]]))
+    for name, test in settings.tests.items():
+        rows = _looked(data, f"test {name}", test)
+        for role in ("query", "gallery"):
+            data.tests[f"{name}: {role}"] = [path for path, of_role, *_ in rows if of_role == role]
+    tested = [path for paths in data.tests.values() for path in paths]
+    paths = list(dict.fromkeys([*data.paths, *tested]))
     seen = looks(folder, paths, workers=workers, cache=cache)
     data.looks = dict(zip(paths, shown(seen, "inspect: images", len(paths)), strict=True))
     if settings.collect.unreadable == "fail":
         unusable = [(row, fault) for row, path in enumerate(data.paths) if (fault := data.looks[path].fault)]
         data.problems += [f"{data.places[row]}: {fault}: {data.paths[row]}" for row, fault in unusable]
-    for path in (*data.tests["query"], *data.tests["gallery"]):
+    for path in tested:
         if fault := data.looks[path].fault:
             data.problems.append(f"{folder / path}: {fault}")
     return data
+
+
+def _looked(data: Data, name: str, one: DataSet) -> list[tuple[str, str, str]]:
+    """(path in the data folder, role, identity) of a data set; what is wrong becomes a problem."""
+    options = Options(one.variant, one.pattern or "", one.table or "", one.special)
+    try:
+        found = layouts.look(data.folder / one.folder, one.layout, options)
+    except ReidError as error:
+        data.problems.append(str(error))
+        return []
+    data.problems += found.problems
+    data.sets[name] = one, found
+    return [(str(PurePosixPath(one.folder) / row.path), row.role, row.identity) for row in found.rows]
+
+
+def _read_set(data: Data, source: Source) -> None:
+    for path, role, identity in _looked(data, source.name, source):
+        if role == "train":
+            data.paths.append(path)
+            data.identities.append(f"{source.name}/{identity}")
+            data.places.append(path)
 
 
 def _read_list(data: Data, source: Source) -> None:
@@ -156,6 +198,7 @@ def report(settings: Config, data: Data, near: int | None) -> list[Section]:
     groups = duplicates.groups({row: data.looks[data.paths[row]].pixels.hex() for row in rows})
     verdict = duplicates.judge(groups, data.identities)
     sections = [
+        *([_published(data)] if data.sets else []),
         _sources(settings, data),
         _tests(settings, data),
         _histogram(data, rows),
@@ -175,6 +218,31 @@ def _problems(data: Data) -> list[Section]:
     note = more if data.problems else "none: the walk can begin"
     rows = [(problem,) for problem in data.problems[:FIRST]]
     return [Section("Problems", ("what would stop the walk",), rows, note)]
+
+
+def _published(data: Data) -> Section:
+    """What was found of labelled data sets, and beside it what their authors counted."""
+    rows: list[tuple[object, ...]] = []
+    remarks: list[str] = []
+    for name, (one, found) in data.sets.items():
+        layout = LAYOUTS[one.layout]
+        published = layout.published.get(one.variant or layout.variants[0], {})
+        remarks += found.remarks
+        for role, counts in layouts.counted(found.rows).items():
+            marks = Counter(row.mark for row in found.of(role))
+            told = [
+                _beside(n, published[role][at] if role in published else None) for at, n in enumerate(counts)
+            ]
+            rows.append((name, role, *told, marks["junk"], marks["distractor"]))
+    header = ("set", "role", "identities", "images", "cameras", "junk", "distractors")
+    return Section("Data sets: found (published)", header, rows, "; ".join(remarks))
+
+
+def _beside(found: int | None, published: int | None) -> str:
+    """The found count, and the published one where it differs."""
+    if published is None:
+        return f"{found:,}"
+    return f"{found:,} (as published)" if found == published else f"{found:,} ({published:,})"
 
 
 def _lists(data: Data, files: Sequence[Path]) -> Section:
@@ -211,11 +279,16 @@ def _wrong_rows(settings: Config, data: Data) -> set[int]:
     return {row for row, path in enumerate(data.paths) if path in paths}
 
 
+def _threshold(settings: Config) -> float:
+    """Of the competition's round, or what it would be."""
+    return (settings.split or Split()).threshold
+
+
 def _domains(settings: Config, data: Data, paths: Sequence[str]) -> tuple[int, int, int]:
     """How many of these images are green, normal and unusable."""
     seen = [data.looks[path] for path in paths]
     means = np.array([one.means for one in seen if not one.fault]).reshape(-1, 3)
-    green = int(domains.green(means, settings.split.threshold).sum())
+    green = int(domains.green(means, _threshold(settings)).sum())
     return green, len(means) - green, len(seen) - len(means)
 
 
@@ -245,7 +318,7 @@ def _tests(settings: Config, data: Data) -> Section:
 
 def _close(settings: Config, data: Data, paths: Sequence[str]) -> int:
     means = np.array([data.looks[path].means for path in paths if not data.looks[path].fault]).reshape(-1, 3)
-    return int(domains.close_calls(means, settings.split.threshold).sum())
+    return int(domains.close_calls(means, _threshold(settings)).sum())
 
 
 def _histogram(data: Data, rows: Sequence[int]) -> Section:
