@@ -1,4 +1,4 @@
-"""The walk from label lists to the submission; `snakemake -j2 results/submission.json` takes it."""
+"""The walk from data sets to the score card and, for the competition, the submission."""
 
 from snakemake.utils import min_version
 
@@ -18,7 +18,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        SUBMISSION,
+        SUBMISSION if CONFIG.split else [],
         SCORE_CARD if scored_domains() else [],
 
 

@@ -74,11 +74,6 @@ class Config(Section):
             HOLDOUT: "market",
         }
 
-    @model_validator(mode="before")
-    @classmethod
-    def _the_competition_unless_there_are_tests(cls, raw: Any) -> Any:
-        return {"split": {}, **raw} if isinstance(raw, dict) and "tests" not in raw else raw
-
     @field_validator("models", "tests", mode="after")
     @classmethod
     def _in_the_order_of_names(cls, table: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Toy(Section):
 
 
 # The keys of retrieval.protocols.PROTOCOLS.
-PROTOCOLS = ("naic", "market", "single_shot", "vehicleid", "groups")
+PROTOCOLS = ("naic", "market", "market_trapezoid", "single_shot", "vehicleid", "groups")
 # The keys of data.layouts.LAYOUTS: the variants of each, the first where none is named, and the protocol
 # of its tests unless they say another. A test keeps this table and the rooms' equal.
 LAYOUTS: dict[str, tuple[tuple[str, ...], str]] = {

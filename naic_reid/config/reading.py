@@ -39,6 +39,8 @@ def parse(text: str, name: str) -> Config:
         raise ReidError(f"{name}: not a config: its values are nested too deep") from error
     if not isinstance(raw, dict):
         raise ReidError(f"{name}: not a config: it must be a table of sections, such as `seed: 1234`")
+    if "tests" not in raw:
+        raw = {"split": {}, **raw}  # without a word about what is tested, it is the competition
     config: Config = validated(Config, raw, name)
     return config
 

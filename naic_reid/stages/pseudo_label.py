@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 def run(
     models: dict[str, Model],
     ensemble: Ensemble,
-    split: Split,
+    split: Split | None,
     pseudo_label: PseudoLabel,
     *,
     train: Path,
@@ -49,7 +49,7 @@ def run(
     """
     started = time.monotonic()
     known = ImageList.read(train)
-    domains = pseudo_label.domains or split.domains
+    domains = pseudo_label.domains or (split.domains if split else ())
     names = [(name, epoch) for name in models for epoch in ensemble.epochs]
     weights = [models[name].weight for name, _ in names]
     if not len(domains) * len(weights) == len(query) == len(gallery):

@@ -19,15 +19,14 @@ _log = logging.getLogger(__name__)
 
 
 def run(
-    *, data: Path, found: Path, query: Path, gallery: Path, multi_query: Path, workers: int = 1,
-    cache: Path | None = None,
+    *, data: Path, found: Path, query: Path, gallery: Path, multi_query: Path, workers: int = 1
 ) -> None:  # fmt: skip
     """Reads what `survey` found of a test set, writes an `ImageList` for each role; one may be empty."""
     began = time.monotonic()
     labelled = Labelled.read(found)
     paths = sorted({row.path for row in labelled.rows})
     _log.info("tests: %s: %d images", found, len(paths))
-    seen = looks(data, paths, workers=workers, cache=cache)
+    seen = looks(data, paths, workers=workers)
     faults = [
         f"{data / path}: {known.fault}"
         for path, known in zip(paths, shown(seen, "tests: images", len(paths)), strict=True)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from naic_reid.config import Collect, Source, Split
+from naic_reid.stages import survey
 
 
 def picture(seed: int, level: int = 128) -> NDArray[np.uint8]:
@@ -45,3 +46,9 @@ def query_and_gallery(data: Path) -> Split:
         for i in range(4):
             draw(data / folder / f"{number}{i}.png", 100 + 10 * number + i, level=110 if i % 2 else 40)
     return split
+
+
+def surveyed(collect: Collect, split: Split, data: Path) -> None:
+    """Write `train.tsv` and `test.tsv` beside the data folder, as the walk begins."""
+    train, test = data.parent / "train.tsv", data.parent / "test.tsv"
+    survey.run(collect, split, {}, data=data, train=train, test=[test], sources=[], sets=[])

@@ -9,9 +9,9 @@ from naic_reid.data.records import Records
 from naic_reid.errors import ReidError
 
 ROWS = [
-    ("b/2.png", "b/7", 1, "aa", "cc", ""),
-    ("a/1.png", "a/7", 2, "aa", "cc", ""),
-    ("a/1.png", "a/7", 3, "bb", "", "is empty"),
+    ("b/2.png", "b/7", 1, "aa", "cc", "", "a/1"),
+    ("a/1.png", "a/7", 2, "aa", "cc", "", "a/1"),
+    ("a/1.png", "a/7", 3, "bb", "", "is empty", ""),
 ]
 
 
@@ -34,4 +34,4 @@ def test_a_damaged_table_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_columns_have_one_length() -> None:
     with pytest.raises(ValueError, match="one length"):
-        Records(("a.png",), (), (), (), (), ())
+        Records(("a.png",), (), (), (), (), (), ())

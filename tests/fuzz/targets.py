@@ -142,7 +142,7 @@ def seeds() -> Iterator[bytes]:
     }
     made_by = MadeBy("split", 1, "1", "{}", (("a", "00"),))
     ImageList(("a.png", "b.png"), ("s/1", ""), made_by).write(PLACE / "list.tsv")
-    Records.of([("a.png", "s/1", 1, "00", "11", "")], made_by).write(PLACE / "records.tsv")
+    Records.of([("a.png", "s/1", 1, "00", "11", "", "")], made_by).write(PLACE / "records.tsv")
     unit = np.eye(2, 3, dtype=np.float32)
     Features(("a", "b"), unit, made_by).write(PLACE / "features.npz")
     rows = np.array([[0, 1], [1, 0]], np.int32)

@@ -11,18 +11,23 @@ from naic_reid.config import Collect, Source, Split
 from naic_reid.data.records import Records
 from naic_reid.errors import ReidError
 from naic_reid.stages import collect as stage
-from naic_reid.stages import survey
-from tests.data.listed import draw, settings, world
+from tests.data.listed import draw, settings, surveyed, world
 
 LISTS = {"fs": [("a.png", 1, 1), ("b.png", 1, 2)], "cs": [("a.png", 1, 1), ("sub/c.png", 3, 4)]}
 
 
 def _collect(collect: Collect, data: Path, **speed: object) -> Records:
     folder = data.parent
-    survey.run(collect, Split(), data=data, train=folder / "train.tsv", test=folder / "test.tsv")
+    surveyed(collect, Split(), data)
     lists, images = folder / "train.tsv", folder / "images.tsv"
-    stage.run(collect, data=data, lists=lists, images=images, **speed)  # type: ignore[arg-type]
+    stage.run(collect, data=data, lists=lists, sources=[], images=images, **speed)  # type: ignore[arg-type]
     return Records.read(images)
+
+
+def _again(collect: Collect, data: Path) -> None:
+    """With the survey as it stands."""
+    lists, images = data.parent / "train.tsv", data.parent / "images.tsv"
+    stage.run(collect, data=data, lists=lists, sources=[], images=images)
 
 
 @pytest.fixture
@@ -156,11 +161,11 @@ def test_a_list_that_changed_since_the_survey_is_refused(data: Path) -> None:
     _collect(collect, data)
     (data / "cs" / "list.txt").write_text("a.png:9\n")
     with pytest.raises(ReidError, match=r"cs/list\.txt: changed since the survey"):
-        stage.run(collect, data=data, lists=data.parent / "train.tsv", images=data.parent / "images.tsv")
+        _again(collect, data)
 
 
 def test_a_source_that_the_survey_does_not_know_is_refused(data: Path) -> None:
     _collect(world(data, LISTS), data)
     collect = settings("fs", "other")
     with pytest.raises(ReidError, match="run survey again"):
-        stage.run(collect, data=data, lists=data.parent / "train.tsv", images=data.parent / "images.tsv")
+        _again(collect, data)

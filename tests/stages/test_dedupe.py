@@ -54,7 +54,8 @@ def _run(
         source, _, name = path.partition("/")
         lines[source] += 1
         place = f"{source}/images/{name}"
-        full.append((place, f"{source}/{label}", lines[source], digest, pixels, (faults or {}).get(at, "")))
+        fault = (faults or {}).get(at, "")
+        full.append((place, f"{source}/{label}", lines[source], digest, pixels, fault, ""))
     Records.of(full, MadeBy()).write(folder / "images.tsv")
     (folder / "wrong.txt").write_text(wrong)
     stage.run(
@@ -153,10 +154,10 @@ def test_a_repeated_line_is_dropped_once(tmp_path: Path) -> None:
 def test_one_folder_listed_by_two_sources_is_one_image_each(tmp_path: Path) -> None:
     collect = Collect(sources=tuple(Source(name=n, list=f"{n}.txt", images="images") for n in "xy"))
     rows = [
-        ("images/a.png", "x/1", 1, "d1", "p1", ""),
-        ("images/b.png", "x/1", 2, "d2", "p2", ""),
-        ("images/a.png", "y/5", 1, "d1", "p1", ""),
-        ("images/c.png", "y/5", 2, "d3", "p3", ""),
+        ("images/a.png", "x/1", 1, "d1", "p1", "", ""),
+        ("images/b.png", "x/1", 2, "d2", "p2", "", ""),
+        ("images/a.png", "y/5", 1, "d1", "p1", "", ""),
+        ("images/c.png", "y/5", 2, "d3", "p3", "", ""),
     ]
     Records.of(rows, MadeBy()).write(tmp_path / "images.tsv")
     files = {name: tmp_path / f"{name}.tsv" for name in ("kept", "dropped", "counts")}
@@ -308,8 +309,10 @@ def test_the_real_set_walks_to_its_lists_and_every_trap_is_handled(tmp_path: Pat
     )
     collect = Collect(sources=sources)
     out = tmp_path
-    survey.run(collect, Split(), data=data, train=out / "train.tsv", test=out / "test.tsv")
-    collect_stage.run(collect, data=data, lists=out / "train.tsv", images=out / "images.tsv", workers=2)
+    lists, images = out / "train.tsv", out / "images.tsv"
+    test = [out / "test.tsv"]
+    survey.run(collect, Split(), {}, data=data, train=lists, test=test, sources=[], sets=[])
+    collect_stage.run(collect, data=data, lists=lists, sources=[], images=images, workers=2)
     dedupe = Dedupe(wrong_label_sources=("2019_fs", "2019_cs"))
     stage.run(
         collect, dedupe, images=out / "images.tsv", wrong=[HOME / "data_lists" / "wrong_labels.txt"],

@@ -10,8 +10,7 @@ from naic_reid.artifacts import ImageList, read_table
 from naic_reid.config import Collect, Split
 from naic_reid.errors import ReidError
 from naic_reid.stages import split as stage
-from naic_reid.stages import survey
-from tests.data.listed import draw, world
+from tests.data.listed import draw, surveyed, world
 
 GALLERY = Split().gallery
 
@@ -31,7 +30,7 @@ def _split(
 ) -> tuple[dict[str, ImageList], list[list[str]]]:
     """The lists by `role_domain`, and the table of means."""
     split, folder = split or Split(), data.parent
-    survey.run(collect, split, data=data, train=folder / "train.tsv", test=folder / "test.tsv")
+    surveyed(collect, split, data)
     files = {role: [folder / f"{role}_{d}.tsv" for d in split.domains] for role in ("query", "gallery")}
     means = folder / "means.tsv"
     stage.run(split, data=data, test=folder / "test.tsv", means=means, **files, **speed)  # type: ignore[arg-type]
@@ -103,7 +102,7 @@ def test_all_unusable_test_images_are_named(collect: Collect, data: Path) -> Non
 def test_an_image_that_went_since_the_survey_is_named(collect: Collect, data: Path) -> None:
     draw(data / GALLERY / "gone.png", 9)
     folder = data.parent
-    survey.run(collect, Split(), data=data, train=folder / "train.tsv", test=folder / "test.tsv")
+    surveyed(collect, Split(), data)
     (data / GALLERY / "gone.png").unlink()
     files = {role: [folder / f"{role}_{d}.tsv" for d in "ab"] for role in ("query", "gallery")}
     with pytest.raises(ReidError, match=r"gone\.png: cannot be read"):

@@ -25,7 +25,7 @@ def collect(data: Path) -> Collect:
 
 def _survey(collect: Collect, data: Path, split: Split | None = None) -> tuple[Path, Path]:
     train, test = data.parent / "train.tsv", data.parent / "test.tsv"
-    survey.run(collect, split or Split(), data=data, train=train, test=test)
+    survey.run(collect, split or Split(), {}, data=data, train=train, test=[test], sources=[], sets=[])
     return train, test
 
 

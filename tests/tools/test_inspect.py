@@ -163,7 +163,7 @@ def test_the_real_lists_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_neither_config_nor_lists_is_a_mistake() -> None:
     with pytest.raises(ReidError, match="name a config and a data folder"):
-        tool.run(argparse.Namespace(lists=None, config=None, data=None, near=None))
+        tool.run(argparse.Namespace(lists=None, layout=None, config=None, data=None, near=None))
 
 
 def test_near_duplicates_are_listed_when_asked_for(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,12 +61,19 @@ if GPUS and "gpu" in workflow.global_resources.keys():
 # Where each artefact stands. The package knows formats; only this table knows places.
 TRAIN_SURVEY = "results/survey/train.tsv"
 TEST_SURVEY = "results/survey/test.tsv"
+SOURCE_SURVEYS = [
+    f"results/survey/sources/{source.name}.tsv"
+    for source in CONFIG.collect.sources
+    if not source.listed
+]
+SET_SURVEY = "results/survey/tests/{domain}.tsv"
 TOY_TRUTH = "results/toy/truth.csv"
 COLLECTED = "results/collect/images.tsv"
 DEDUPED = "results/dedupe/images.tsv"
 TRAINING = "results/holdout/train.tsv"
 PSEUDO_LABELLED = "results/pseudo_label/images.tsv"
 MEANS = "results/split/means.tsv"
+TEST_LIST = "results/tests/{role}_{domain}.tsv"
 CHECKPOINT = "results/train/{model}/epoch_{epoch}.pt"
 HISTORY = "results/train/{model}/history.jsonl"
 EXTRACTED = "results/extract/{model}/epoch_{epoch}/{role}_{domain}.npz"
@@ -93,14 +100,15 @@ wildcard_constraints:
     model=(f"({FIRST})?" if CONFIG.pseudo_label else "")
     + f"({'|'.join(CONFIG.models)})",
     epoch="|".join(map(str, CONFIG.ensemble.epochs)),
-    role="query|gallery",
+    role="query|gallery|multi_query",
     domain="|".join(CONFIG.domains),
     shard="[0-9]+",
 
 
 def image_list(role, domain):
     """The list of a role's images in a domain."""
-    stage = "holdout" if domain == settings.HOLDOUT else "split"
+    labelled = "tests" if domain in CONFIG.tests else "split"
+    stage = "holdout" if domain == settings.HOLDOUT else labelled
     return f"results/{stage}/{role}_{domain}.tsv"
 
 
@@ -135,7 +143,9 @@ def shipped(path):
 
 def scored_domains():
     """The domains whose answers are known."""
-    return [domain for domain in CONFIG.domains if TRUTH or domain == settings.HOLDOUT]
+    return [
+        domain for domain in CONFIG.domains if TRUTH or domain not in CONFIG.competition
+    ]
 
 
 def door(stage):
@@ -298,9 +308,12 @@ def look_at_data():
         survey.run(
             CONFIG.collect,
             CONFIG.split,
+            CONFIG.tests,
             data=DATA,
             train=Path(TRAIN_SURVEY),
-            test=Path(TEST_SURVEY),
+            test=[Path(TEST_SURVEY)] if CONFIG.split else [],
+            sources=[Path(path) for path in SOURCE_SURVEYS],
+            sets=[Path(SET_SURVEY.format(domain=domain)) for domain in CONFIG.tests],
         )
     except ReidError as error:
         raise WorkflowError(

@@ -19,7 +19,9 @@ if CONFIG.toy:
             TOY_TRUTH,
         output:
             train=TRAIN_SURVEY,
-            test=TEST_SURVEY,
+            test=[TEST_SURVEY] if CONFIG.split else [],
+            sources=SOURCE_SURVEYS,
+            sets=expand(SET_SURVEY, domain=CONFIG.tests),
         log:
             "logs/survey.log",
         localrule: True
@@ -32,6 +34,7 @@ if CONFIG.toy:
 rule collect:
     input:
         lists=TRAIN_SURVEY,
+        sources=SOURCE_SURVEYS,
     output:
         images=COLLECTED,
     log:
@@ -82,19 +85,43 @@ rule holdout:
         RUN
 
 
-rule split:
-    input:
-        test=TEST_SURVEY,
-    output:
-        query=[image_list("query", domain) for domain in CONFIG.split.domains],
-        gallery=[image_list("gallery", domain) for domain in CONFIG.split.domains],
-        means=MEANS,
-    log:
-        "logs/split.log",
-    threads: 2
-    resources:
-        **needs(4000, 60),
-    params:
-        **door("split"),
-    shell:
-        RUN
+if CONFIG.split:
+
+    rule split:
+        input:
+            test=TEST_SURVEY,
+        output:
+            query=[image_list("query", domain) for domain in CONFIG.competition],
+            gallery=[image_list("gallery", domain) for domain in CONFIG.competition],
+            means=MEANS,
+        log:
+            "logs/split.log",
+        threads: 2
+        resources:
+            **needs(4000, 60),
+        params:
+            **door("split"),
+        shell:
+            RUN
+
+
+if CONFIG.tests:
+
+    rule tests:
+        input:
+            found=SET_SURVEY,
+        output:
+            query=TEST_LIST.replace("{role}", "query"),
+            gallery=TEST_LIST.replace("{role}", "gallery"),
+            multi_query=TEST_LIST.replace("{role}", "multi_query"),
+        log:
+            "logs/tests/{domain}.log",
+        wildcard_constraints:
+            domain="|".join(CONFIG.tests),
+        threads: 2
+        resources:
+            **needs(4000, 60),
+        params:
+            **door("tests"),
+        shell:
+            RUN_PLAIN

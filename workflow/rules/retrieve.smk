@@ -107,30 +107,30 @@ rule fuse:
         RUN
 
 
-rule submit:
-    input:
-        rankings=expand(RANKING, domain=CONFIG.split.domains),
-        queries=[image_list("query", domain) for domain in CONFIG.split.domains],
-        galleries=[image_list("gallery", domain) for domain in CONFIG.split.domains],
-    output:
-        submission=SUBMISSION,
-        record=RECORD,
-    log:
-        "logs/submit.log",
-    localrule: True
-    params:
-        **door("submit"),
-    shell:
-        RUN_PLAIN
+if CONFIG.split:
+
+    rule submit:
+        input:
+            rankings=expand(RANKING, domain=CONFIG.competition),
+            queries=[image_list("query", domain) for domain in CONFIG.competition],
+            galleries=[image_list("gallery", domain) for domain in CONFIG.competition],
+        output:
+            submission=SUBMISSION,
+            record=RECORD,
+        log:
+            "logs/submit.log",
+        localrule: True
+        params:
+            **door("submit"),
+        shell:
+            RUN_PLAIN
 
 
 def other_lists(role):
     """Lists of a role in the competition's other domains: what can never be returned to these queries."""
 
     def lists(wildcards):
-        domains = (
-            CONFIG.split.domains if wildcards.domain in CONFIG.split.domains else ()
-        )
+        domains = CONFIG.competition if wildcards.domain in CONFIG.competition else ()
         return [
             image_list(role, domain) for domain in domains if domain != wildcards.domain
         ]
@@ -147,7 +147,7 @@ rule evaluate:
         query=members(FEATURES, role="query"),
         gallery=members(FEATURES, role="gallery"),
         jaccard=members(JACCARD),
-        truth=lambda wildcards: [] if wildcards.domain == settings.HOLDOUT else TRUTH,
+        truth=lambda wildcards: TRUTH if wildcards.domain in CONFIG.competition else [],
     output:
         scores=SCORES,
     log:

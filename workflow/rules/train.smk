@@ -63,7 +63,7 @@ rule extract:
 
 
 if CONFIG.pseudo_label:
-    PSEUDO_LABELLED_DOMAINS = CONFIG.pseudo_label.domains or CONFIG.split.domains
+    PSEUDO_LABELLED_DOMAINS = CONFIG.pseudo_label.domains or CONFIG.competition
 
     def first_features(role):
         """Domains, then members, as `pseudo_label` expects them."""
