@@ -6,6 +6,7 @@ min_version("9.27")
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/preflight.smk"
 include: "workflow/rules/lists.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/retrieve.smk"

@@ -10,6 +10,7 @@ import json
 import pickletools
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,60 @@ def record(path: Path) -> MadeBy | None:
 def sidecar(path: Path) -> Path:
     """Where the record of a file stands whose own format leaves no room for it."""
     return path.with_suffix(".record.json")
+
+
+@dataclass(frozen=True)
+class Seal:
+    """A file whose own format leaves no room for a record, and the JSON artefact that holds its digest."""
+
+    file: Path
+    holder: Path
+    key: str
+    """Under which the digest stands."""
+
+    def fault(self) -> str:
+        """Why the two cannot be believed, as a sentence that names the file; empty: they can.
+
+        Nothing is said where either is not there.
+        """
+        both = (self.file, self.holder)
+        for path in both:
+            if path.is_symlink():
+                return f"{path}: is a link to {path.readlink()}, which no step made"
+            if path.exists() and not path.is_file():
+                return f"{path}: is no file"
+        if not all(path.exists() for path in both):
+            return ""
+        try:
+            told = json.loads(self.holder.read_text(encoding="utf-8"))
+            artifacts.read_json(self.holder, told["type"])
+        except (ReidError, OSError, ValueError, KeyError, TypeError):
+            return f"{self.holder}: was cut or edited"
+        if told.get(self.key) != digest(self.file):
+            return f"{self.file}: was cut, replaced or edited since {self.holder} was written for it"
+        return ""
+
+    def outdated(self) -> list[str]:
+        """The inputs, as the record names them, that are not what they were; the seal has no fault."""
+        made_by = record(self.holder) if self.holder.is_file() else None
+        return changed(self.holder, made_by) if made_by else []
+
+    def set_aside(self) -> list[Path]:
+        """Move what stands in both places away, a link and not what it leads to; where it lies now.
+
+        Raises:
+            ReidError: it cannot be moved.
+        """
+        moved = []
+        for path in (self.file, self.holder):
+            if path.exists() or path.is_symlink():
+                away = path.with_name(f"{path.name}.old")
+                try:
+                    path.replace(away)
+                except OSError as error:
+                    raise ReidError(f"{path}: cannot be moved away ({error.strerror}): move it") from error
+                moved.append(away)
+        return moved
 
 
 def place(artefact: Path, given: str) -> Path | None:

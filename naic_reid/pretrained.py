@@ -41,6 +41,17 @@ def located(source: str, cache: Path) -> Path:
     return path
 
 
+def at_hand(source: str, cache: Path) -> bool:
+    """Whether `located` would find the file, if there is one, without fetching it."""
+    match = ADDRESS.fullmatch(source)
+    return match is None or _cached(match, cache).is_file()
+
+
+def _cached(match: re.Match[str], cache: Path) -> Path:
+    """The place of what is fetched; named after its checksum too, for two files may have one name."""
+    return cache / f"{match[2][:12]}-{match[1]}"
+
+
 def _in_package(name: str) -> Path:
     """The one file of weights in an installed package, found without importing it."""
     spec = importlib.util.find_spec(name) if name.isidentifier() else None
@@ -59,9 +70,7 @@ def _fetched(source: str, cache: Path) -> Path:
     match = ADDRESS.fullmatch(source)
     if match is None:
         raise ReidError(f"pretrained: {source}: write its checksum behind it, #sha256= and 64 digits")
-    name, expected = match[1], match[2]
-    # By its checksum too: two files may have one name.
-    path = cache / f"{expected[:12]}-{name}"
+    path, expected = _cached(match, cache), match[2]
     if path.is_file() and _sha256(path) == expected:
         return path
     address = source.partition("#")[0]

@@ -16,7 +16,7 @@ from naic_reid.config import HOLDOUT
 from naic_reid.errors import ReidError
 from naic_reid.retrieval.metrics import Hits, score
 
-REVISION = 1
+REVISION = 2
 POOLED = "pooled"
 COLUMNS = ("R1", "R5", "R10", "mAP", "mAP@200", "mINP")
 RULES = {
@@ -39,11 +39,10 @@ def run(*, scores: list[Path], card: Path, table: Path) -> None:
     if competition:
         sections = {POOLED: _section(competition, pooled=True), **sections}
     made_by = MadeBy.of("card", REVISION, {}, scores)
-    content = {"sections": sections, "rules": RULES}
-    text = _text(sections)
-    write_json(card, "Card", made_by, content)
     with files.whole(table) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(_text(sections), encoding="utf-8")
+    content = {"sections": sections, "rules": RULES, "table": files.digest(table)}
+    write_json(card, "Card", made_by, content)
     _log.info("card: wrote %s and %s", card, table)
 
 

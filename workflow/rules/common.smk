@@ -1,12 +1,7 @@
 """The config, loaded once; where each artefact stands; and the door through which rules call stages."""
 
-import fcntl
 import os
 import shlex
-import signal
-import socket
-import subprocess
-import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -14,7 +9,6 @@ from snakemake.logging import logger
 
 from naic_reid import artifacts, config as settings, machine, stages
 from naic_reid.errors import ReidError
-from naic_reid.stages import survey
 
 HOME = Path(workflow.basedir)
 FROM_COMMAND_LINE = {"data", "truth", "gpus"}
@@ -88,6 +82,7 @@ RANKING = "results/fuse/{domain}.npz"
 SUBMISSION = "results/submission.json"
 RECORD = "results/submission.record.json"
 SCORES = "results/evaluate/{domain}.json"
+CARD = "results/card/card.json"
 SCORE_CARD = "results/card/card.txt"
 
 SHARDS = {step: num for step, num in CONFIG.shards if num > 1}
@@ -236,98 +231,3 @@ def agree_with_stages():
             raise WorkflowError(
                 f"rule {rule.name} and its stage disagree on {', '.join(sorted(named ^ expected))}"
             )
-
-
-def alone_in_this_folder():
-    """Hold this folder until this Snakemake ends, however it ends, and clear a dead one's lock."""
-    marker = Path(".snakemake/running")
-    marker.parent.mkdir(exist_ok=True)
-    handle = marker.open("a+")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.seek(0)
-        raise WorkflowError(
-            f"another Snakemake is at work in this folder ({handle.read()}): wait or stop it"
-        )
-    handle.truncate(0)
-    handle.write(f"host {socket.gethostname()}, process {os.getpid()}")
-    handle.flush()
-    dead = list(Path(".snakemake/locks").glob("*"))
-    for lock in dead:
-        lock.unlink()
-    if dead:
-        logger.info("Cleared the lock of a Snakemake that was killed.")
-    return handle
-
-
-def let_earlier_jobs_end():
-    """Wait for the Slurm jobs of a Snakemake that was killed: they and ours would write the same files.
-
-    Those in the queue are taken back. Those at work go on, and what they finish counts.
-    """
-    if not Path(".snakemake/slurm_logs").is_dir():
-        return
-    fields = "JobID:32,State:32,StdOut:4096"
-    ours = f" {Path('.snakemake/slurm_logs').resolve()}/"
-    told = set()
-    while True:
-        asked = subprocess.run(
-            ["squeue", "--me", "--noheader", "-O", fields],
-            capture_output=True,
-            text=True,
-        )
-        if asked.returncode:
-            raise WorkflowError(
-                f"Slurm does not answer ({asked.stderr.strip()}), and jobs of this folder may be at work: run "
-                "again when it does, or delete .snakemake/slurm_logs when there are none"
-            )
-        jobs = {
-            tuple(line.split()[:2])
-            for line in asked.stdout.splitlines()
-            if ours in line
-        }
-        waiting = [job for job, state in jobs if state == "PENDING"]
-        if waiting:
-            subprocess.run(["scancel", "--state=PENDING", *waiting], check=True)
-        if not jobs:
-            return
-        if told != jobs:
-            told = jobs
-            named = ", ".join(f"{job} {state.lower()}" for job, state in sorted(jobs))
-            logger.info(
-                f"Waits for Slurm jobs of a Snakemake that was killed ({named}); to run their steps "
-                "again instead, scancel them."
-            )
-        time.sleep(5)
-
-
-def look_at_data():
-    """Write down what the data folder holds, where that has changed: rules read this, not the folder."""
-    try:
-        survey.run(
-            CONFIG.collect,
-            CONFIG.split,
-            CONFIG.tests,
-            data=DATA,
-            train=Path(TRAIN_SURVEY),
-            test=[Path(TEST_SURVEY)] if CONFIG.split else [],
-            sources=[Path(path) for path in SOURCE_SURVEYS],
-            sets=[Path(SET_SURVEY.format(domain=domain)) for domain in CONFIG.tests],
-        )
-    except ReidError as error:
-        raise WorkflowError(
-            f"{error}\n(the data folder is {DATA}; --data or --config data=… names another)"
-        ) from None
-
-
-if workflow.is_main_process and not workflow.dryrun:
-    ALONE = alone_in_this_folder()
-    let_earlier_jobs_end()
-if workflow.is_main_process and not CONFIG.toy:
-    look_at_data()
-# Jobs end with the Snakemake that started them, even when it is killed outright.
-os.environ["NAIC_REID_WORKFLOW"] = str(os.getpid())
-# Slurm's warning before the time is up goes to every process of a job; what starts from here does not die
-# of it, and training, which listens, saves.
-signal.signal(signal.SIGUSR1, signal.SIG_IGN)

@@ -33,8 +33,8 @@ if CONFIG.toy:
 
 rule collect:
     input:
-        lists=TRAIN_SURVEY,
-        sources=SOURCE_SURVEYS,
+        lists=surveyed(TRAIN_SURVEY),
+        sources=list(map(surveyed, SOURCE_SURVEYS)),
     output:
         images=COLLECTED,
     log:
@@ -89,7 +89,7 @@ if CONFIG.split:
 
     rule split:
         input:
-            test=TEST_SURVEY,
+            test=surveyed(TEST_SURVEY),
         output:
             query=[image_list("query", domain) for domain in CONFIG.competition],
             gallery=[image_list("gallery", domain) for domain in CONFIG.competition],
@@ -109,7 +109,7 @@ if CONFIG.tests:
 
     rule tests:
         input:
-            found=SET_SURVEY,
+            found=lambda wildcards: surveyed(SET_SURVEY.format(**wildcards)),
         output:
             query=TEST_LIST.replace("{role}", "query"),
             gallery=TEST_LIST.replace("{role}", "gallery"),

@@ -115,8 +115,9 @@ if CONFIG.split:
             queries=[image_list("query", domain) for domain in CONFIG.competition],
             galleries=[image_list("gallery", domain) for domain in CONFIG.competition],
         output:
-            submission=SUBMISSION,
-            record=RECORD,
+            # What stands there stays until the new one does, also when the step fails.
+            submission=update(SUBMISSION),
+            record=update(RECORD),
         log:
             "logs/submit.log",
         localrule: True
@@ -165,8 +166,8 @@ rule card:
     input:
         scores=expand(SCORES, domain=scored_domains()),
     output:
-        card="results/card/card.json",
-        table=SCORE_CARD,
+        card=update(CARD),
+        table=update(SCORE_CARD),
     log:
         "logs/card.log",
     localrule: True

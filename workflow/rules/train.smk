@@ -1,13 +1,16 @@
 """From lists of images to features."""
 
-from naic_reid.pretrained import located
+from naic_reid.pretrained import at_hand, located
 
 
 def pretrained(wildcards):
-    """The model's file of weights, if it starts from one; fetched the first time it is asked for."""
+    """The model's file of weights, if it starts from one; a dry run fetches none."""
     source = CONFIG.models[wildcards.model.removeprefix(FIRST)].pretrained
+    cache = Path("scratch/weights")
+    if not source or (DRY_RUN and not at_hand(source, cache)):
+        return []
     try:
-        return [str(located(source, Path("scratch/weights")))] if source else []
+        return [str(located(source, cache))]
     except ReidError as error:
         raise WorkflowError(f"models.{wildcards.model}.{error}") from None
 

@@ -1,0 +1,84 @@
+"""Looks at what a run is given and at what an earlier one left, before it is decided what there is to do.
+
+A workflow engine looks only at the inputs of the steps that it means to run: of a finished folder it says
+that there is nothing to do, although the config names weights that are nowhere.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from naic_reid.config import Config
+from naic_reid.errors import ReidError, listing
+from naic_reid.pretrained import at_hand, located
+
+
+_WILDCARD = re.compile(r"\{[^{}]+\}")
+_PERIODIC = re.compile(r"(.+?)\1{19}")  # Snakemake takes such a wildcard for the sign of an endless rule
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a config and a command line name outside of the data folder."""
+
+    weights: Mapping[str, Path]
+    """Model → the file that its network starts from."""
+    wrong_labels: tuple[Path, ...]
+    truth: tuple[Path, ...]
+
+
+def given(config: Config, truth: Iterable[str], shipped: Path, cache: Path, *, fetch: bool = True) -> Given:
+    """Every file that is named, looked up; weights that have an address are fetched into `cache`.
+
+    Args:
+        config: the settings.
+        truth: tables of who is who in the test images, from the command line.
+        shipped: the folder that holds the project's own lists.
+        cache: folder for what is fetched.
+        fetch: false: what is not in the cache yet is left out, and nothing is written.
+
+    Raises:
+        ReidError: some are missing; all of them are named, with the setting that asks for them.
+    """
+    problems = [_periodic(name) for name in config.models if _PERIODIC.search(name)]
+    weights: dict[str, Path] = {}
+    for name, model in config.models.items():
+        if model.pretrained:
+            try:
+                if fetch or at_hand(model.pretrained, cache):
+                    weights[name] = located(model.pretrained, cache)
+            except ReidError as error:
+                problems.append(f"models.{name}.{error}")
+    wrong = tuple(shipped / name for name in [config.dedupe.wrong_labels] if name)
+    problems += [
+        f"dedupe.wrong_labels: {path} is missing: name an existing list, or null"
+        for path in wrong
+        if not path.is_file()
+    ]
+    tables = tuple(Path(name) for name in truth)
+    problems += [f"truth: {path} is missing: name an existing table" for path in tables if not path.is_file()]
+    problems += [
+        f"{path}: braces in the path of a file are wildcards to Snakemake: call it, or its folder, otherwise"
+        for path in (*weights.values(), *wrong, *tables)
+        if _WILDCARD.search(str(path))
+    ]
+    if problems:
+        raise listing(problems, "the config or the command line names what is not there")
+    return Given(weights, wrong, tables)
+
+
+def _periodic(name: str) -> str:
+    return f"models.{name}: repeats itself too often for a name: call it otherwise"
+
+
+def folders_stand(folders: Iterable[Path]) -> None:
+    """Refuse to begin where a folder of ours would go and something else is.
+
+    Raises:
+        ReidError: a file, a link to nowhere or the like is in its place.
+    """
+    for folder in folders:
+        if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+            is_what = "a link that leads nowhere" if folder.is_symlink() else "a file"
+            raise ReidError(f"{folder}: is {is_what}, and a folder belongs here: move it away")

@@ -1,0 +1,221 @@
+"""What is looked at before Snakemake decides what there is to do; it would look only at the steps it runs."""
+
+import atexit
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from naic_reid import lineage, preflight
+from naic_reid.stages import survey
+
+
+def alone_in_this_folder():
+    """Hold this folder until this Snakemake ends, however it ends, and clear a dead one's lock."""
+    marker = Path(".snakemake/running")
+    marker.parent.mkdir(exist_ok=True)
+    handle = marker.open("a+")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.seek(0)
+        raise WorkflowError(
+            f"another Snakemake is at work in this folder ({handle.read()}): wait or stop it"
+        )
+    handle.truncate(0)
+    handle.write(f"host {socket.gethostname()}, process {os.getpid()}")
+    handle.flush()
+    dead = list(Path(".snakemake/locks").glob("*"))
+    for lock in dead:
+        lock.unlink()
+    if dead:
+        logger.info("Cleared the lock of a Snakemake that was killed.")
+    return handle
+
+
+def let_earlier_jobs_end():
+    """Wait for the Slurm jobs of a Snakemake that was killed: they and ours would write the same files.
+
+    Those in the queue are taken back. Those at work go on, and what they finish counts.
+    """
+    if not Path(".snakemake/slurm_logs").is_dir():
+        return
+    fields = "JobID:32,State:32,StdOut:4096"
+    ours = f" {Path('.snakemake/slurm_logs').resolve()}/"
+    told = set()
+    while True:
+        asked = subprocess.run(
+            ["squeue", "--me", "--noheader", "-O", fields],
+            capture_output=True,
+            text=True,
+        )
+        if asked.returncode:
+            raise WorkflowError(
+                f"Slurm does not answer ({asked.stderr.strip()}), and jobs of this folder may be at work: run "
+                "again when it does, or delete .snakemake/slurm_logs when there are none"
+            )
+        jobs = {
+            tuple(line.split()[:2])
+            for line in asked.stdout.splitlines()
+            if ours in line
+        }
+        waiting = [job for job, state in jobs if state == "PENDING"]
+        if waiting:
+            subprocess.run(["scancel", "--state=PENDING", *waiting], check=True)
+        if not jobs:
+            return
+        if told != jobs:
+            told = jobs
+            named = ", ".join(f"{job} {state.lower()}" for job, state in sorted(jobs))
+            logger.info(
+                f"Waits for Slurm jobs of a Snakemake that was killed ({named}); to run their steps "
+                "again instead, scancel them."
+            )
+        time.sleep(5)
+
+
+SURVEYED = {}  # table of the survey → where it was written, when the data is looked at here
+# workflow.dryrun would say no until the rules are read.
+DRY_RUN = workflow.output_settings.dryrun
+
+
+def in_a_sentence(look, *arguments, **options):
+    """What the function gives; an error that the user can mend is one for Snakemake, without a traceback."""
+    try:
+        return look(*arguments, **options)
+    except ReidError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def look_at_data():
+    """Write down what the data folder holds, where that has changed: rules read this, not the folder.
+
+    A dry run writes it elsewhere. Snakemake then sees another input, which runs again what a change would.
+    """
+    place = Path()
+    if DRY_RUN:
+        elsewhere = tempfile.TemporaryDirectory(prefix="naic-reid-")
+        atexit.register(elsewhere.cleanup)
+        place = Path(elsewhere.name)
+    sets = [SET_SURVEY.format(domain=domain) for domain in CONFIG.tests]
+    try:
+        survey.run(
+            CONFIG.collect,
+            CONFIG.split,
+            CONFIG.tests,
+            data=DATA,
+            train=place / TRAIN_SURVEY,
+            test=[place / TEST_SURVEY] if CONFIG.split else [],
+            sources=[place / path for path in SOURCE_SURVEYS],
+            sets=[place / path for path in sets],
+        )
+    except ReidError as error:
+        raise WorkflowError(
+            f"{error}\n(the data folder is {DATA}; --data or --config data=… names another)"
+        ) from None
+    test = [TEST_SURVEY] if CONFIG.split else []
+    for path in [TRAIN_SURVEY, *test, *SOURCE_SURVEYS, *sets]:
+        if not same_content(path, place / path):
+            SURVEYED[path] = str(place / path)
+        else:
+            SURVEYED[path] = path
+
+
+def surveyed(path):
+    """Where rules read a table of the survey; elsewhere in a dry run that found something else."""
+    return SURVEYED.get(path, path)
+
+
+def same_content(one, other):
+    """Whether the first file is there and holds the other's bytes."""
+    return Path(one).is_file() and Path(one).read_bytes() == Path(other).read_bytes()
+
+
+def look_at_results():
+    """The submission's and the card's files that do not, or no longer, fit their record: to be made again."""
+    again = set()
+    for seal in SEALED:
+        if fault := seal.fault():
+            if not DRY_RUN:
+                aside = in_a_sentence(seal.set_aside)
+                fault += f" (now {', '.join(map(str, aside))})"
+        elif other := in_a_sentence(seal.outdated):
+            fault = f"{seal.file}: was made from another {other[0]}"
+        if fault:
+            logger.warning(f"{fault}: it is made again.")
+            again.add(str(seal.file))
+    return again
+
+
+def take_nothing_on_trust():
+    """Refuse a graph in which a step would read a file of ours that no step of this graph makes.
+
+    Where a rule cannot be resolved, Snakemake takes what stands in its output's place, whatever made it.
+    """
+    build = workflow._build_dag
+
+    def checked():
+        dag = workflow.dag
+        dag.forcefiles.update(AGAIN)
+        build()
+        for job in dag.jobs:
+            made = {file for files in dag.dependencies[job].values() for file in files}
+            for file in sorted(set(job.input) - made):
+                if Path(file).parts[0] == "results" and file not in SURVEYED.values():
+                    raise WorkflowError(
+                        f"{file}: is there, but with this config no step makes it, and what made it is not known: "
+                        f"{reason(dag, file)}"
+                    )
+
+    def reason(dag, file):
+        """Why Snakemake could not plan to make the file."""
+        try:
+            jobs = workflow.async_run(dag.file2jobs(file))
+            for job in jobs:
+                dag.check_periodic_wildcards(job)
+            absent = [
+                path for job in jobs for path in job.input if not Path(path).exists()
+            ]
+            return (
+                f"{absent[0]} is missing"
+                if absent
+                else "its rule cannot be resolved; delete it and run again to see why"
+            )
+        except Exception as error:
+            return str(error)
+
+    workflow._build_dag = checked
+
+
+SEALED = [
+    lineage.Seal(Path(SUBMISSION), Path(RECORD), "submission"),
+    lineage.Seal(Path(SCORE_CARD), Path(CARD), "table"),
+]
+
+if workflow.is_main_process:
+    in_a_sentence(
+        preflight.folders_stand, map(Path, ("results", "logs", "scratch", ".snakemake"))
+    )
+    GIVEN = in_a_sentence(
+        preflight.given,
+        CONFIG,
+        TRUTH if not CONFIG.toy or "truth" in config else [],
+        HOME,
+        Path("scratch/weights"),
+        fetch=not DRY_RUN,
+    )
+    if not DRY_RUN:
+        ALONE = alone_in_this_folder()
+        let_earlier_jobs_end()
+    if not CONFIG.toy:
+        look_at_data()
+    AGAIN = look_at_results()
+    take_nothing_on_trust()
+# Jobs end with the Snakemake that started them, even when it is killed outright.
+os.environ["NAIC_REID_WORKFLOW"] = str(os.getpid())
+# Slurm's warning before the time is up goes to every process of a job; what starts from here does not die
+# of it, and training, which listens, saves.
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
