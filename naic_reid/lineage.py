@@ -50,18 +50,22 @@ class Seal:
     key: str
     """Under which the digest stands."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether both are there."""
+        return self.file.exists() and self.holder.exists()
+
     def fault(self) -> str:
         """Why the two cannot be believed, as a sentence that names the file; empty: they can.
 
         Nothing is said where either is not there.
         """
-        both = (self.file, self.holder)
-        for path in both:
+        for path in (self.file, self.holder):
             if path.is_symlink():
                 return f"{path}: is a link to {path.readlink()}, which no step made"
             if path.exists() and not path.is_file():
                 return f"{path}: is no file"
-        if not all(path.exists() for path in both):
+        if not self.complete:
             return ""
         try:
             told = json.loads(self.holder.read_text(encoding="utf-8"))

@@ -4,16 +4,20 @@ A workflow engine looks only at the inputs of the steps that it means to run: of
 that there is nothing to do, although the config names weights that are nowhere.
 """
 
+import ast
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from naic_reid.config import Config
 from naic_reid.errors import ReidError, listing
 from naic_reid.pretrained import at_hand, located
 
-
+_UNSET = object()
 _WILDCARD = re.compile(r"\{[^{}]+\}")
 _PERIODIC = re.compile(r"(.+?)\1{19}")  # Snakemake takes such a wildcard for the sign of an endless rule
 
@@ -64,8 +68,34 @@ def given(config: Config, truth: Iterable[str], shipped: Path, cache: Path, *, f
         if _WILDCARD.search(str(path))
     ]
     if problems:
-        raise listing(problems, "the config or the command line names what is not there")
+        raise listing(problems, "what the config or the command line names cannot be used")
     return Given(weights, wrong, tables)
+
+
+def recorded(params: Iterable[str] | None) -> dict[str, Any]:
+    """The settings among the parameters that Snakemake keeps of a job, each as Python would print it."""
+    for param in params or ():
+        with suppress(ValueError, SyntaxError):
+            text = ast.literal_eval(param)
+            if isinstance(text, str) and isinstance(settings := json.loads(text), dict):
+                return settings
+    return {}
+
+
+def differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], place: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Keys whose values differ, as a path from the outermost, with `old → new`."""
+    for key in sorted({*old, *new}):
+        one, other = old.get(key, _UNSET), new.get(key, _UNSET)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from differences(one, other, (*place, key))
+        elif one != other:
+            yield (*place, key), f"{_shown(one)} → {_shown(other)}"
+
+
+def _shown(value: Any) -> str:
+    return "unset" if value is _UNSET else json.dumps(value, ensure_ascii=False)
 
 
 def _periodic(name: str) -> str:

@@ -6,6 +6,7 @@ there is: the command line and the workflow both read it here.
 
 import ast
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,3 +113,17 @@ def values(settings: config.Config, stage: str, keys: dict[str, str]) -> dict[st
         else:
             chosen[name] = getattr(settings, name)
     return chosen
+
+
+def in_the_config(found: Iterable[tuple[tuple[str, ...], str]], keys: Mapping[str, str]) -> Iterator[str]:
+    """Differences of a stage's settings as the config calls them: `rerank.green.k1: 30 → 20`.
+
+    Args:
+        found: (section, key, …) and what differs.
+        keys: the plain values that picked the table entries.
+    """
+    for (section, *rest), differs in found:
+        if section in TABLES:
+            table, key = TABLES[section]
+            section = f"{table}.{keys[key]}"
+        yield f"{'.'.join((section, *rest))}: {differs}"

@@ -51,8 +51,14 @@ def run(
 
     made_by = MadeBy.of("dedupe", REVISION, {"collect": collect, "dedupe": dedupe}, [images, *wrong])
     rows = sorted((row for row in range(len(records)) if row not in drops), key=records.paths.__getitem__)
+    # Not among the step's outputs, which the workflow deletes when a step fails.
+    reasons = dropped.with_name("none_left.tsv")
     if not rows:
-        raise ReidError(f"{images}: no image is left to train on: see {dropped} for the reasons")
+        _write_dropped(reasons, made_by, records, drops)
+        raise ReidError(
+            f"{images}: no image is left to train on: {_totals(drops)}; {reasons} names each with its reason"
+        )
+    reasons.unlink(missing_ok=True)
     paths = tuple(records.paths[row] for row in rows)
     _require_each_once(paths)
     cameras = tuple(records.cameras[row] for row in rows)

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +27,8 @@ from naic_reid.errors import ReidError
 from naic_reid.files import absolute
 
 _DATA = Path("data/MyDataSet")
-_ONLY_LOOKS = frozenset(
-    {"--dry-run", "--dryrun", "-n", "--unlock", "--list", "-l", "--summary", "-S", "--dag"}
-)
+_DRY_RUN = frozenset({"--dry-run", "--dryrun", "-n", "-np", "-nq"})
+_ONLY_LOOKS = _DRY_RUN | {"--unlock", "--list", "-l", "--summary", "-S", "--dag"}
 
 
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -75,8 +75,8 @@ def run(options: argparse.Namespace) -> int:
     ]  # fmt: skip
     given = [f"{name}={path}" for name, path in (("data", data), ("truth", truth)) if path]
     command += [*(["--config", *given] if given else []), *options.snakemake]
-    with _alone(into):
-        status = _waited(command, into)
+    with _a_look(into) if _DRY_RUN.intersection(options.snakemake) else _alone(into) as folder:
+        status = _waited(command, folder)
     if status:
         raise ReidError(
             "stopped before the end, the cause stands above; mend it, repeat the same command, and only what "
@@ -106,7 +106,17 @@ def _config(given: str | None, data: Path) -> tuple[Path, str]:
 
 
 @contextmanager
-def _alone(into: Path) -> Iterator[None]:
+def _a_look(into: Path) -> Iterator[Path]:
+    """The folder as it is or, where there is none, an empty one that goes when the block ends."""
+    if into.is_dir():
+        yield into
+    else:
+        with tempfile.TemporaryDirectory() as empty:
+            yield Path(empty)
+
+
+@contextmanager
+def _alone(into: Path) -> Iterator[Path]:
     """Holds the folder until the block ends, or this process does, however it ends."""
     lock = into / ".run.lock"
     try:
@@ -121,7 +131,7 @@ def _alone(into: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ReidError(f"another run is at work in {into}; wait for it or stop it") from error
-        yield
+        yield into
 
 
 def _waited(command: Sequence[str], into: Path) -> int:
@@ -137,11 +147,19 @@ def _waited(command: Sequence[str], into: Path) -> int:
 
 
 def _tell(into: Path) -> None:
-    card, submission = into / "results/card/card.txt", into / "results/submission.json"
-    if card.is_file():
-        print(f"\n{card.read_text(encoding='utf-8')}", end="")
-    if submission.is_file():
-        print(f"naic-reid: the submission: {_short(submission)}")
+    """Print the score card and name the submission, each once it was held against its record."""
+    from naic_reid.lineage import Seal  # NumPy and SciPy, which no error above has to wait for
+
+    results = into / "results"
+    card = Seal(results / "card/card.txt", results / "card/card.json", "table")
+    submission = Seal(results / "submission.json", results / "submission.record.json", "submission")
+    for seal in (card, submission):
+        if fault := seal.fault():
+            raise ReidError(f"{fault}, while this run ended: repeat the same command, which makes it again")
+    if card.complete:
+        print(f"\n{card.file.read_text(encoding='utf-8')}", end="")
+    if submission.complete:
+        print(f"naic-reid: the submission: {_short(submission.file)}")
 
 
 def _short(path: Path) -> str:

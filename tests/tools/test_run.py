@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from naic_reid.artifacts import MadeBy, write_json
+from naic_reid.files import digest
 from tests.walk import HOME, tiny_world
 
 TRUTH = "results/toy/truth.csv"  # the first file of the walk, made in seconds
@@ -43,9 +45,13 @@ def test_it_runs_in_another_folder_and_ends_with_card_and_submission(tmp_path: P
     printed = run(tmp_path, "--config", "tiny.yaml", "--into", "new folder", "--cores", "1", "--", TRUTH)
     assert "runs tiny.yaml: as --config asks" in printed
     assert (into / TRUTH).is_file()
-    (into / "results/card").mkdir()
-    (into / "results/card/card.txt").write_text("the card\n")
-    (into / "results/submission.json").write_text("{}")
+    for name, record, key, content in (
+        ("card/card.txt", "card/card.json", "table", "the card\n"),
+        ("submission.json", "submission.record.json", "submission", "{}"),
+    ):
+        (into / "results" / name).parent.mkdir(exist_ok=True)
+        (into / "results" / name).write_text(content)
+        write_json(into / "results" / record, "Record", MadeBy(), {key: digest(into / "results" / name)})
     printed = run(tmp_path, "--config", "tiny.yaml", "--into", "new folder", "--cores", "1", "--", TRUTH)
     assert "the card\nnaic-reid: the submission: new folder/results/submission.json\n" in printed
     printed = run(tmp_path, "--config", "tiny.yaml", "--into", "new folder", "--", TRUTH, "--dry-run")

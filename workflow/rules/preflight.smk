@@ -2,6 +2,7 @@
 
 import atexit
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -150,6 +151,23 @@ def look_at_results():
     return again
 
 
+def tell_changed_settings(dag):
+    """Name the settings for which steps run again; Snakemake says only that there are some."""
+    lines = {}
+    for job in dag.needrun_jobs():
+        if not dag.reason(job).params_changed:
+            continue
+        known = preflight.recorded(workflow.persistence.params(job.output[0]))
+        keys = {key: value.removeprefix(FIRST) for key, value in job.wildcards.items()}
+        found = preflight.differences(
+            known, json.loads(job.params.get("settings", "{}"))
+        )
+        for line in stages.in_the_config(found, keys) if known else ():
+            lines.setdefault(line, []).append(job.rule.name)
+    for line, rules in lines.items():
+        logger.warning(f"{line}: runs {', '.join(dict.fromkeys(rules))} again")
+
+
 def take_nothing_on_trust():
     """Refuse a graph in which a step would read a file of ours that no step of this graph makes.
 
@@ -161,6 +179,7 @@ def take_nothing_on_trust():
         dag = workflow.dag
         dag.forcefiles.update(AGAIN)
         build()
+        tell_changed_settings(dag)
         for job in dag.jobs:
             made = {file for files in dag.dependencies[job].values() for file in files}
             for file in sorted(set(job.input) - made):
