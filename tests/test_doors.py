@@ -47,7 +47,7 @@ def test_a_rule_that_disagrees_with_its_stage_is_refused(tmp_path: Path) -> None
         [
             "cp",
             "-r",
-            *(str(HOME / part) for part in ("Snakefile", "workflow", "profiles", "configs")),
+            *(str(HOME / part) for part in ("Snakefile", "workflow", "profiles", "configs", "data_lists")),
             tmp_path,
         ],
         check=True,
