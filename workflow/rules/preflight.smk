@@ -78,7 +78,9 @@ def let_earlier_jobs_end():
         time.sleep(5)
 
 
-SURVEYED = {}  # table of the survey → where it was written, when the data is looked at here
+SURVEYED = (
+    {}
+)  # table of the survey → where it was written, when the data is looked at here
 # workflow.dryrun would say no until the rules are read.
 DRY_RUN = workflow.output_settings.dryrun
 
