@@ -5,7 +5,7 @@
 Rates, interleaved, median of several rounds, flip included:
 
 * plain      the network as trained: fp32, [B, 3, H, W] in memory, nothing folded: the reference
-* fp32       as the stage prepares it: batch normalisations folded, channels last
+* fp32       the Extractor: batch normalisations folded, channels last
 * bf16       the same with products in bfloat16 (`extract.precision: bf16`)
 
 Before the clock starts, features of both must point where the plain ones do. On a CPU the ratio is
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -32,11 +33,11 @@ import torch.nn.functional as F
 from naic_reid.architecture import Architecture
 from naic_reid.artifacts import ImageList, MadeBy
 from naic_reid.data import augment
+from naic_reid.extractor import Extractor
 from naic_reid.losses import build_identity
 from naic_reid.models import build
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.weights import Checkpoint
-from naic_reid.stages.extract import prepared, unit_features
 
 LEAST_COSINE = {"fp32": 0.99999, "bf16": 0.999}
 
@@ -48,8 +49,8 @@ import torch
 from naic_reid.config import Extract
 from naic_reid.stages import extract
 folder = Path(sys.argv[1])
-extract.run(Extract(), data=folder, images=folder / sys.argv[2], checkpoint=folder / "model.pt",
-            features=folder / "features.npz", workers=2, threads=int(sys.argv[3]), device=sys.argv[4])
+extract.run(Extract(), data=folder, images=[folder / sys.argv[2]], checkpoint=folder / "model.pt",
+            features=[folder / "features.npz"], workers=2, threads=int(sys.argv[3]), device=sys.argv[4])
 gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, gpu >> 20)
 """
@@ -64,25 +65,17 @@ def plain_features(embedder: Embedder, pixels: torch.Tensor) -> torch.Tensor:
 def rates(options: argparse.Namespace) -> None:
     device = torch.device(options.device)
     torch.manual_seed(0)
-    embedder = build(
-        Architecture(
-            backbone=options.backbone,
-            height=options.height,
-            width=options.width,
-            pooling=options.pooling,
-            last_stride=1,
-        )
+    architecture = Architecture(
+        backbone=options.backbone, height=options.height, width=options.width, pooling=options.pooling
     )
-    embedder = embedder.eval().to(device)
+    embedder = build(architecture).eval().to(device)
     generator = torch.Generator().manual_seed(1)
     shape = (options.batch, options.height, options.width, 3)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)
     ways: dict[str, Callable[[], torch.Tensor]] = {"plain": lambda: plain_features(embedder, pixels)}
+    checkpoint = Checkpoint.of(embedder, torch.nn.Identity(), 1, (), architecture, MadeBy())
     for precision in ("fp32", "bf16"):
-        quick = prepared(embedder, precision, device)
-        ways[precision] = lambda quick=quick, word=precision: unit_features(
-            quick, pixels, flip=True, word=word
-        )
+        ways[precision] = partial(Extractor(checkpoint, device=options.device, precision=precision), pixels)
 
     with torch.inference_mode():
         expected = ways["plain"]()

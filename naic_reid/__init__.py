@@ -1,3 +1,33 @@
-"""Person re-identification for the NAIC competitions: from label lists to a submission."""
+"""Person re-identification: features, exact re-ranking, training, and a whole competition workflow.
+
+    from naic_reid import Extractor
+
+    gallery = Extractor.load("results/train/small/epoch_20.pt").folder("photos/")
+
+What a program needs is imported from here, the moment it is first named: importing the package costs
+no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from naic_reid.artifacts import Features as Features
+    from naic_reid.extractor import Extractor as Extractor
 
 __version__ = "0.1.0"
+
+_PUBLIC = {"Extractor": "naic_reid.extractor", "Features": "naic_reid.artifacts"}
+"""Name → the module it is taken from."""
+
+__all__ = [*_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

@@ -149,7 +149,7 @@ class Story:
     """What was done to the walk on its way, and what it printed and left."""
 
     def __init__(self, folder: Path) -> None:
-        self.walk = Walk(folder / "cluster", world() | {"shards": {"rerank": 2}})
+        self.walk = Walk(folder / "cluster", world() | {"shards": {"extract": 2, "rerank": 2}})
         self.local = Walk(folder / "local", world())
         profile = lab_profile(folder / "profile")
         with Controller(self.local, HOME / "profiles" / "default", folder / "local.txt") as local:
@@ -271,7 +271,7 @@ def test_training_in_a_job_says_which_job_holds_its_folder(story: Story) -> None
 
 def test_shards_are_jobs_of_their_own(story: Story) -> None:
     assert sent(story.second, "rerank") == 2, story.second.printed
-    assert sent(story.second, "gather") == 1, story.second.printed
+    assert sent(story.second, "gather") == 3, story.second.printed  # two lists of features, and rows
 
 
 def test_a_job_out_of_time_is_sent_again(story: Story) -> None:

@@ -94,7 +94,7 @@ def test_a_changed_k1_reruns_rerank_and_what_follows_of_that_domain(changed: Any
 
 def test_one_models_size_reruns_only_that_models_chain(changed: Any) -> None:
     found = changed(lambda raw: next(iter(raw["models"].values())).update(height=80))
-    assert (found["train"], found["extract"], found["search"], found["rerank"]) == (1, 6, 3, 3)
+    assert (found["train"], found["extract"], found["search"], found["rerank"]) == (1, 1, 3, 3)
     assert not {"collect", "dedupe", "holdout", "split", "toy"} & found.keys()
 
 

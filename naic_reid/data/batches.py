@@ -1,4 +1,4 @@
-"""Images by the batch: P identities × K images to train on, or a list in its order to take features of.
+"""Images to train on by the batch: P identities × K images.
 
 A training batch is determined by (seed, epoch, number): the sampler lays out an epoch before it
 begins, and each batch draws its own augmentation. Workers are threads, since decoding and resizing
@@ -15,7 +15,6 @@ from itertools import pairwise, permutations
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,44 +22,16 @@ from torch import Tensor
 
 from naic_reid import machine
 from naic_reid.data import augment, images
+from naic_reid.data.geometry import Geometry
 from naic_reid.errors import ReidError
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
-def test_batches(
-    data: Path, paths: Sequence[str], height: int, width: int, batch: int, *, workers: int
-) -> Iterator[Tensor]:
-    """The images in list order as normalised float32 [B, 3, H, W], R, G, B, channels last in memory.
-
-    Raises:
-        ReidError: an image cannot be read; the message names it.
-    """
-    for pixels in test_pixels(data, paths, height, width, batch, workers=workers):
-        yield augment.normalised(pixels)
-
-
-def test_pixels(
-    data: Path, paths: Sequence[str], height: int, width: int, batch: int, *, workers: int
-) -> Iterator[Tensor]:
-    """As `test_batches`, before `augment.normalised`: uint8 [B, H, W, 3], a quarter of the bytes to move."""
-
-    def read(start: int) -> Tensor:
-        part = paths[start : start + batch]
-        return torch.from_numpy(np.stack([resized(data / path, height, width) for path in part]))
-
-    return _ahead(read, range(0, len(paths), batch), workers)
-
-
 def resized(path: Path, height: int, width: int) -> NDArray[np.uint8]:
-    """One image as uint8 [height, width, 3], R, G, B; averaged over areas when it shrinks, else bilinear."""
-    pixels = images.read(path)
-    shrinks = pixels.shape[0] >= height and pixels.shape[1] >= width
-    if pixels.shape[:2] != (height, width):
-        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        pixels = np.asarray(cv2.resize(pixels, (width, height), interpolation=method), np.uint8)
-    return pixels
+    """One image file as uint8 [height, width, 3], R, G, B."""
+    return Geometry(height, width).fitted(images.read(path))
 
 
 @dataclass(frozen=True)

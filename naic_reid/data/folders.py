@@ -1,5 +1,6 @@
-"""A flat folder of test images: what in it counts as one."""
+"""Folders of images: what in them counts as one."""
 
+import os
 from pathlib import Path
 
 from naic_reid.data.images import SUFFIXES
@@ -31,6 +32,23 @@ def flat(folder: Path) -> tuple[list[Path], list[str], int]:
     if not found and not problems:
         problems.append(f"{folder}: no images (PNG, JPEG, BMP, TIFF or WebP)")
     return found, problems, others
+
+
+def below(root: Path) -> list[str]:
+    """The images in a folder and its sub-folders by relative name with `/`, sorted.
+
+    An image is what is called one; what begins with a dot is left out. Links to files are followed, those
+    to folders are not.
+    """
+    found = []
+    for folder, names, files in os.walk(root):
+        names[:] = [name for name in names if not name.startswith(".")]
+        found += [
+            (Path(folder) / name).relative_to(root).as_posix()
+            for name in files
+            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+        ]
+    return sorted(found)
 
 
 def unlistable(name: str) -> str:

@@ -1,35 +1,31 @@
-"""One list of images and one checkpoint → a feature for each image, written as they come.
+"""Lists of images and one checkpoint → a feature for each image, written as they come.
 
 A feature is the network's output after the bottleneck, of the image and of its mirror image added
-(when `extract.flip`), scaled to length 1. Only the checkpoint and the images are read. Memory does
-not grow with the number of images.
+(when `extract.flip`), scaled to length 1: what `naic_reid.extractor` gives for the same file. Only the
+checkpoint and the images are read, the checkpoint once for all lists. Memory does not grow with the number
+of images.
 """
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from naic_reid import parts, precision
-from naic_reid.artifacts import ImageList, MadeBy, streamed_features
+from naic_reid import parts
+from naic_reid.artifacts import Floats, ImageList, MadeBy, streamed_features
 from naic_reid.config import Extract
-from naic_reid.data import augment
-from naic_reid.data.batches import test_pixels
+from naic_reid.data.images import read
 from naic_reid.errors import ReidError
+from naic_reid.extractor import BATCHES, Extractor
 from naic_reid.heap import keep_freed_memory
-from naic_reid.models.branches import summed
-from naic_reid.models.embedder import Embedder
-from naic_reid.models.inference import fused, halved
 from naic_reid.models.weights import Checkpoint
 from naic_reid.progress import shown
 
-REVISION = 1
-
-# On a CPU what passes between layers should stay in the cache; a GPU wants to be filled.
-_BATCH = {"cpu": 16, "cuda": 256}
+REVISION = 2
 
 _log = logging.getLogger(__name__)
 
@@ -38,106 +34,85 @@ def run(
     extract: Extract,
     *,
     data: Path,
-    images: Path,
+    images: list[Path],
     checkpoint: Path,
-    features: Path,
-    workers: int = 1,
+    features: list[Path],
+    workers: int = 0,
     device: str = "auto",
     threads: int = 0,
     batch: int = 0,
     shard: str = "",
 ) -> None:
-    """Writes `Features` for the images of a list, in its order.
+    """Writes `Features` for the images of each list, in its order.
 
     Rows are called by file name, or by path where two folders of the list share a file name.
 
     Args:
-        workers: threads that read images.
+        images: the lists.
+        features: where each list's features go, in the order of the lists.
+        workers: threads that read images; 0: as many as there are processors.
         device: auto, cpu, cuda or cuda:N.
         threads: of the computation on a CPU; 0: as many as torch takes.
         batch: images that go through the network together; 0: what suits the device.
-        shard: I/N makes a part for `gather`: the features of the I-th of N ranges of whole batches.
+        shard: I/N makes parts for `gather`: the features of the I-th of N ranges of each list's batches.
     """
     started = time.monotonic()
-    listed = ImageList.read(images)
+    if not len(images) == len(features) > 0:
+        raise ReidError(
+            f"extract: {len(images)} lists and {len(features)} files of features: give --images and "
+            "--features once for each list, in one order"
+        )
     trained = Checkpoint.read(checkpoint)
     settings = {"extract": extract, "model": trained.architecture.options, "epoch": trained.epoch}
-    made_by = MadeBy.of("extract", REVISION, settings, [images, checkpoint])
+    made_by = MadeBy.of("extract", REVISION, settings, [checkpoint, *images])
     if threads:
         torch.set_num_threads(threads)
     keep_freed_memory()
-    place = _device(device)
-    batch = batch or _BATCH[place.type]
-    embedder = prepared(trained.embedder(), extract.precision, place)
-    height, width = trained.architecture.height, trained.architecture.width
-    # In whole batches: the last bits of a feature may depend on how many images are computed together.
-    rows = parts.rows_of(shard, len(listed), batch)
-    paths, names = (of_all[rows.start : rows.stop] for of_all in (listed.paths, _names(listed)))
+    extractor = Extractor(trained, device=device, **extract.model_dump())
+    batch = batch or BATCHES[extractor.device.type]
+    model, *of_lists = made_by.inputs
+    jobs = [
+        _Job(ImageList.read(path), replace(made_by, inputs=(mine, model)), out, shard, batch)
+        for path, mine, out in zip(images, of_lists, features, strict=True)
+    ]
+    total = sum(len(job.paths) for job in jobs)
     _log.info(
-        "extract: %d images through %s, epoch %d, on %s%s",
-        len(paths), trained.architecture, trained.epoch, place,
-        f", {rows}" if shard else "",
+        "extract: %d images of %d lists through %s, epoch %d, on %s%s",
+        total, len(jobs), trained.architecture, trained.epoch, extractor.device,
+        f", part {shard}" if shard else "",
     )  # fmt: skip
-    opened = (
-        parts.streamed_features(features, names, embedder.dimension, made_by, rows)
-        if shard
-        else streamed_features(features, names, embedder.dimension, made_by)
-    )
-    with opened as append:
 
-        def written() -> Iterator[None]:
-            for pixels in test_pixels(data, paths, height, width, batch, workers=workers):
-                with torch.inference_mode():
-                    rows = unit_features(
-                        embedder, pixels.to(place), flip=extract.flip, stripes_weight=extract.stripes_weight,
-                        word=extract.precision,
-                    )  # fmt: skip
-                append(rows.cpu().numpy())
-                yield from (None for _ in rows)
+    def written() -> Iterator[None]:
+        for job in jobs:
+            with job.opened(extractor.dimension) as append:
+                for block in extractor.blocks(
+                    [data / path for path in job.paths], read, batch=batch, workers=workers
+                ):
+                    for _, error in block.faults:
+                        raise error
+                    append(block.values)
+                    yield from (None for _ in block.rows)
 
-        for _ in shown(written(), "extract", len(paths)):
-            pass
+    for _ in shown(written(), "extract", total):
+        pass
     seconds = time.monotonic() - started
-    _log.info("extract: wrote %s in %.1f s, %.0f images/s", features, seconds, len(paths) / seconds)
+    _log.info("extract: wrote %d files in %.1f s, %.0f images/s", len(jobs), seconds, total / seconds)
 
 
-def prepared(embedder: Embedder, word: str, device: torch.device) -> Embedder:
-    """The embedder as it is quickest: folded, channels last, in the precision asked for, on the device."""
-    quick = fused(embedder)
-    if (dtype := precision.dtype(word)) != torch.float32:
-        quick = halved(quick, dtype)
-    return quick.to(device).to(memory_format=torch.channels_last)
+class _Job:
+    """One list, or a shard's rows of it, and where its features go."""
 
+    def __init__(self, listed: ImageList, made_by: MadeBy, features: Path, shard: str, batch: int) -> None:
+        # In whole batches: the last bits of a feature may depend on how many images are computed together.
+        rows = parts.rows_of(shard, len(listed), batch)
+        # File names, as submissions list them; whole paths where two folders share a file name.
+        names = listed.names if len(set(listed.names)) == len(listed) else listed.paths
+        self.paths = listed.paths[rows.start : rows.stop]
+        self._names = names[rows.start : rows.stop]
+        self._features, self._made_by, self._part = features, made_by, rows if shard else None
 
-def unit_features(
-    embedder: Embedder, pixels: Tensor, *, flip: bool, word: str, stripes_weight: float = 1.0
-) -> Tensor:
-    """Features float32 [B, D] of length 1, of uint8 [B, H, W, 3] on the embedder's device.
-
-    `word` is the precision that the embedder was prepared for.
-    """
-    inputs = augment.normalised(pixels)
-    with precision.forward(word, pixels.device):
-        seen = embedder(inputs)
-        if flip:
-            seen = summed(seen, embedder(inputs.flip(3)))
-    return embedder.unit(seen, stripes_weight)
-
-
-def _names(listed: ImageList) -> tuple[str, ...]:
-    """File names, as submissions list them; whole paths where two folders share a file name."""
-    return listed.names if len(set(listed.names)) == len(listed) else listed.paths
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ReidError(f"--device {name}: no such device; use auto, cpu, cuda or cuda:N") from error
-    if device.type not in _BATCH:
-        raise ReidError(f"--device {name}: only a CPU or an NVIDIA GPU will do; use auto, cpu or cuda")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ReidError(f"--device {name}: no usable GPU here; use auto or cpu")
-    return device
+    def opened(self, dimension: int) -> AbstractContextManager[Callable[[Floats], None]]:
+        """A function that appends rows to the file, which is whole when the block ends."""
+        if self._part is None:
+            return streamed_features(self._features, self._names, dimension, self._made_by)
+        return parts.streamed_features(self._features, self._names, dimension, self._made_by, self._part)

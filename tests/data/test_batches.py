@@ -156,35 +156,6 @@ def test_labels_and_paths_of_a_batch_belong_to_its_images(folder: Path) -> None:
             assert np.array_equal(pixels.numpy(), batches.resized(folder / path, HEIGHT, WIDTH))
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_test_batches_keep_the_order_and_end_with_what_is_left(folder: Path, workers: int) -> None:
-    parts = list(batches.test_batches(folder, _paths(), HEIGHT, WIDTH, 4, workers=workers))
-    assert [tuple(part.shape) for part in parts] == [(4, 3, HEIGHT, WIDTH)] * 2 + [(3, 3, HEIGHT, WIDTH)]
-    assert parts[0].dtype == torch.float32
-    assert parts[0].is_contiguous(memory_format=torch.channels_last)
-    for path, image in zip(_paths(), torch.cat(parts), strict=True):
-        expected = batches.resized(folder / path, HEIGHT, WIDTH) / 255
-        expected = (expected - np.array(augment.MEAN)) / np.array(augment.STD)
-        assert np.allclose(image.permute(1, 2, 0).numpy(), expected, atol=1e-5)
-
-
-def test_test_batches_of_nothing_are_none(tmp_path: Path) -> None:
-    assert list(batches.test_batches(tmp_path, [], HEIGHT, WIDTH, 4, workers=1)) == []
-
-
-def test_channels_are_red_green_blue(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "red.png"), np.full((32, 16, 3), (0, 0, 200), np.uint8))  # B, G, R
-    (image,) = batches.test_batches(tmp_path, ["red.png"], HEIGHT, WIDTH, 1, workers=1)
-    assert image[0, 0].min() > 1
-    assert image[0, 1:].max() < -1
-
-
-def test_an_unreadable_image_is_named(folder: Path) -> None:
-    (folder / "03.png").write_bytes(b"no image")
-    with pytest.raises(ReidError, match=r"03\.png"):
-        list(batches.test_batches(folder, _paths(), HEIGHT, WIDTH, 4, workers=2))
-
-
 def test_each_identity_is_shown_again_in_its_own_permutations() -> None:
     paths, identities = [f"{i}.png" for i in range(8)], [f"s/{i // 2}" for i in range(8)]
     more, names, channels = batches.with_shuffled_channels(paths, identities, 2, seed=5)

@@ -1,8 +1,8 @@
 """Extraction: what a feature is, in which order, whatever the batch, and what is refused."""
 
 import json
+import shutil
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -14,7 +14,8 @@ from torch import Tensor
 from naic_reid.architecture import Architecture
 from naic_reid.artifacts import Features, ImageList, MadeBy
 from naic_reid.config import Extract
-from naic_reid.data.batches import test_batches as batches_of
+from naic_reid.data import augment, pictures
+from naic_reid.data.batches import resized
 from naic_reid.errors import ReidError
 from naic_reid.losses import build_identity
 from naic_reid.models import build
@@ -42,16 +43,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _features(world: Path, out: Path, settings: Extract | None = None, **knobs: object) -> Features:
-    places = {"data": world, "images": world / "list.tsv", "checkpoint": world / "a.pt", "features": out}
-    extract.run(settings or Extract(), **{**places, **knobs})  # type: ignore[arg-type]
+def _features(
+    world: Path, out: Path, settings: Extract | None = None, images: Path | None = None, **knobs: object
+) -> Features:
+    places = {"data": world, "images": [images or world / "list.tsv"], "checkpoint": world / "a.pt"}
+    extract.run(settings or Extract(), **places, features=[out], **knobs)  # type: ignore[arg-type]
     return Features.read(out)
 
 
 def _plain(world: Path, *, flip: bool) -> Tensor:
     embedder = Checkpoint.read(world / "a.pt").embedder()
     rows = []
-    for images in batches_of(world, PATHS, 64, 32, 1, workers=1):
+    for path in PATHS:
+        images = augment.normalised(torch.from_numpy(resized(world / path, 64, 32))[None])
         with torch.inference_mode():
             row = embedder(images)["whole"].feature
             rows.append(row + embedder(images.flip(3))["whole"].feature if flip else row)
@@ -113,7 +117,7 @@ def test_a_missing_image_is_named_and_leaves_no_file(world: Path, tmp_path: Path
 
 
 def test_a_device_that_is_none_is_refused(world: Path, tmp_path: Path) -> None:
-    with pytest.raises(ReidError, match="--device abacus: no such device"):
+    with pytest.raises(ReidError, match="device abacus: no such device"):
         _features(world, tmp_path / "f.npz", device="abacus")
 
 
@@ -123,18 +127,21 @@ def test_memory_does_not_grow_with_the_list(
     alive: weakref.WeakSet[Tensor] = weakref.WeakSet()
     most = 0
 
-    def batches(*_: object, **__: object) -> Iterator[Tensor]:
+    def finished(*batch: object) -> pictures.Batch:
         nonlocal most
-        for _number in range(30):
-            pixels = torch.zeros(1, 64, 32, 3, dtype=torch.uint8)
-            alive.add(pixels)
-            most = max(most, len(alive))
-            yield pixels
+        found = whole(*batch)
+        alive.add(found.pixels)
+        most = max(most, len(alive))
+        return found
 
-    monkeypatch.setattr(extract, "test_pixels", batches)
-    paths = tuple(f"{number:02}.png" for number in range(30))
+    whole = pictures._finished
+    monkeypatch.setattr(pictures, "_finished", finished)
+    for number in range(30):
+        (world / "many").mkdir(exist_ok=True)
+        shutil.copyfile(world / "g/0.png", world / f"many/{number:02}.png")
+    paths = tuple(f"many/{number:02}.png" for number in range(30))
     ImageList(paths, ("",) * 30).write(tmp_path / "list.tsv")
-    assert len(_features(world, tmp_path / "f.npz", images=tmp_path / "list.tsv").values) == 30
+    assert len(_features(world, tmp_path / "f.npz", images=tmp_path / "list.tsv", batch=1).values) == 30
     assert most <= 2
 
 

@@ -69,8 +69,8 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def extracting(folder: Path, batch: int) -> Callable[[Path, str], None]:
     def make(path: Path, shard: str) -> None:
-        places = {"data": folder, "images": folder / "list.tsv", "checkpoint": folder / "a.pt"}
-        extract.run(Extract(), **places, features=path, threads=1, batch=batch, shard=shard)
+        places = {"data": folder, "images": [folder / "list.tsv"], "checkpoint": folder / "a.pt"}
+        extract.run(Extract(), **places, features=[path], threads=1, batch=batch, shard=shard)
 
     return make
 
@@ -101,8 +101,8 @@ def test_a_part_of_another_list_is_refused_by_name(photographs: Path, tmp_path: 
     (tmp_path / "other").mkdir()
     listed = ImageList.read(photographs / "list.tsv")
     ImageList(listed.paths[:4], listed.identities[:4]).write(tmp_path / "other" / "list.tsv")
-    places = {"data": photographs, "checkpoint": photographs / "a.pt", "features": tmp_path / "2.npz"}
-    extract.run(Extract(), images=tmp_path / "other" / "list.tsv", **places, batch=2, shard="2/2")
+    places = {"data": photographs, "checkpoint": photographs / "a.pt", "features": [tmp_path / "2.npz"]}
+    extract.run(Extract(), images=[tmp_path / "other" / "list.tsv"], **places, batch=2, shard="2/2")
     with pytest.raises(
         ReidError, match=r"2\.npz: a part of something else than .*1\.npz is \(number of rows, in"
     ):

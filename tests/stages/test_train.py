@@ -284,8 +284,8 @@ def test_stripes_are_trained_with_the_rest_and_taken_into_the_features(world: Pa
     gate = "branches.stripe_0.gate.weight"
     assert not torch.equal(_weights(tmp_path, 2)[gate], _weights(tmp_path, 4)[gate])
     extract.run(
-        Extract(stripes_weight=0.5), data=world, images=world / "images.tsv",
-        checkpoint=tmp_path / "epoch_4.pt", features=tmp_path / "f.npz", threads=1, device="cpu",
+        Extract(stripes_weight=0.5), data=world, images=[world / "images.tsv"],
+        checkpoint=tmp_path / "epoch_4.pt", features=[tmp_path / "f.npz"], threads=1, device="cpu",
     )  # fmt: skip
     assert Features.read(tmp_path / "f.npz").values.shape == (45, 512 + 2 * 256)
 

@@ -46,17 +46,34 @@ rule train:
         RUN
 
 
+def roles(domain):
+    """Of the lists that features of a domain are taken of."""
+    test = CONFIG.tests.get(domain)
+    return ("query", "gallery", *(["multi_query"] if test and test.multi_query else []))
+
+
+LISTS = [(role, domain) for domain in CONFIG.domains for role in roles(domain)]
+
+
+def extracted(role, domain):
+    """Where a list's features stand."""
+    return EXTRACTED.replace("{role}", role).replace("{domain}", domain)
+
+
+# All lists in one job: a process starts, and the checkpoint is read, once.
 rule extract:
     input:
-        images=lambda wildcards: image_list(wildcards.role, wildcards.domain),
+        images=[image_list(role, domain) for role, domain in LISTS],
         checkpoint=CHECKPOINT,
     output:
-        features=artefact(EXTRACTED, "extract"),
+        features=[
+            artefact(extracted(role, domain), "extract") for role, domain in LISTS
+        ],
     log:
-        shard_of("logs/extract/{model}_{epoch}_{role}_{domain}.log", "extract"),
+        shard_of("logs/extract/{model}_{epoch}.log", "extract"),
     threads: 1
     resources:
-        **needs(8000, 120),
+        **needs(8000, 240),
         gpu=min(1, GPUS),
         workers=0,
     params:

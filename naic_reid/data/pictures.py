@@ -1,0 +1,116 @@
+"""Pictures by the batch, in the order given, at the network's input size: what features are taken of.
+
+Threads read and resize, which releases the interpreter's lock; how many there are changes nothing but the
+speed. At most three batches are in memory, however long the list is.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from naic_reid.data.geometry import Geometry
+from naic_reid.errors import ReidError
+
+_AHEAD = 2  # batches that are read while the reader is busy with one
+_Source = TypeVar("_Source")
+
+
+class Batch(NamedTuple):
+    """The pictures of B consecutive sources, without those that could not be read."""
+
+    pixels: Tensor
+    """uint8 [≤ B, H, W, 3]; in pinned memory where that was asked for."""
+    rows: list[int]
+    """Which source each picture is of."""
+    faults: list[tuple[int, ReidError]]
+    """Sources without a picture, and why."""
+
+
+def batches(
+    sources: Sequence[_Source],
+    read: Callable[[_Source], NDArray[np.uint8]],
+    geometry: Geometry,
+    batch: int,
+    *,
+    workers: int,
+    pinned: bool = False,
+) -> Iterator[Batch]:
+    """All sources, `batch` at a time.
+
+    Args:
+        sources: paths, or whatever `read` makes a picture uint8 [h, w, 3] of; it may raise `ReidError`.
+        read: called by several threads at once.
+        geometry: of the network's input.
+        batch: sources in a batch; the last has what is left.
+        workers: threads.
+        pinned: put the pixels where a GPU copies from without making the host wait.
+    """
+    shape = (geometry.height, geometry.width, 3)
+
+    def put(place: NDArray[np.uint8], source: _Source) -> ReidError | None:
+        try:
+            place[:] = geometry.fitted(read(source))
+        except ReidError as error:
+            return error
+        return None
+
+    waiting: deque[tuple[int, Tensor, list[Future[ReidError | None]]]] = deque()
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        try:
+            for start in range(0, len(sources), batch):
+                part = sources[start : start + batch]
+                pixels = torch.empty((len(part), *shape), dtype=torch.uint8, pin_memory=pinned)
+                places = pixels.numpy()
+                jobs = [pool.submit(put, place, source) for place, source in zip(places, part, strict=True)]
+                waiting.append((start, pixels, jobs))
+                if len(waiting) > _AHEAD:
+                    yield _finished(*waiting.popleft())
+            while waiting:
+                yield _finished(*waiting.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def require(picture: NDArray[np.uint8], what: str) -> None:
+    """Refuse what is no picture uint8 [h, w, 3]; `what` is what the error calls it."""
+    shape: tuple[int, ...] = getattr(picture, "shape", ())
+    dtype = getattr(picture, "dtype", type(picture))
+    if len(shape) != 3 or shape[2] != 3 or not shape[0] or not shape[1] or dtype != np.uint8:
+        raise ReidError(f"{what}: must be uint8 [h, w, 3] in R, G, B, not {dtype} {list(shape)}")
+
+
+def cut(frame: NDArray[np.uint8], xyxy: NDArray[np.generic]) -> list[NDArray[np.uint8]]:
+    """The parts of a picture within boxes [N, 4]: left, top, right, bottom in pixels.
+
+    Right and bottom lie outside. Boxes end at the frame's edges; a pixel covered in part is in.
+
+    Raises:
+        ReidError: not [N, 4]; or a box is not finite, or empty within the frame.
+    """
+    if xyxy.size and (xyxy.ndim != 2 or xyxy.shape[1] != 4):
+        raise ReidError(f"boxes: must be [N, 4]: left, top, right, bottom, not {list(xyxy.shape)}")
+    height, width = frame.shape[:2]
+    parts = []
+    for number, box in enumerate(xyxy.reshape(-1, 4).astype(np.float64)):
+        if not np.isfinite(box).all():
+            raise ReidError(f"box {number}: {box.tolist()} is not finite")
+        corners = np.array([*np.floor(box[:2]), *np.ceil(box[2:])])
+        left, top, right, bottom = np.clip(corners, 0, [width, height] * 2).astype(int).tolist()
+        if right <= left or bottom <= top:
+            size = f"{width} × {height}"
+            raise ReidError(f"box {number}: {box.tolist()} covers nothing of a frame of {size} pixels")
+        parts.append(frame[top:bottom, left:right])
+    return parts
+
+
+def _finished(start: int, pixels: Tensor, jobs: list[Future[ReidError | None]]) -> Batch:
+    results = [job.result() for job in jobs]
+    faults = [(start + at, error) for at, error in enumerate(results) if error is not None]
+    good = [at for at, error in enumerate(results) if error is None]
+    return Batch(pixels[good] if faults else pixels, [start + at for at in good], faults)

@@ -1,0 +1,72 @@
+"""A trained network as a folder that leaves the house: weights as safetensors, and JSON that says what they
+are. No pickles, so any program may read it and none can be run by it.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+
+from naic_reid.architecture import Architecture
+from naic_reid.artifacts import MadeBy
+from naic_reid.errors import ReidError
+from naic_reid.files import digest, whole
+from naic_reid.models.weights import Checkpoint
+
+WEIGHTS, WORDS = "model.safetensors", "extractor.json"
+_KIND = "Extractor"
+
+
+def write(folder: Path, checkpoint: Checkpoint, options: Mapping[str, Any]) -> None:
+    """The folder, whole or not at all; equal content gives equal bytes. Classes are left out.
+
+    Args:
+        folder: new, empty, or written by this function.
+        checkpoint: the network.
+        options: how features are taken with it, as JSON can say it.
+
+    Raises:
+        ReidError: something else is in the folder, which would be lost; or it cannot be written.
+    """
+    others = {path.name for path in folder.iterdir()} - {WEIGHTS, WORDS} if folder.is_dir() else set()
+    if others or folder.is_file():
+        raise ReidError(f"{folder}: holds {min(others, default='a file')}: name a new or empty folder")
+    with whole(folder, folder=True) as part:
+        plain = {name: tensor.contiguous() for name, tensor in checkpoint.weights.items()}
+        safetensors.torch.save_file(plain, part / WEIGHTS)
+        words = {
+            "type": _KIND,
+            "model": checkpoint.architecture.options,
+            "epoch": checkpoint.epoch,
+            "options": dict(options),
+            "made_by": checkpoint.made_by.to_json(),
+            "weights": digest(part / WEIGHTS),
+        }
+        (part / WORDS).write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> tuple[Checkpoint, dict[str, Any]]:
+    """The network and the options that `write` wrote.
+
+    Raises:
+        ReidError: the folder is none of these, or damaged.
+    """
+    try:
+        words = json.loads((folder / WORDS).read_text(encoding="utf-8"))
+        if words["type"] != _KIND:
+            raise ValueError(f"it holds {words['type']}")
+        if digest(folder / WEIGHTS) != words["weights"]:
+            raise ValueError(f"{WEIGHTS} is not the one that {WORDS} speaks of")
+        weights = safetensors.torch.load_file(folder / WEIGHTS)
+        made_by = MadeBy.from_json(words["made_by"])
+        architecture = Architecture.model_validate(words["model"])
+        checkpoint = Checkpoint(weights, {}, words["epoch"], (), architecture, made_by, str(folder))
+        return checkpoint, dict(words["options"])
+    except OSError as error:
+        raise ReidError(f"{folder}: no folder of an Extractor: {WORDS}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ReidError(f"{folder}: not a whole folder of an Extractor: {reason}; save it again") from error

@@ -1,0 +1,255 @@
+"""The Extractor: one feature for one picture, whoever asks, and what it says of what it cannot read."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from naic_reid.architecture import Architecture
+from naic_reid.artifacts import Features, Floats, ImageList, MadeBy
+from naic_reid.config import Extract
+from naic_reid.data import augment, images
+from naic_reid.errors import ReidError
+from naic_reid.extractor import Extractor
+from naic_reid.losses import build_identity
+from naic_reid.models import build
+from naic_reid.models.weights import Checkpoint
+from naic_reid.stages import extract
+
+MODEL = Architecture(backbone="resnet18_ibn_a", height=64, width=32)
+NAMES = ("a.png", "b/a.png", "b/c.jpg", "b/d.PNG", "e.png")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint, and a folder of photographs of all sizes with other things among them."""
+    home = tmp_path_factory.mktemp("extractor")
+    rng = np.random.default_rng(3)
+    (home / "photos" / "b").mkdir(parents=True)
+    for number, name in enumerate(NAMES):
+        picture = rng.integers(0, 256, (50 + 9 * number, 40 - 3 * number, 3), np.uint8)
+        (home / "photos" / name).write_bytes(cv2.imencode(Path(name).suffix.lower(), picture)[1].tobytes())
+    (home / "photos" / "notes.txt").write_text("none")
+    (home / "photos" / ".hidden.png").write_text("none")
+    torch.manual_seed(1)
+    embedder = build(MODEL)
+    embedder.train()(torch.randn(8, 3, 64, 32))
+    classes = build_identity("linear", 2, 512)
+    Checkpoint.of(embedder, classes, 7, ("a/1", "a/2"), MODEL, MadeBy()).write(home / "a.pt")
+    return home
+
+
+@pytest.fixture(scope="module")
+def extractor(home: Path) -> Extractor:
+    return Extractor.load(home / "a.pt", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def gallery(home: Path, extractor: Extractor) -> Features:
+    return extractor.folder(home / "photos")
+
+
+def _by_definition(home: Path, name: str, *, flip: bool) -> Floats:
+    """One picture alone, through the network as it was trained."""
+    embedder = Checkpoint.read(home / "a.pt").embedder()
+    picture = images.read(home / "photos" / name)
+    shrinks = picture.shape[0] >= 64 and picture.shape[1] >= 32
+    fitted = cv2.resize(picture, (32, 64), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    values = (fitted / 255 - np.array(augment.MEAN)) / np.array(augment.STD)
+    image = torch.from_numpy(values.transpose(2, 0, 1)[None]).float()
+    with torch.inference_mode():
+        feature = embedder(image)["whole"].feature
+        if flip:
+            feature = feature + embedder(image.flip(3))["whole"].feature
+    return F.normalize(feature)[0].numpy()
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_a_feature_is_what_its_definition_says(home: Path, flip: bool) -> None:
+    found = Extractor.load(home / "a.pt", device="cpu", flip=flip).folder(home / "photos")
+    assert found.names == NAMES
+    assert found.values.dtype == np.float32 and found.values.shape == (5, 512)
+    for name, row in zip(found.names, found.values, strict=True):
+        np.testing.assert_allclose(row, _by_definition(home, name, flip=flip), atol=1e-5)
+
+
+def test_stage_and_program_give_the_same_bits(home: Path, gallery: Features, tmp_path: Path) -> None:
+    ImageList(NAMES, ("",) * 5).write(tmp_path / "list.tsv")
+    extract.run(
+        Extract(), data=home / "photos", images=[tmp_path / "list.tsv"], checkpoint=home / "a.pt",
+        features=[tmp_path / "f.npz"], device="cpu",
+    )  # fmt: skip
+    written = Features.read(tmp_path / "f.npz")
+    assert written.names == gallery.names  # two are called a.png
+    assert np.array_equal(written.values, gallery.values)
+
+
+def test_files_pixels_and_boxes_of_a_picture_give_one_feature(
+    home: Path, extractor: Extractor, gallery: Features
+) -> None:
+    paths = [home / "photos" / name for name in NAMES]
+    by_path = extractor.files(paths)
+    assert by_path.names == tuple(map(str, paths))
+    read = [images.read(path) for path in paths]
+    for values in (by_path.values, extractor.images(read)):
+        assert np.array_equal(values, gallery.values)
+    frame = np.zeros((200, 300, 3), np.uint8)
+    frame[20:70, 30:70] = read[0]
+    for boxes in ([[30, 20, 70, 70]], torch.tensor([[30.0, 20.0, 70.0, 70.0]])):
+        np.testing.assert_allclose(extractor.boxes(frame, boxes)[0], gallery.values[0], atol=1e-6)
+    edge = extractor.boxes(frame, [[-10, 180, 40, 999], [30, 20, 70, 70]])
+    assert edge.shape == (2, 512)
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("bf16", 1e-2)])
+def test_batch_order_and_threads_change_less_than_is_said(home: Path, precision: str, bound: float) -> None:
+    extractor = Extractor.load(home / "a.pt", device="cpu", precision=precision)
+    paths = [home / "photos" / name for name in NAMES]
+    whole = extractor.files(paths)
+    for batch in (1, 2):
+        np.testing.assert_allclose(extractor.files(paths, batch=batch).values, whole.values, atol=bound)
+    turned = extractor.files(paths[::-1], workers=3)
+    np.testing.assert_allclose(turned.values[::-1], whole.values, atol=bound)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1 if before > 1 else 2)
+        np.testing.assert_allclose(extractor.files(paths).values, whole.values, atol=bound)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
+def test_other_precisions_point_where_float32_does(home: Path, gallery: Features, precision: str) -> None:
+    found = Extractor.load(home / "a.pt", device="cpu", precision=precision).folder(home / "photos")
+    assert found.values.dtype == np.float32
+    assert (found.values * gallery.values).sum(1).min() > 0.999
+
+
+def test_nothing_gives_nothing_of_the_right_width(extractor: Extractor) -> None:
+    assert extractor(torch.empty(0, 64, 32, 3, dtype=torch.uint8)).shape == (0, 512)
+    assert extractor.images([]).shape == (0, 512)
+    assert extractor.files([]).values.shape == (0, 512)
+    assert extractor.boxes(np.zeros((9, 9, 3), np.uint8), np.empty((0, 4))).shape == (0, 512)
+
+
+def test_files_that_cannot_be_read_are_named_or_left_out(
+    home: Path, extractor: Extractor, gallery: Features, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    paths = [home / "photos/a.png", tmp_path / "bad.png", tmp_path / "none.jpg", home / "photos/e.png"]
+    with pytest.raises(ReidError, match=r"bad\.png: is neither PNG nor JPEG"):
+        extractor.files(paths)
+    found = extractor.files(paths, on_error="skip", batch=1)
+    assert found.names == (str(paths[0]), str(paths[3]))
+    np.testing.assert_allclose(found.values, gallery.values[[0, 4]], atol=1e-5)
+    assert [name for name, _ in found.skipped] == [str(tmp_path / "bad.png"), str(tmp_path / "none.jpg")]
+    assert "No such file" in found.skipped[1][1]
+    found.write(tmp_path / "f.npz")
+    assert Features.read(tmp_path / "f.npz").names == found.names
+
+
+def test_an_extractor_that_was_saved_gives_the_same_bits_and_keeps_its_options(
+    home: Path, gallery: Features, tmp_path: Path
+) -> None:
+    half = Extractor.load(home / "a.pt", device="cpu", precision="bf16", flip=False)
+    half.save(tmp_path / "model")
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "extractor.json",
+        "model.safetensors",
+    ]
+    again = Extractor.load(tmp_path / "model", device="cpu")
+    assert again.options == half.options == {"flip": False, "precision": "bf16", "stripes_weight": 1.0}
+    photos = home / "photos"
+    assert np.array_equal(again.folder(photos).values, half.folder(photos).values)
+    whole = Extractor.load(tmp_path / "model", device="cpu", precision="fp32", flip=True)
+    assert np.array_equal(whole.folder(photos).values, gallery.values)
+    first = (tmp_path / "model/model.safetensors").read_bytes()
+    again.save(tmp_path / "model")
+    assert (tmp_path / "model/model.safetensors").read_bytes() == first
+
+
+def test_saving_harms_no_folder_of_something_else(home: Path, extractor: Extractor) -> None:
+    before = sorted(home.rglob("*"))
+    with pytest.raises(ReidError, match=r"photos: holds .*: name a new or empty folder"):
+        extractor.save(home / "photos")
+    with pytest.raises(ReidError, match=r"a\.pt: holds a file"):
+        extractor.save(home / "a.pt")
+    assert sorted(home.rglob("*")) == before
+
+
+def _changed(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    """A folder's JSON in other words."""
+
+    def write(folder: Path) -> None:
+        words = json.loads((folder / "extractor.json").read_text())
+        change(words)
+        (folder / "extractor.json").write_text(json.dumps(words))
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (lambda f: (f / "extractor.json").unlink(), "no folder of an Extractor"),
+        (lambda f: (f / "model.safetensors").unlink(), r"model\.safetensors: cannot be read"),
+        (lambda f: (f / "extractor.json").write_text("{"), "not a whole folder of an Extractor"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"1234567890"), "is not the one"),
+        (_changed(lambda words: words.update(type="Zebra")), "it holds Zebra"),
+        (_changed(lambda words: words.pop("model")), "no 'model'"),
+        (_changed(lambda words: words["model"].update(backbone="resnet18")), "not those of resnet18"),
+        (_changed(lambda words: words["options"].update(rotate=True)), "names rotate, which"),
+        (_changed(lambda words: words["options"].update(precision="fp8")), "precision 'fp8': use one"),
+        (_changed(lambda words: words["options"].update(flip="no")), "flip 'no'"),
+    ],
+)
+def test_a_damaged_folder_is_refused_by_name(
+    extractor: Extractor, tmp_path: Path, harm: Callable[[Path], object], says: str
+) -> None:
+    extractor.save(tmp_path / "model")
+    harm(tmp_path / "model")
+    with pytest.raises(ReidError, match=says):
+        Extractor.load(tmp_path / "model", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda e, p: e.folder(p / "none"), "none: no images"),
+        (lambda e, p: e.files([p / "photos/a.png"] * 2), "a.png: named twice"),
+        (lambda e, p: e.files([p / "photos/a.png"], on_error="ignore"), "on_error 'ignore'"),
+        (lambda e, p: e.images([np.zeros((5, 5), np.uint8)]), r"picture 0: must be uint8 \[h, w, 3\]"),
+        (lambda e, p: e.images([np.zeros((5, 5, 3), np.float32)]), "picture 0: .*not float32"),
+        (lambda e, p: e.images(["a.png"]), "picture 0: must be"),
+        (lambda e, p: e.boxes(np.zeros((3, 5, 5), np.uint8), []), "the frame: must be"),
+        (lambda e, p: Extractor.load(p / "a.pt", device="abacus"), "device abacus: no such device"),
+        (lambda e, p: Extractor.load(p / "a.pt", precision="fp8"), "precision 'fp8'"),
+        (lambda e, p: Extractor.load(p / "photos/a.png"), "a.png: not a whole file of weights"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_in_a_sentence(
+    home: Path, extractor: Extractor, wrong: Callable[[Extractor, Path], object], says: str
+) -> None:
+    with pytest.raises(ReidError, match=says):
+        wrong(extractor, home)
+
+
+def test_it_stays_in_evaluation_mode_and_keeps_no_graph(extractor: Extractor) -> None:
+    extractor.train()
+    assert not any(module.training for module in extractor.modules())
+    assert not extractor(torch.zeros(1, 64, 32, 3, dtype=torch.uint8)).requires_grad
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_a_gpu_gives_the_same_features_in_their_order(home: Path, extractor: Extractor) -> None:
+    rng = np.random.default_rng(4)
+    many = [rng.integers(0, 256, (64, 32, 3), np.uint8) for _ in range(50)]
+    on_gpu = Extractor.load(home / "a.pt", device="cuda").images(many, batch=8)
+    np.testing.assert_allclose(on_gpu, extractor.images(many), atol=1e-5)
