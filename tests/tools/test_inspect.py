@@ -162,7 +162,7 @@ def test_the_real_lists_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_neither_config_nor_lists_is_a_mistake() -> None:
-    with pytest.raises(ReidError, match="name a config and a data folder"):
+    with pytest.raises(ReidError, match="name a config or a layout, and a data folder"):
         tool.run(argparse.Namespace(lists=None, layout=None, config=None, data=None, near=None))
 
 

@@ -1,0 +1,94 @@
+"""Labelled data sets from folder to score card: every layout in one walk, and one through Snakemake."""
+
+import re
+import shlex
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from naic_reid.artifacts import DISTRACTOR, JUNK, ImageList, read_json
+from naic_reid.data.layouts import LAYOUTS
+from tests.faults.world import World
+from tests.labelled import SOURCES, TESTS, draw_all, everything, small
+from tests.walk import Walk
+
+
+def _commands(walk: Walk, *more: str) -> list[list[str]]:
+    """What Snakemake would run on an empty folder, without the shell around it."""
+    printed = walk.run("--dry-run", "--printshellcmds", "--config", "data=data", *more)
+    return [shlex.split(line) for line in re.findall(r"naic-reid (.*?) 2>&1", printed)]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """One network trained on ten layouts at once and scored on all, its stages run in this process."""
+    folder = tmp_path_factory.mktemp("every")
+    draw_all(folder / "data")
+    world = World(folder, _commands(Walk(folder, everything())))
+    for command in world.commands:
+        status, printed = world.run(command)
+        assert status == 0, printed
+    return world
+
+
+def test_every_layout_with_training_images_is_trained_on_under_its_own_name(finished: World) -> None:
+    listed = ImageList.read(finished.path("results/holdout/train.tsv"))
+    images = Counter(name.partition("/")[0] for name in listed.identities)
+    assert images == {
+        **dict.fromkeys(("naic", *SOURCES), 36), "msmt17": 30, "cuhk03_np": 24,
+    }  # fmt: skip
+    persons = Counter(name.partition("/")[0] for name in set(listed.identities))
+    assert set(persons.values()) == {6}
+    cameras = Counter(name.partition("/")[0] for name in set(listed.cameras) - {""})
+    assert cameras == {**dict.fromkeys(set(SOURCES) - {"vehicleid"}, 3), "cuhk03_np": 2}
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_every_test_set_has_its_lists_and_its_scores(finished: World, test: str) -> None:
+    lists = {
+        role: ImageList.read(finished.path(f"results/tests/{role}_{test}.tsv"))
+        for role in ("query", "gallery", "multi_query")
+    }
+    assert len(lists["multi_query"]) == (36 if test == "market1501" else 0)
+    assert all(name.startswith(f"{test}/") for name in lists["gallery"].identities)
+    assert set(lists["query"].marks) == {""}
+    marked = Counter(lists["gallery"].marks)
+    assert (marked[JUNK], marked[DISTRACTOR]) == {
+        "market1501": (8, 6), "market1501_500k": (8, 11), "folders": (8, 6), "table": (8, 6),
+    }.get(test, (0, 0))  # fmt: skip
+    _, scores = read_json(finished.path(f"results/evaluate/{test}.json"), "Scores")
+    assert scores["entries"]
+
+
+def test_no_submission_is_made_where_there_is_no_competition(finished: World) -> None:
+    assert not finished.path("results/submission.json").exists()
+    assert not [command for command in finished.commands if command[0] in ("submit", "split")]
+    card = finished.path("results/card/card.txt").read_text()
+    assert all(test in card for test in TESTS)
+
+
+def test_the_layouts_of_the_config_are_walked(finished: World) -> None:
+    assert {layout for layout, _ in TESTS.values()} == LAYOUTS.keys() - {"naic"}
+
+
+def test_a_data_set_walks_through_snakemake_and_only_what_changed_runs_again(tmp_path: Path) -> None:
+    walk = Walk(tmp_path, everything())
+    draw_all(tmp_path / "data")
+    market = {"name": "market", "layout": "market1501", "folder": "market1501"}
+    test = {"duke": {"layout": "dukemtmc", "folder": "dukemtmc"}}
+    walk.write(small([market], test))
+    data = ("--config", "data=data")
+    walk.run(*data)
+    assert (tmp_path / "results/card/card.txt").exists()
+    assert walk.would_run(*data) == {}
+    walk.write(small([market], test | {"veri": {"layout": "veri776", "folder": "veri776"}}))
+    again = walk.would_run(*data)
+    assert not {"collect", "dedupe", "holdout", "train"} & again.keys()
+    assert again["tests"] == 1
+    walk.write(small([market], test))
+    photo = next((tmp_path / "data/dukemtmc").rglob("query/*.jpg"))
+    photo.unlink()
+    again = walk.would_run(*data)
+    assert again["tests"] == 1
+    assert not {"collect", "train"} & again.keys()
