@@ -6,7 +6,9 @@ import pytest
 
 from naic_reid import config
 from naic_reid.config.section import section_in
+from naic_reid.data import layouts
 from naic_reid.errors import ReidError
+from naic_reid.retrieval import protocols
 
 GOOD = """
 seed: 1
@@ -161,3 +163,64 @@ def test_a_wrong_word_in_a_models_recipe_is_refused_with_the_models_name(words: 
     text = refusal(with_recipe(words))
     assert sentence in text
     assert "models.small" in text
+
+
+LABELLED = """
+collect:
+  sources: [{name: m, layout: market1501}, {name: v, layout: vehicleid, folder: cars, variant: large}]
+tests: {m: {layout: market1501, multi_query: true}, cars: {layout: vehicleid, folder: cars, variant: small}}
+holdout: {share: 0.1}
+models: {small: {backbone: resnet18, height: 128, width: 64}}
+rerank: {m: {}, cars: {}, holdout: {}}
+"""
+
+
+def test_labelled_tests_are_domains_with_the_protocol_of_their_layout_and_there_is_no_submission() -> None:
+    loaded = config.parse(LABELLED, "some.yaml")
+    assert loaded.split is None
+    assert loaded.competition == ()
+    assert loaded.domains == ("cars", "m", "holdout")
+    assert loaded.protocols == {"cars": "vehicleid", "m": "market", "holdout": "market"}
+
+
+def test_the_competition_and_labelled_tests_may_stand_in_one_config() -> None:
+    both = LABELLED.replace("rerank: {", "split: {rule: none}\nrerank: {all: {}, ")
+    loaded = config.parse(both, "some.yaml")
+    assert (loaded.competition, loaded.domains) == (("all",), ("all", "cars", "m", "holdout"))
+
+
+def test_settings_of_labelled_data_are_in_no_record_of_a_config_without() -> None:
+    loaded = config.parse(GOOD, "some.yaml")
+    assert loaded.collect.sources[0].model_dump() == {"name": "a", "list": "a.txt", "images": "a"}
+    assert "tests" not in loaded.model_dump()
+    assert "benchmarks" not in loaded.dedupe.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        ("layout: market1501}", "layout: market}", "unknown layout 'market'; near: market1501"),
+        ("variant: large", "variant: huge", "vehicleid has no variant 'huge'; it has: small, medium, large"),
+        ("folder: cars, variant: large", "folder: ../cars", "'../cars' leaves the data folder"),
+        ("variant: large}", "list: a.txt}", "layout vehicleid has no list and no images"),
+        ("{name: m, layout: market1501}", "{name: m}", "layout naic needs list and images"),
+        ("multi_query: true", "protocol: markt", "unknown protocol 'markt'; there are naic, market"),
+        ("m: {layout: market1501,", "m: {layout: naic,", "NAIC's test images have no labels"),
+        ("variant: small", "pattern: (x)", "the layout vehicleid reads no file names"),
+        ("multi_query: true", "pattern: '(?P<person>x)'", "needs named groups (?P<…>) for camera and person"),
+        ("multi_query: true", "pattern: '('", "pattern '(' is no regular expression"),
+        ("multi_query: true", "table: t.csv", "the layout market1501 reads no table"),
+        ("tests: {m:", "tests: {holdout:", "tests.holdout: the name is that of another domain"),
+        ("rerank: {m: {},", "rerank: {", "rerank has no entry for the domain m"),
+    ],
+)
+def test_what_is_wrong_about_a_data_set_is_said_in_a_sentence(before: str, after: str, sentence: str) -> None:
+    assert before in LABELLED
+    assert sentence in refusal(LABELLED.replace(before, after))
+
+
+def test_layouts_and_protocols_of_the_config_are_those_of_the_rooms() -> None:
+    assert {
+        name: (layout.variants, layout.protocol) for name, layout in layouts.LAYOUTS.items()
+    } == config.LAYOUTS
+    assert tuple(protocols.PROTOCOLS) == config.PROTOCOLS

@@ -18,7 +18,7 @@ def path(request: pytest.FixtureRequest) -> Path:
 
 
 def test_there_are_those_that_the_readme_names() -> None:
-    assert {path.stem for path in CONFIGS} == {"naic2020", "quick", "small", "toy"}
+    assert {path.stem for path in CONFIGS} == {"labelled", "naic2020", "quick", "small", "toy"}
 
 
 def test_every_section_is_written_out(path: Path) -> None:
@@ -38,16 +38,25 @@ def test_every_section_is_written_out(path: Path) -> None:
 
 def test_the_named_files_and_losses_exist(path: Path) -> None:
     loaded = config.load(path)
-    assert loaded.dedupe.wrong_labels is not None
-    assert (HOME / loaded.dedupe.wrong_labels).is_file()
+    if loaded.split:
+        assert loaded.dedupe.wrong_labels is not None
+        assert (HOME / loaded.dedupe.wrong_labels).is_file()
     assert loaded.train.identity_loss.name in IDENTITY_LOSSES
     assert loaded.train.metric_loss is None or loaded.train.metric_loss.name in METRIC_LOSSES
 
 
-def test_all_of_them_read_the_same_four_sources_most_trusted_first(path: Path) -> None:
+@pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem != "labelled"], ids=lambda p: p.stem)
+def test_those_of_the_competition_read_the_same_four_sources_most_trusted_first(path: Path) -> None:
     loaded = config.load(path)
     assert [source.name for source in loaded.collect.sources] == ["2020fs", "2020cs", "2019fs", "2019cs"]
     assert set(loaded.dedupe.wrong_label_sources) == {"2019fs", "2019cs"}
+
+
+def test_the_labelled_one_trains_and_tests_on_one_set_and_makes_no_submission() -> None:
+    loaded = config.load(HOME / "configs/labelled.yaml")
+    assert [source.layout for source in loaded.collect.sources] == ["market1501"]
+    assert (loaded.competition, loaded.domains) == ((), ("market",))
+    assert loaded.protocols["market"] == "market"
 
 
 def test_only_the_toy_draws_its_images() -> None:

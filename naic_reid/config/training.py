@@ -133,8 +133,8 @@ class Train(Section):
     )
     cameras: str | None = Field(
         None, exclude_if=not_,
-        description="pattern of a path whose group is the camera, e.g. _c([0-9]+): K images then show as "
-        "many cameras as they can; none: cameras play no part",
+        description="K images show as many cameras as they can; known: the training list's; or a pattern "
+        "of a path whose group is the camera, e.g. _c([0-9]+); none: cameras play no part",
     )  # fmt: skip
     channel_shuffles: Annotated[int, Field(ge=0, le=5)] = Field(
         0, description="further identities made of each one by a permutation of its channels"
@@ -157,10 +157,10 @@ class Train(Section):
     @classmethod
     def _a_pattern(cls, cameras: str | None) -> str | None:
         try:
-            groups = 1 if cameras is None else re.compile(cameras).groups
+            groups = 1 if cameras in (None, "known") else re.compile(cameras).groups
         except re.error as error:
             raise ValueError(f"{cameras!r} is no regular expression: {error}") from error
-        require(groups == 1, f"{cameras!r} must have one group ( ) around the camera")
+        require(groups == 1, f"{cameras!r} must be known, or have one group ( ) around the camera")
         return cameras
 
     @model_validator(mode="after")

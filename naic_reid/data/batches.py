@@ -7,7 +7,7 @@ release the interpreter's lock; how many there are changes nothing but the speed
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -61,9 +61,14 @@ class TrainingImages:
         width: int,
         *,
         channels: NDArray[np.int64] | None = None,
+        cameras: Mapping[str, str] | None = None,
         cache_bytes: int = 1 << 31,
     ) -> None:
-        """`channels` [N, 3] is the order in which each image's channels are shown; none: as they are."""
+        """`channels` [N, 3] is the order in which each image's channels are shown; none: as they are.
+
+        `cameras` are those that the list knows, by path.
+        """
+        self.cameras = cameras or {}
         self.data, self.paths, self.height, self.width = data, tuple(paths), height, width
         self.labels = np.asarray(labels, np.int64)
         self._channels = channels
@@ -136,20 +141,31 @@ def with_shuffled_channels(
     return tuple(all_paths), tuple(all_identities), np.stack(channels)
 
 
-def cameras_of(paths: Sequence[str], pattern: str) -> NDArray[np.int64]:
+KNOWN = "known"
+
+
+def cameras_of(
+    paths: Sequence[str], pattern: str, known: Mapping[str, str] | None = None
+) -> NDArray[np.int64]:
     """The camera of each image by number [N]: what the pattern's group finds in its path.
 
+    With the word `known` in the place of a pattern, the camera that `known` has for the path.
+
     Raises:
-        ReidError: it finds none in a path; lists of the competition know no cameras.
+        ReidError: a path's camera is not found; lists of the competition know no cameras.
     """
-    found = [re.search(pattern, path) for path in paths]
-    unknown = [path for path, match in zip(paths, found, strict=True) if match is None]
+    if pattern == KNOWN:
+        names = [(known or {}).get(path, "") for path in paths]
+    else:
+        found = [re.search(pattern, path) for path in paths]
+        names = ["" if match is None else match[1] for match in found]
+    unknown = [path for path, name in zip(paths, names, strict=True) if not name]
     if unknown:
+        finds = "the training list knows" if pattern == KNOWN else f"{pattern} finds"
         raise ReidError(
-            f"train.cameras: {pattern} finds no camera in {len(unknown)} of {len(paths)} paths, as "
+            f"train.cameras: {finds} no camera in {len(unknown)} of {len(paths)} paths, as "
             f"{unknown[0]}: give a pattern that fits them, or leave it out where cameras are not known"
         )
-    names = [match[1] for match in found if match is not None]
     number = {name: place for place, name in enumerate(sorted(set(names)))}
     return np.array([number[name] for name in names], np.int64)
 

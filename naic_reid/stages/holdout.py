@@ -1,7 +1,6 @@
 """Images → training list, and a labelled query and gallery: one more domain, whose answers we have."""
 
 import logging
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -51,20 +50,19 @@ def _able(rows: dict[str, list[int]], cameras: tuple[str, ...], num: int) -> lis
 def _queries(order: list[int], cameras: tuple[str, ...], num: int) -> list[int]:
     """The first so many images of a person that can be queries: each is answered by an image that is left.
 
-    Under the same-camera rule by one of another camera; where its camera is unknown, by any.
+    Under the same-camera rule that is one of another camera; an unknown camera is nobody else's. None where
+    it cannot be.
     """
-    asked: list[int] = []
-    left = Counter(cameras[row] for row in order)
-    for row in order:
-        left[cameras[row]] -= 1
-        seen = [cameras[one] for one in (*asked, row)]
-        if all(left.total() > (left[camera] if camera else 0) for camera in seen):
-            asked.append(row)
-        else:
-            left[cameras[row]] += 1
-        if len(asked) == num:
-            break
-    return asked
+    seen_by = {row: cameras[row] or str(row) for row in order}
+    alone = [row for row in order if list(seen_by.values()).count(seen_by[row]) == 1]
+    if num <= len(order) - 2 and len(set(seen_by.values())) > 1:
+        # Two of two cameras are left: one of them answers whatever is asked.
+        left = {order[-1], next(row for row in reversed(order) if seen_by[row] != seen_by[order[-1]])}
+    elif num == len(order) - 1 and alone:
+        left = {alone[-1]}
+    else:
+        return []
+    return [row for row in order if row not in left][:num]
 
 
 def _drawn(

@@ -160,7 +160,7 @@ def _learn(
     identities = recipe.identities(train.batch, group, len(classes), train.accumulate * team.size)
     own = identities // team.size * group
     part = slice(team.rank * own, (team.rank + 1) * own)
-    cameras = cameras_of(source.paths, train.cameras) if train.cameras else None
+    cameras = cameras_of(source.paths, train.cameras, source.cameras) if train.cameras else None
 
     @lru_cache(maxsize=1)
     def order(epoch: int) -> NDArray[np.int64]:
@@ -319,7 +319,11 @@ def _source(
         )
     rank = {identity: index for index, identity in enumerate(classes)}
     labels = [rank[identity] for identity in identities]
-    return TrainingImages(data, paths, labels, model.height, model.width, channels=channels), classes
+    cameras = dict(zip(listed.paths, listed.cameras, strict=True))
+    source = TrainingImages(
+        data, paths, labels, model.height, model.width, channels=channels, cameras=cameras
+    )
+    return source, classes
 
 
 def _sent(tensor: Tensor, device: torch.device) -> Tensor:

@@ -134,7 +134,7 @@ def look(settings: Config, folder: Path, workers: int, cache: Path | None) -> Da
     for name, test in settings.tests.items():
         rows = _looked(data, f"test {name}", test)
         for role in ("query", "gallery"):
-            data.tests[f"{name}: {role}"] = [path for path, of_role, *_ in rows if of_role == role]
+            data.tests[f"{name}/{role}"] = [path for path, of_role, *_ in rows if of_role == role]
     tested = [path for paths in data.tests.values() for path in paths]
     paths = list(dict.fromkeys([*data.paths, *tested]))
     seen = looks(folder, paths, workers=workers, cache=cache)

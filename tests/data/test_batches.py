@@ -179,3 +179,10 @@ def test_a_permutation_depends_on_the_identity_alone() -> None:
     _, fewer, _ = batches.with_shuffled_channels(paths[4:], identities[4:], 1, seed=5)
     assert set(fewer) <= set(names)
     assert len(set(names)) == 4 * 6
+
+
+def test_the_word_known_takes_the_cameras_of_the_list() -> None:
+    known = {"a.jpg": "m/2", "b.jpg": "d/2", "c.jpg": ""}
+    assert batches.cameras_of(["b.jpg", "a.jpg", "b.jpg"], "known", known).tolist() == [0, 1, 0]
+    with pytest.raises(ReidError, match=r"the training list knows no camera in 1 of 2 paths, as c\.jpg"):
+        batches.cameras_of(["a.jpg", "c.jpg"], "known", known)

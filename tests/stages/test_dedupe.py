@@ -365,3 +365,47 @@ def test_the_real_set_walks_to_its_lists_and_every_trap_is_handled(tmp_path: Pat
     split.run(Split(), data=data, test=out / "test.tsv", means=out / "means.tsv", **domains)
     sizes = {path.stem: len(ImageList.read(path)) for paths in domains.values() for path in paths}
     assert sizes == {"query_green": 13, "query_normal": 15, "gallery_green": 94, "gallery_normal": 101}
+
+
+MARKET = Source(name="m", layout="market1501", folder="m")
+
+
+def _with_benchmark(folder: Path, dedupe: Dedupe, *more: tuple[str, str]) -> ImageList:
+    """A label list x whose first image the benchmark m repeats, which itself holds one image twice."""
+    rows = [
+        ("x/a.png", "x/1", 1, "d1", "p1", "", ""),
+        ("x/b.png", "x/1", 2, "d2", "p2", "", ""),
+        ("x/c.png", "x/1", 3, "d2", "p2", "", ""),
+        ("m/a.png", "m/1", 1, "d1", "p1", "", "m/1"),
+        ("m/b.png", "m/1", 2, "d3", "p3", "", "m/2"),
+        ("m/c.png", "m/1", 3, "d3", "p3", "", "m/1"),
+        ("m/d.png", "m/2", 4, "d4", "p4", "", "m/1"),
+        *((path, identity, 9, "d9", "p9", "", "") for path, identity in more),
+    ]
+    Records.of(rows, MadeBy()).write(folder / "images.tsv")
+    collect = Collect(sources=(settings("x").sources[0], MARKET, MARKET.model_copy(update={"name": "n"})))
+    files = {name: folder / f"{name}.tsv" for name in ("kept", "dropped", "counts")}
+    stage.run(collect, dedupe, images=folder / "images.tsv", wrong=[], **files)
+    return ImageList.read(files["kept"])
+
+
+def test_a_benchmark_keeps_its_repeats_and_persons_seen_once_and_its_cameras(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        kept = _with_benchmark(tmp_path, Dedupe())
+    assert kept.paths == ("m/a.png", "m/b.png", "m/c.png", "m/d.png", "x/a.png", "x/b.png")
+    assert kept.cameras == ("m/1", "m/2", "m/1", "m/1", "", "")
+    assert set(kept.identities) == {"m/1", "m/2", "x/1"}
+    assert "dedupe: off for m, n: published protocols have their repeats" in caplog.text
+
+
+def test_a_benchmark_is_deduplicated_when_asked_for(tmp_path: Path) -> None:
+    kept = _with_benchmark(tmp_path, Dedupe(benchmarks=True))
+    assert kept.paths == ("m/b.png", "x/a.png", "x/b.png")
+    assert set(kept.identities) == {"x/1"}  # who shares an image is one person
+
+
+def test_two_benchmarks_that_share_an_image_are_refused_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ReidError, match=r"two sources name the same images.*\n +m/a\.png"):
+        _with_benchmark(tmp_path, Dedupe(), ("m/a.png", "n/1"))

@@ -1,6 +1,7 @@
 """Holdout: whole identities, drawn from the seed."""
 
 from collections import Counter
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,43 @@ def test_a_share_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(ReidError, match=reason):
         _run(tmp_path, counts, holdout)
+
+
+def _can_be_asked(seen: list[int], num: int) -> bool:
+    """Whether some `num` images of a person can be taken out so that each is answered by another camera."""
+    for taken in combinations(range(len(seen)), num):
+        left = [camera for at, camera in enumerate(seen) if at not in taken]
+        if all(any(camera != seen[at] for camera in left) for at in taken):
+            return True
+    return False
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    persons=st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=6), min_size=4, max_size=12),
+    query_images=st.integers(1, 2),
+    seed=st.integers(0, 9),
+)
+def test_with_cameras_every_query_has_an_answer_by_another_camera(
+    persons: list[list[int]], query_images: int, seed: int, tmp_path: Path
+) -> None:
+    rows = [(f"m/{who:02}", f"m/{camera}") for who, seen in enumerate(persons) for camera in seen]
+    paths = tuple(f"images/{at:05}.png" for at in range(len(rows)))
+    identities, cameras = zip(*rows, strict=True)
+    images = ImageList(paths, identities, cameras=cameras)
+    images.write(tmp_path / "images.tsv")
+    files = {name: tmp_path / f"{name}.tsv" for name in ("train", "query", "gallery")}
+    holdout = Holdout(share=0.3, query_images=query_images)
+    if round(0.3 * len(persons)) > sum(_can_be_asked(seen, query_images) for seen in persons):
+        with pytest.raises(ReidError, match="by two cameras where these are known"):
+            stage.run(seed, holdout, images=tmp_path / "images.tsv", **files)
+        return
+    stage.run(seed, holdout, images=tmp_path / "images.tsv", **files)
+    train, query, gallery = (ImageList.read(file) for file in files.values())
+    assert set(Counter(query.identities).values()) == {query_images}
+    answers = list(zip(gallery.identities, gallery.cameras, strict=True))
+    for identity, camera in zip(query.identities, query.cameras, strict=True):
+        assert any(who == identity and seen != camera for who, seen in answers)
+    kept = [*zip(train.paths, train.cameras, strict=True), *zip(query.paths, query.cameras, strict=True)]
+    kept += zip(gallery.paths, gallery.cameras, strict=True)
+    assert sorted(kept) == list(zip(paths, cameras, strict=True))

@@ -1,12 +1,16 @@
 """Survey: what the data folder holds, written down only where it changed."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from naic_reid import config
 from naic_reid.artifacts import read_table
-from naic_reid.config import Collect, Split
+from naic_reid.config import Collect, Source, Split
+from naic_reid.data.labelled import Labelled
+from naic_reid.data.worlds import drawn
 from naic_reid.errors import ReidError
 from naic_reid.files import digest
 from naic_reid.stages import survey
@@ -123,3 +127,54 @@ def test_names_with_spaces_and_unicode_are_fine(collect: Collect, data: Path) ->
     _, test = _survey(collect, data)
     _, images = read_table(test, "TestSurvey", survey.TEST_HEADER)
     assert "image_B_v1_1/gallery/ein Bild ü 图.png" in {path for path, _ in images}
+
+
+def _labelled(folder: Path, *, multi_query: bool = False, **options: object) -> tuple[Path, Path]:
+    """Survey the drawn Market-1501 as a source and as a test; where its rows stand."""
+    source = Source(name="m", layout="market1501", folder="market")
+    test = config.Test(layout="market1501", folder="market", multi_query=multi_query, **options)
+    files = folder / "source.tsv", folder / "set.tsv"
+    survey.run(
+        Collect(sources=(source,)), None, {"duke": test},
+        data=folder / "data", train=folder / "train.tsv", test=[], sources=[files[0]], sets=[files[1]],
+    )  # fmt: skip
+    return files
+
+
+def test_labelled_sets_are_written_with_names_of_their_own_and_sizes(tmp_path: Path) -> None:
+    drawn("market1501", tmp_path / "data" / "market")
+    of_source, of_test = (Labelled.read(path) for path in _labelled(tmp_path))
+    assert {row.role for row in of_source.rows} == {"train"}
+    assert {row.role for row in of_test.rows} == {"query", "gallery"}
+    row, size = of_source.rows[0], of_source.sizes[0]
+    assert (tmp_path / "data" / row.path).stat().st_size == size
+    assert (row.identity, row.camera) == ("m/0002", "m/1")
+    assert {row.mark for row in of_test.rows} == {"", "junk", "distractor"}
+    assert not (tmp_path / "test.tsv").exists()
+
+
+def test_looking_again_writes_nothing_and_a_protocol_is_no_matter_of_the_folder(tmp_path: Path) -> None:
+    drawn("market1501", tmp_path / "data" / "market")
+    files = _labelled(tmp_path)
+    before = [path.stat().st_mtime_ns for path in files]
+    assert [path.stat().st_mtime_ns for path in _labelled(tmp_path, protocol="naic")] == before
+    next((tmp_path / "data").rglob("query/*.jpg")).unlink()
+    changed = [path.stat().st_mtime_ns for path in _labelled(tmp_path)]
+    assert changed[0] == before[0]
+    assert changed[1] != before[1]
+
+
+def test_a_set_that_does_not_fit_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    drawn("dukemtmc", tmp_path / "data" / "market")
+    with pytest.raises(ReidError, match="not a folder of the layout market1501"):
+        _labelled(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_multiple_queries_need_their_images(tmp_path: Path) -> None:
+    drawn("market1501", tmp_path / "data" / "market")
+    rows = Labelled.read(_labelled(tmp_path, multi_query=True)[1]).rows
+    assert sum(row.role == "multi_query" for row in rows) == 36
+    shutil.rmtree(tmp_path / "data/market/Market-1501-v15.09.15/gt_bbox")
+    with pytest.raises(ReidError, match="no images for multi_query"):
+        _labelled(tmp_path, multi_query=True)

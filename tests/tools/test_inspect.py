@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 from naic_reid.config import Split
+from naic_reid.data.worlds import drawn
 from naic_reid.errors import ReidError
 from naic_reid.tools import inspect as tool
 from tests.data.listed import draw, picture, world
+from tests.labelled import small
 
 LISTS = {
     "x": [("a.png", 1, 1), ("b.png", 1, 2), ("c.png", 2, 3), ("d.png", 2, 4), ("e.png", 3, 5)],
@@ -201,3 +203,42 @@ def test_a_second_look_reads_no_image(
     monkeypatch.setattr("naic_reid.data.looks.look", lambda *_, **__: pytest.fail("read"))
     _inspect(data, "--cache", cache)
     assert capsys.readouterr().out == first
+
+
+def test_a_data_set_is_counted_beside_what_was_published(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn("market1501", tmp_path)
+    options = argparse.Namespace(
+        lists=None, layout="market1501", variant="", config=None, data=tmp_path, near=None
+    )
+    assert tool.run(options) == 0
+    text = capsys.readouterr().out
+    assert "36 (12,936)" in text  # training images
+    assert _row(text, "Data sets: found (published)", "market1501")[1:4] == ["train", "6", "(751)"]
+    assert "3 files that are no images by name are passed over" in text
+
+
+def test_a_config_of_labelled_sets_is_inspected_with_its_problems(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    market = {"name": "m", "layout": "market1501", "folder": "market1501"}
+    tests = {"duke": {"layout": "dukemtmc", "folder": "dukemtmc"}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(small([market], tests)))
+    data = tmp_path / "data"
+    for layout in ("market1501", "dukemtmc"):
+        drawn(layout, data / layout)
+    options = argparse.Namespace(
+        lists=None, layout=None, config=tmp_path / "config.yaml", data=data, near=None, workers=2, cache=None,
+        html=None,
+    )  # fmt: skip
+    assert tool.run(options) == 0
+    text = capsys.readouterr().out
+    assert _row(text, "Test folders", "duke/query")[1] == "12"
+    (data / "dukemtmc/DukeMTMC-reID/query/me.jpg").touch()
+    photo = next(data.rglob("bounding_box_train/0002_c1s1*.jpg"))
+    photo.write_bytes(photo.read_bytes()[:-9])
+    assert tool.run(options) == 1
+    text = capsys.readouterr().out
+    assert "query/me.jpg: its name does not fit the layout" in text
+    assert "is a truncated JPEG" in text
