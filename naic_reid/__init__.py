@@ -1,8 +1,10 @@
 """Person re-identification: features, exact re-ranking, training, and a whole competition workflow.
 
-    from naic_reid import Extractor
+    from naic_reid import Extractor, rank
 
-    gallery = Extractor.load("results/train/small/epoch_20.pt").folder("photos/")
+    extractor = Extractor.load("results/train/small/epoch_20.pt")
+    gallery = extractor.folder("photos/")
+    best, distances = rank(extractor.files(["asked.jpg"]), gallery, best=10)
 
 What a program needs is imported from here, the moment it is first named: importing the package costs
 no torch.
@@ -14,10 +16,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from naic_reid.artifacts import Features as Features
     from naic_reid.extractor import Extractor as Extractor
+    from naic_reid.retrieval.ranking import fuse as fuse
+    from naic_reid.retrieval.ranking import rank as rank
+    from naic_reid.retrieval.ranking import score as score
 
 __version__ = "0.1.0"
 
-_PUBLIC = {"Extractor": "naic_reid.extractor", "Features": "naic_reid.artifacts"}
+_PUBLIC = {
+    "Extractor": "naic_reid.extractor",
+    "Features": "naic_reid.artifacts",
+    "fuse": "naic_reid.retrieval.ranking",
+    "rank": "naic_reid.retrieval.ranking",
+    "score": "naic_reid.retrieval.ranking",
+}
 """Name → the module it is taken from."""
 
 __all__ = [*_PUBLIC]
