@@ -26,5 +26,10 @@ rule all:
 agree_with_stages()
 
 
+onsuccess:
+    # What the steps read is remembered, so that the next run finds changes without reading it all again.
+    look_at_images()
+
+
 onerror:
     print(HOW_TO_RESUME)

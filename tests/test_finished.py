@@ -272,6 +272,25 @@ def test_a_dry_run_writes_nothing_and_names_the_setting(copied: Folder, own_data
     assert copied.state() == before
 
 
+def test_a_changed_photograph_is_noticed_and_a_touched_one_is_read(copied: Folder, own_data: Path) -> None:
+    data = own_data / "MyDataSet"
+    rows = [line.split("\t") for line in (copied.results / "holdout/train.tsv").read_text().splitlines()[2:]]
+    touched, replaced = (data / rows[at][0] for at in (0, 1))
+    for path, other in ((touched, touched), (replaced, touched)):
+        content = other.read_bytes()
+        path.unlink()
+        path.write_bytes(content)
+        if path == touched:
+            copied.given = own_data
+            assert NOTHING in copied.run()
+    before = copied.state()
+    printed = copied.run("--dry-run")
+    assert f"1 images are not what collect read ({rows[1][0]}): it runs again" in printed
+    assert re.search(r"^collect +1$", printed, re.M), printed
+    assert re.search(r"^train +1$", printed, re.M), printed
+    assert copied.state() == before
+
+
 def test_a_dry_run_in_a_folder_that_is_not_there_makes_none(finished: Folder, tmp_path: Path) -> None:
     elsewhere = Folder(tmp_path / "new", finished.given, finished.raw)
     elsewhere.place = tmp_path / "not made"

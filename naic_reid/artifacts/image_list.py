@@ -12,7 +12,7 @@ from naic_reid.artifacts.tables import read_table, write_table
 
 JUNK, DISTRACTOR = "junk", "distractor"
 """Marks of an `ImageList`'s rows."""
-_LATER_COLUMNS = {"camera": "cameras", "mark": "marks", "group": "groups"}
+_LATER_COLUMNS = {"camera": "cameras", "mark": "marks", "group": "groups", "digest": "digests"}
 _COLUMNS = {"path": "paths", "identity": "identities"} | _LATER_COLUMNS  # of an ImageList's file → its fields
 _PLAIN = re.compile(r"((?!\.\.?/)[^/\\\t\n\r]+/)*(?!\.\.?\Z)[^/\\\t\n\r]+")  # no empty part, no . or ..
 
@@ -25,7 +25,8 @@ class ImageList:
     is empty. `identities` are `source/label`, `cameras` are `source/camera`. `marks` single out what a
     protocol treats apart: `JUNK` (published as person −1: neither right nor wrong for any query) and
     `DISTRACTOR` (published as person 0: nobody that is asked for, always wrong). `groups` are the numbered
-    parts of a test set that is scored part by part, as Partial-REID.
+    parts of a test set that is scored part by part, as Partial-REID. `digests` are BLAKE2b of the files'
+    bytes, 128 bits in hexadecimal digits: who reads an image later refuses one that has changed since.
     """
 
     paths: tuple[str, ...]
@@ -34,6 +35,7 @@ class ImageList:
     cameras: tuple[str, ...] = field(default=(), kw_only=True)
     marks: tuple[str, ...] = field(default=(), kw_only=True)
     groups: tuple[str, ...] = field(default=(), kw_only=True)
+    digests: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         for name in _LATER_COLUMNS.values():
@@ -44,7 +46,7 @@ class ImageList:
         hold(all(a < b for a, b in zip(self.paths, self.paths[1:], strict=False)), "sorted, unique paths")
         wrong = next((path for path in self.paths if not _PLAIN.fullmatch(path)), None)
         hold(wrong is None, f"plain relative paths, which {wrong!r} is not")
-        for column in (self.identities, self.cameras, self.groups):
+        for column in (self.identities, self.cameras, self.groups, self.digests):
             hold(not any(set(text) & set("\t\n\r") for text in set(column)), "columns without tabs")
         strange = sorted(set(self.marks) - {"", JUNK, DISTRACTOR})
         hold(not strange, f"marks {JUNK} and {DISTRACTOR}, which {strange[:1]} is not")
@@ -63,7 +65,7 @@ class ImageList:
         return type(self)(**columns, made_by=made_by)
 
     def write(self, path: Path) -> None:
-        """A TSV file. Cameras, marks and groups are columns only where an image has one."""
+        """A TSV file. What need not be known is a column only where an image has one."""
         used = [name for name in _COLUMNS if name not in _LATER_COLUMNS or any(getattr(self, _COLUMNS[name]))]
         columns = [getattr(self, _COLUMNS[name]) for name in used]
         rows = ["\t".join(row) for row in zip(*columns, strict=True)]

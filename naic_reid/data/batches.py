@@ -29,9 +29,9 @@ _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
-def resized(path: Path, height: int, width: int) -> NDArray[np.uint8]:
-    """One image file as uint8 [height, width, 3], R, G, B."""
-    return Geometry(height, width).fitted(images.read(path))
+def resized(path: Path, height: int, width: int, digest: str = "") -> NDArray[np.uint8]:
+    """One image file, of that digest if there is one, as uint8 [height, width, 3], R, G, B."""
+    return Geometry(height, width).fitted(images.read(path, digest))
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,16 @@ class TrainingImages:
         *,
         channels: NDArray[np.int64] | None = None,
         cameras: Mapping[str, str] | None = None,
+        digests: Mapping[str, str] | None = None,
         cache_bytes: int = 1 << 31,
     ) -> None:
         """`channels` [N, 3] is the order in which each image's channels are shown; none: as they are.
 
-        `cameras` are those that the list knows, by path.
+        `cameras` are those that the list knows, by path, and `digests` those of the files; each is checked
+        when its file is read the first time.
         """
         self.cameras = cameras or {}
+        self._digests = dict(digests or {})
         self.data, self.paths, self.height, self.width = data, tuple(paths), height, width
         self.labels = np.asarray(labels, np.int64)
         self._channels = channels
@@ -105,15 +108,23 @@ class TrainingImages:
     def _image(self, row: int) -> NDArray[np.uint8]:
         place = self._place[row]
         if self._kept is None:
-            pixels = resized(self.data / self.paths[row], self.height, self.width)
+            pixels = self._read(row)
         else:
             if not self._is_kept[place]:
-                self._kept[place] = resized(self.data / self.paths[row], self.height, self.width)
+                self._kept[place] = self._read(row)
                 self._is_kept[place] = True
             pixels = self._kept[place]
         if self._channels is None:
             return pixels
         return np.ascontiguousarray(pixels[..., self._channels[row]])
+
+    def _read(self, row: int) -> NDArray[np.uint8]:
+        path = self.paths[row]
+        digest = self._digests.get(path, "")
+        pixels = resized(self.data / path, self.height, self.width, digest)
+        if digest:
+            self._digests[path] = ""  # the sum costs a tenth of the decoding: once is enough
+        return pixels
 
 
 def with_shuffled_channels(

@@ -65,16 +65,26 @@ class Look(NamedTuple):
     fault: str = ""
 
 
-def read(path: Path) -> Pixels:
+def read(path: Path, digest: str = "") -> Pixels:
     """The image in a PNG, JPEG, BMP, TIFF or WebP file that `collect`, `split` or `tests` has seen.
 
     uint8 [H, W, 3] in RGB.
 
+    Args:
+        path: the file.
+        digest: of the bytes that were seen then, as in `Look`, in hexadecimal digits; empty: not known.
+
     Raises:
-        ReidError: the file is missing, damaged, too small, too large, or of another format.
+        ReidError: the file is missing, damaged, too small, too large, of another format, or not what it was.
     """
     try:
-        return decode(_content(path))
+        content = _content(path)
+        if digest and blake2b(content, digest_size=16).hexdigest() != digest:
+            raise ReidError(
+                f"{path}: has changed since it was listed: put the image back, or run the workflow again, "
+                "which makes anew what depends on it"
+            )
+        return decode(content)
     except OSError as error:
         raise ReidError(f"{path}: {_reason(error)}; put the image there or take it off its list") from error
     except ValueError as error:

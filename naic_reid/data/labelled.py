@@ -1,6 +1,6 @@
 """What survey knows of a labelled data set: one row for each image and role, with the file's size."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -35,8 +35,8 @@ class Labelled:
         )
         return cls(placed, tuple((data / row.path).stat().st_size for row in placed), made_by)
 
-    def image_list(self, role: str, made_by: MadeBy) -> ImageList:
-        """The images of a role."""
+    def image_list(self, role: str, made_by: MadeBy, digests: Mapping[str, str]) -> ImageList:
+        """The images of a role, with the digests of their files by path."""
         rows = sorted(row for row in self.rows if row.role == role)
         return ImageList(
             tuple(row.path for row in rows),
@@ -45,6 +45,7 @@ class Labelled:
             cameras=tuple(row.camera for row in rows),
             marks=tuple(row.mark for row in rows),
             groups=tuple(row.group for row in rows),
+            digests=tuple(digests[row.path] for row in rows),
         )
 
     def resized(self, data: Path) -> list[str]:

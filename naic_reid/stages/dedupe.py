@@ -19,7 +19,7 @@ from naic_reid.data.label_lists import names
 from naic_reid.data.records import Records
 from naic_reid.errors import ReidError, listing
 
-REVISION = 1
+REVISION = 2
 REASONS = (
     "unreadable", "wrong label", "repeated line", "two identities", "same bytes", "same pixels",
     "too few images",
@@ -63,9 +63,10 @@ def run(
     _require_each_once(paths)
     cameras = tuple(records.cameras[row] for row in rows)
     identities = tuple(persons.get(records.identities[row], records.identities[row]) for row in rows)
+    digests = tuple(records.digests[row] for row in rows)
     _write_dropped(dropped, made_by, records, drops)
     _write_counts(counts, made_by, collect, records, drops, persons)
-    ImageList(paths, identities, made_by, cameras=cameras).write(kept)
+    ImageList(paths, identities, made_by, cameras=cameras, digests=digests).write(kept)
     _log.info(
         "dedupe: %d images of %d identities → %s; %s; %.1f s",
         len(paths), len(set(identities)), kept, _totals(drops), time.monotonic() - began,

@@ -86,7 +86,7 @@ def run(
         for job in jobs:
             with job.opened(extractor.dimension) as append:
                 for block in extractor.blocks(
-                    [data / path for path in job.paths], read, batch=batch, workers=workers
+                    job.sources(data), lambda of: read(*of), batch=batch, workers=workers
                 ):
                     for _, error in block.faults:
                         raise error
@@ -108,8 +108,13 @@ class _Job:
         # File names, as submissions list them; whole paths where two folders share a file name.
         names = listed.names if len(set(listed.names)) == len(listed) else listed.paths
         self.paths = listed.paths[rows.start : rows.stop]
+        self._digests = listed.digests[rows.start : rows.stop]
         self._names = names[rows.start : rows.stop]
         self._features, self._made_by, self._part = features, made_by, rows if shard else None
+
+    def sources(self, data: Path) -> list[tuple[Path, str]]:
+        """Each image's file and the digest that it had when it was listed."""
+        return [(data / path, digest) for path, digest in zip(self.paths, self._digests, strict=True)]
 
     def opened(self, dimension: int) -> AbstractContextManager[Callable[[Floats], None]]:
         """A function that appends rows to the file, which is whole when the block ends."""

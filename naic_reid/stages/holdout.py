@@ -9,7 +9,7 @@ from naic_reid.artifacts import ImageList, MadeBy
 from naic_reid.config import Holdout
 from naic_reid.errors import ReidError
 
-REVISION = 1
+REVISION = 2
 
 _log = logging.getLogger(__name__)
 

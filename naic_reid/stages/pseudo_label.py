@@ -17,7 +17,7 @@ from naic_reid.config import Ensemble, Model, PseudoLabel, Split
 from naic_reid.errors import ReidError
 from naic_reid.retrieval import fusion, products, pseudo_labels
 
-REVISION = 1
+REVISION = 2
 PAIRS_HEADER = ["identity", "query", "image", "radians"]
 _log = logging.getLogger(__name__)
 
@@ -70,10 +70,13 @@ def run(
         "pseudo_label: %d domains, %d members, %d training images", len(domains), len(weights), len(known)
     )
     listed = dict(zip(known.paths, known.identities, strict=True))
+    digests = dict(zip(known.paths, known.digests, strict=True))
     rows: list[str] = []
     for number, domain in enumerate(domains):
         mine = slice(number * len(weights), (number + 1) * len(weights))
         queries, galleries = ImageList.read(query_lists[number]), ImageList.read(gallery_lists[number])
+        for shown in (queries, galleries):
+            digests |= dict(zip(shown.paths, shown.digests, strict=True))
         members = []
         for (name, epoch), one, other in zip(names, query[mine], gallery[mine], strict=True):
             of_query, of_gallery = _features(one, queries), _features(other, galleries)
@@ -97,7 +100,8 @@ def run(
         _log.info("pseudo_label: %s: %d persons in %d of %d images", domain, persons, len(new),
                   len(queries) + len(galleries))  # fmt: skip
     paths = tuple(sorted(listed))
-    ImageList(paths, tuple(listed[path] for path in paths), made_by).write(images)
+    identities = tuple(listed[path] for path in paths)
+    ImageList(paths, identities, made_by, digests=tuple(digests[path] for path in paths)).write(images)
     write_table(pairs, "PseudoLabels", made_by, PAIRS_HEADER, rows)
     _log.info("pseudo_label: wrote %s and %s in %.1f s", images, pairs, time.monotonic() - started)
 

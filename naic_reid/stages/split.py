@@ -16,7 +16,7 @@ from naic_reid.data.looks import looks
 from naic_reid.errors import ReidError, listing
 from naic_reid.progress import shown
 
-REVISION = 1
+REVISION = 2
 MEANS_HEADER = ["role", "path", "mean_b", "mean_g", "mean_r", "domain"]
 
 _log = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ def run(
     values = np.array([known.means for known in found]).reshape(-1, 3)
     named = _named(split, values)
     made_by = MadeBy.of("split", REVISION, {"split": split}, [test])
+    digest_of = {path: known.digest.hex() for path, known in zip(paths, found, strict=True)}
     rows = []
     for role, folder, lists in (("query", split.query, query), ("gallery", split.gallery, gallery)):
         mine = [at for at, path in enumerate(paths) if path.rpartition("/")[0] == folder]
@@ -58,7 +59,8 @@ def run(
                     f"{data / folder}: no image is in the domain {domain}: set split.rule: none, or mend "
                     f"split.threshold ({split.threshold:g})"
                 )
-            ImageList(chosen, ("",) * len(chosen), made_by).write(path)
+            digests = tuple(digest_of[image] for image in chosen)
+            ImageList(chosen, ("",) * len(chosen), made_by, digests=digests).write(path)
             _log.info("split: %d images of the %s are %s", len(chosen), role, domain)
     write_table(means, "Means", made_by, MEANS_HEADER, rows)
     close = int(domains.close_calls(values, split.threshold).sum()) if split.rule == "brightness" else 0

@@ -13,7 +13,7 @@ from naic_reid.data.looks import looks
 from naic_reid.errors import listing
 from naic_reid.progress import shown
 
-REVISION = 1
+REVISION = 2
 
 _log = logging.getLogger(__name__)
 
@@ -26,17 +26,15 @@ def run(
     labelled = Labelled.read(found)
     paths = sorted({row.path for row in labelled.rows})
     _log.info("tests: %s: %d images", found, len(paths))
-    seen = looks(data, paths, workers=workers)
-    faults = [
-        f"{data / path}: {known.fault}"
-        for path, known in zip(paths, shown(seen, "tests: images", len(paths)), strict=True)
-        if known.fault
-    ]
+    seen = shown(looks(data, paths, workers=workers), "tests: images", len(paths))
+    told = {path: (known.digest.hex(), known.fault) for path, known in zip(paths, seen, strict=True)}
+    faults = [f"{data / path}: {fault}" for path, (_, fault) in told.items() if fault]
     if faults := faults or labelled.resized(data):
         raise listing(faults, "unusable test images; mend them: a score must answer every query")
     made_by = MadeBy.of("tests", REVISION, {}, [found])
+    digests = {path: digest for path, (digest, _) in told.items()}
     for role, path in (("query", query), ("gallery", gallery), ("multi_query", multi_query)):
-        images = labelled.image_list(role, made_by)
+        images = labelled.image_list(role, made_by, digests)
         images.write(path)
         _log.info(
             "tests: %s: %d images of %d identities by %d cameras",

@@ -320,8 +320,9 @@ def _source(
     rank = {identity: index for index, identity in enumerate(classes)}
     labels = [rank[identity] for identity in identities]
     cameras = dict(zip(listed.paths, listed.cameras, strict=True))
+    digests = dict(zip(listed.paths, listed.digests, strict=True))
     source = TrainingImages(
-        data, paths, labels, model.height, model.width, channels=channels, cameras=cameras
+        data, paths, labels, model.height, model.width, channels=channels, cameras=cameras, digests=digests
     )
     return source, classes
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from naic_reid.data import augment, batches
 from naic_reid.errors import ReidError
+from naic_reid.files import digest
 
 RECIPE = augment.Recipe(0.5, 3, 0.5, 0.5, 0.5, 0.2, 0.5)
 HEIGHT, WIDTH = 32, 16
@@ -186,3 +187,15 @@ def test_the_word_known_takes_the_cameras_of_the_list() -> None:
     assert batches.cameras_of(["b.jpg", "a.jpg", "b.jpg"], "known", known).tolist() == [0, 1, 0]
     with pytest.raises(ReidError, match=r"the training list knows no camera in 1 of 2 paths, as c\.jpg"):
         batches.cameras_of(["a.jpg", "c.jpg"], "known", known)
+
+
+def test_an_image_that_has_changed_since_it_was_listed_is_refused_by_name(folder: Path) -> None:
+    paths = _paths()
+    digests = {path: digest(folder / path) for path in paths}
+    source = batches.TrainingImages(folder, paths, [0] * len(paths), HEIGHT, WIDTH, digests=digests)
+    source._image(0)
+    digests[paths[1]] = digests[paths[0]]
+    source = batches.TrainingImages(folder, paths, [0] * len(paths), HEIGHT, WIDTH, digests=digests)
+    source._image(0)
+    with pytest.raises(ReidError, match=rf"{paths[1]}: has changed since it was listed"):
+        source._image(1)

@@ -11,6 +11,7 @@ import tempfile
 import time
 
 from naic_reid import lineage, preflight
+from naic_reid.data import changes
 from naic_reid.stages import survey
 
 
@@ -81,6 +82,7 @@ def let_earlier_jobs_end():
 SURVEYED = (
     {}
 )  # table of the survey → where it was written, when the data is looked at here
+READINGS = {}  # step → the images it read, in the process that the user started
 # workflow.dryrun would say no until the rules are read.
 DRY_RUN = workflow.output_settings.dryrun
 
@@ -151,6 +153,68 @@ def look_at_results():
             logger.warning(f"{fault}: it is made again.")
             again.add(str(seal.file))
     return again
+
+
+def look_at_images():
+    """The tables of steps that read images which have changed since: to be made again."""
+    again = set()
+    for step, reading in READINGS.items():
+        try:
+            changed = reading.changed(DATA, digests_by(step), remember=not DRY_RUN)
+        except ReidError as error:
+            logger.warning(f"{error}")
+            again.add(str(reading.tables[0]))
+            continue
+        if changed:
+            shown = ", ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
+            logger.warning(
+                f"{len(changed)} images are not what {step.partition(' ')[0]} read ({shown}): it runs again, and what "
+                "depends on them."
+            )
+            again.add(str(reading.tables[0]))
+    return again
+
+
+def digests_by(step):
+    """Reads images as the step does, and remembers for it what it saw; a dry run remembers nothing."""
+
+    def digests(names):
+        # With OpenCV, which nothing else here needs.
+        from naic_reid.data.looks import looks
+
+        cached = step in ("collect", "split") and not DRY_RUN
+        seen = looks(
+            DATA,
+            names,
+            with_pixels=CONFIG.collect.decode or step != "collect",
+            workers=os.cpu_count() or 1,
+            cache=Path(f"scratch/{step}.sqlite") if cached else None,
+        )
+        return [known.digest.hex() for known in seen]
+
+    return digests
+
+
+def readings():
+    """Step → what it reads of the data folder; drawn images are nobody's to change."""
+    if CONFIG.toy:
+        return {}
+    found = {"collect": [COLLECTED]}
+    if CONFIG.split:
+        roles = ("query", "gallery")
+        found["split"] = [
+            image_list(role, domain) for domain in CONFIG.competition for role in roles
+        ]
+    for domain in CONFIG.tests:
+        roles = ("query", "gallery", "multi_query")
+        found[f"tests {domain}"] = [image_list(role, domain) for role in roles]
+    return {
+        step: changes.Reading(
+            tuple(map(Path, tables)),
+            Path(f"scratch/seen/{step.replace(' ', '_')}.npz"),
+        )
+        for step, tables in found.items()
+    }
 
 
 def tell_changed_settings(dag):
@@ -233,7 +297,8 @@ if workflow.is_main_process:
         let_earlier_jobs_end()
     if not CONFIG.toy:
         look_at_data()
-    AGAIN = look_at_results()
+    READINGS = readings()
+    AGAIN = look_at_results() | look_at_images()
     take_nothing_on_trust()
 # Jobs end with the Snakemake that started them, even when it is killed outright.
 os.environ["NAIC_REID_WORKFLOW"] = str(os.getpid())
