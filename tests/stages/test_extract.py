@@ -17,6 +17,7 @@ from naic_reid.config import Extract
 from naic_reid.data import augment, pictures
 from naic_reid.data.batches import resized
 from naic_reid.errors import ReidError
+from naic_reid.files import digest
 from naic_reid.losses import build_identity
 from naic_reid.models import build
 from naic_reid.models.weights import Checkpoint
@@ -160,3 +161,14 @@ def test_a_gpu_gives_the_same_features(world: Path, tmp_path: Path) -> None:
     on_gpu = _features(world, tmp_path / "g.npz", device="cuda")
     # As near as float32 is: TF32 would be a thousand times further away.
     np.testing.assert_allclose(on_gpu.values, on_cpu.values, atol=1e-5)
+
+
+def test_an_image_that_was_swapped_since_it_was_listed_is_refused_by_name(
+    world: Path, tmp_path: Path
+) -> None:
+    digests = [digest(world / path) for path in PATHS]
+    swapped = (digests[1], digests[0], *digests[2:])
+    ImageList(PATHS, ("",) * len(PATHS), digests=swapped).write(tmp_path / "list.tsv")
+    with pytest.raises(ReidError, match=r"g/0.png: has changed since it was listed"):
+        _features(world, tmp_path / "a.npz", images=tmp_path / "list.tsv")
+    assert not (tmp_path / "a.npz").exists()
