@@ -3,6 +3,7 @@
 TOOLS = {
     "run": "the whole workflow, in any folder: label lists → submission and score card",
     "inspect": "what does the data folder hold, and what would stop the walk?",
+    "prepare": "a data set in any layout → a folder for each identity, by links or copies",
     "rank": "two .npy files of features → the re-ranked best of the gallery",
     "check": "is this file a valid submission?",
     "provenance": "what was this file made from, and is that still so?",

@@ -19,7 +19,7 @@ _PLACES = {
     "gallery": ("gallery",),
     "multi_query": ("multi-query", "multi_query"),
 }
-_CAMERA = r".*?(?:^|_)c(?P<camera>\d+)"
+_CAMERA = r"(?:|.*?_)c(?P<camera>\d+)(?=[^0-9A-Za-z]|s)"
 
 
 def rows(folder: Folder, options: Options) -> Iterator[Row]:
@@ -35,6 +35,12 @@ def rows(folder: Folder, options: Options) -> Iterator[Row]:
     for role, below in there.items():
         shown = "train" if role == "val" and options.variant == "trainval" else role
         yield from _of_role(folder, options, below, shown)
+
+
+def camera_in(name: str) -> str:
+    """The camera that a file's name tells without a pattern; empty: none."""
+    match = re.match(_CAMERA, name)
+    return number(match["camera"]) if match else ""
 
 
 def _of_role(folder: Folder, options: Options, below: str, role: str) -> Iterator[Row]:
