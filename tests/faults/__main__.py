@@ -1,6 +1,7 @@
-"""All faults, and the table of them: `python -m tests.faults` (10 minutes on two cores).
+"""All faults, and the table of them: `python -m tests.faults` (half an hour on two cores).
 
 python -m tests.faults --kills 40 --flips 2000      more of what is random
+python -m tests.faults --only-kills                 the table's rows stay as they are
 python -m tests.faults --seed 7                     other moments, other bits
 python -m tests.faults --rows 'Images: .*JPEG'      only these rows of the table, in a minute; the rest stays
 """
@@ -98,38 +99,18 @@ def _cell(content: str) -> str:
     return shown.replace("|", "\\|").replace("\n", "<br>").replace("<html>", "&lt;html&gt;")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--kills", type=int, default=20, help="of Snakemake, its jobs, or both (default 20)")
-    parser.add_argument("--stage-kills", type=int, default=40, help="of stages run alone (default 40)")
-    parser.add_argument("--flips", type=int, default=500, help="bits in each kind of artefact (default 500)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rows", metavar="PATTERN", help="only faults whose 'Group: name' matches")
-    options = parser.parse_args()
-    if options.rows is not None:
-        refresh(options.rows)
-        return
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="faults") as name:
-        folder = Path(name)
-        world = World.made(folder / "world")
-        walk = Walk(folder / "walk", one_model())
-        walk.run()
-        found = rows(world, walk)
-        print(f"{len(found)} faults behaved as the table will say", flush=True)
-        by_flips = artefacts.flip_bits(world, folder, options.flips, options.seed)
-        print(f"{by_flips} flipped bits: refused by name or without meaning", flush=True)
-        alone = kills.kill_stages(
-            world.commands, folder / "alone", options.stage_kills, options.seed, longest=4.0
-        )
-        assert (folder / "alone" / SUBMISSION).read_bytes() == world.path(SUBMISSION).read_bytes()
-        print(f"stages alone: {alone}", flush=True)
-        killed = kills.kill_workflow(
-            Walk(folder / "killed", one_model()), walk.submission, options.kills, options.seed, longest=45.0
-        )
-        print(f"workflow: {killed}", flush=True)
-        artefacts.Others.forget()
-    numbers = [
+def kill(folder: Path, world: World, walk: Walk, options: argparse.Namespace) -> list[str]:
+    """Kill stages and whole walks, flip bits; what the document says of it."""
+    by_flips = artefacts.flip_bits(world, folder, options.flips, options.seed)
+    print(f"{by_flips} flipped bits: refused by name or without meaning", flush=True)
+    alone = kills.kill_stages(world.commands, folder / "alone", options.stage_kills, options.seed)
+    assert (folder / "alone" / SUBMISSION).read_bytes() == world.path(SUBMISSION).read_bytes()
+    print(f"stages alone: {alone}", flush=True)
+    killed = kills.kill_workflow(
+        Walk(folder / "killed", one_model()), walk.submission, options.kills, options.seed, longest=45.0
+    )
+    print(f"workflow: {killed}", flush=True)
+    return [
         "## Kills",
         "",
         f"SIGKILL at seeded random moments, seed {options.seed}; after each, every file that stands under "
@@ -148,7 +129,33 @@ def main() -> None:
         f"Single bits flipped in each of {len(artefacts.FILES)} kinds of artefact: {by_flips:,} in all, each "
         "refused by a sentence that names the file, or in a place that carries no meaning (a zip's dates).",
     ]
-    lines = {(group, _cell(name)): line_of(name, outcome) for group, name, outcome in found}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--kills", type=int, default=40, help="of Snakemake, its jobs, or both (default 40)")
+    parser.add_argument("--stage-kills", type=int, default=200, help="of stages run alone (default 200)")
+    parser.add_argument("--flips", type=int, default=500, help="bits in each kind of artefact (default 500)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", metavar="PATTERN", help="only faults whose 'Group: name' matches")
+    parser.add_argument("--only-kills", action="store_true", help="only what is random; the rows stay")
+    options = parser.parse_args()
+    if options.rows is not None:
+        refresh(options.rows)
+        return
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="faults") as name:
+        folder = Path(name)
+        world = World.made(folder / "world")
+        walk = Walk(folder / "walk", one_model())
+        walk.run()
+        lines, _ = read(TABLE.read_text(encoding="utf-8"))
+        if not options.only_kills:
+            found = rows(world, walk)
+            lines = {(group, _cell(name)): line_of(name, outcome) for group, name, outcome in found}
+            print(f"{len(found)} faults behaved as the table will say", flush=True)
+        numbers = kill(folder, world, walk, options)
+        artefacts.Others.forget()
     TABLE.write_text(text(lines, numbers), encoding="utf-8")
     print(f"wrote {TABLE} after {time.monotonic() - began:.0f} s")
 

@@ -77,7 +77,7 @@ class Tally:
         self.during[victim][stage] += 1
 
 
-# ── The short form: the stages one after the other in one process, which is killed ──────────────
+# ── Stages run alone, in a process that is killed ──────────────────────────────────────────────
 
 
 class Runner:
@@ -97,9 +97,9 @@ class Runner:
         )
         self._heard()
 
-    def start(self, world: World) -> int:
-        """Begin an attempt; the id of its process."""
-        jobs = [[command, [str(path) for path in world.outputs(command)]] for command in world.commands]
+    def start(self, world: World, commands: list[Command]) -> int:
+        """Begin an attempt at these commands; the id of its process."""
+        jobs = [[command, [str(path) for path in world.outputs(command)]] for command in commands]
         self._say({"folder": str(world.folder), "jobs": jobs})
         return int(self._heard())
 
@@ -130,39 +130,64 @@ def runner() -> Iterator[Runner]:
         found.stop()
 
 
-def kill_stages(commands: list[Command], folder: Path, kills: int, seed: int, longest: float) -> Tally:
-    """Walk in `folder`, killed again and again, a random time up to `longest` seconds apart."""
+def kill_stages(commands: list[Command], folder: Path, kills: int, seed: int) -> Tally:
+    """Walk in `folder`; on the way commands are killed, at random moments of the time each takes.
+
+    They take turns in a random order, so that with as many kills as commands each is killed.
+    """
     rng = np.random.default_rng(seed)
+    order = [int(at) for _ in range(kills // len(commands) + 1) for at in rng.permutation(len(commands))]
+    times = Counter(order[:kills])
     tally = Tally()
     folder.mkdir(parents=True)
     world = World(folder, commands)
     with runner() as attempts:
-        while True:
-            process = attempts.start(world)
-            if tally.kills < kills:
-                time.sleep(rng.uniform(0.05, longest))
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
-            status = attempts.ended()
-            if status != -signal.SIGKILL:
-                assert status == 0, (folder / "printed").read_text()
-                if tally.kills >= kills:
-                    return tally
-                shutil.rmtree(folder)  # it came to the end before its time: from the beginning
-                folder.mkdir()
-                continue
-            tally.count("stage", _standing_at(world))
-            assert half_written(folder / "results") == []
+        for at, command in enumerate(commands):
+            if times[at]:
+                _kill_one(attempts, world, command, times[at], rng)
+                tally.kills += times[at]
+                tally.during["stage"][command[0]] += times[at]
+            _finished(attempts, world, command)
+    return tally
 
 
-def _standing_at(world: World) -> str:
-    for command in world.commands:
-        if not all(world.path(path).exists() for path in world.outputs(command)):
-            return command[0]
-    return "after the end"
+def _kill_one(attempts: Runner, world: World, command: Command, kills: int, rng: np.random.Generator) -> None:
+    """Kill a command so many times; what stands afterwards is whole, and it has not come to its end."""
+    longest = _finished(attempts, world, command)
+    shutil.rmtree(world.path("scratch"), ignore_errors=True)
+    while kills:
+        _forget(world, command)
+        process = attempts.start(world, [command])
+        time.sleep(rng.uniform(0, longest))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+        status = attempts.ended()
+        assert status in (0, -signal.SIGKILL), (world.folder / "printed").read_text()
+        kills -= status == -signal.SIGKILL
+        longest *= 1 if status else 0.9  # it was through before its time
+        assert half_written(world.folder / "results") == []
+        if rng.integers(2):  # every second time the next goes on from what was saved
+            shutil.rmtree(world.path("scratch"), ignore_errors=True)
 
 
-# ── The long form: Snakemake, its jobs, or all of them ──────────────────────────────────────────
+def _finished(attempts: Runner, world: World, command: Command) -> float:
+    """Run a command to its end; the seconds it took."""
+    began = time.monotonic()
+    attempts.start(world, [command])
+    assert attempts.ended() == 0, (world.folder / "printed").read_text()
+    return time.monotonic() - began
+
+
+def _forget(world: World, command: Command) -> None:
+    """Take away what a command made. Scratch stays: what a killed training saved, the next one takes up."""
+    for path in world.outputs(command):
+        if world.path(path).is_dir():
+            shutil.rmtree(world.path(path))
+        else:
+            world.path(path).unlink(missing_ok=True)
+
+
+# ── Snakemake, its jobs, or all of them ────────────────────────────────────────────────────────
 
 
 def kill_workflow(walk: Walk, undisturbed: bytes, kills: int, seed: int, longest: float) -> Tally:
