@@ -5,9 +5,12 @@ record nor a checkpoint, so that what was made before it existed still fits.
 """
 
 import difflib
+import importlib.util
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from operator import not_
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -21,6 +24,26 @@ BACKBONES = (
 """The keys of `models.BACKBONES`, here for those who need no torch; a test keeps the two equal."""
 
 Pixels = Annotated[int, Field(ge=16, le=2048)]
+
+
+@lru_cache(maxsize=1)
+def timm_names() -> frozenset[str]:
+    """The networks of the installed timm; none where it is not installed.
+
+    Read from its source: to import it, and torch with it, takes seconds.
+    """
+    package = importlib.util.find_spec("timm")
+    if package is None or package.origin is None:
+        return frozenset()
+    found: set[str] = set()
+    for module in (Path(package.origin).parent / "models").glob("*.py"):
+        source = module.read_text(encoding="utf-8")
+        found.update(re.findall(r"^@register_model\ndef (\w+)", source, re.MULTILINE))
+        for renamed in re.findall(
+            r"^register_model_deprecations\(__name__, \{(.*?)\}\)", source, re.DOTALL | re.M
+        ):
+            found.update(re.findall(r"^ *'(\w+)':", renamed, re.MULTILINE))
+    return frozenset(found)
 
 
 class Architecture(BaseModel):
@@ -46,8 +69,14 @@ class Architecture(BaseModel):
     @field_validator("backbone")
     @classmethod
     def _known(cls, backbone: str) -> str:
-        if backbone not in BACKBONES and not re.fullmatch(r"timm/[a-z0-9_.]+", backbone):
-            near = difflib.get_close_matches(backbone, BACKBONES, n=3) or BACKBONES
+        family, _, name = backbone.partition("/")
+        if family == "timm" and name:
+            known = timm_names()
+            if known and name.partition(".")[0] not in known:
+                near = difflib.get_close_matches(name, known, n=3) or ["none"]
+                raise ValueError(f"timm has no {name!r}; near: {', '.join(near)}")
+        elif backbone not in BACKBONES:
+            near = difflib.get_close_matches(backbone, BACKBONES, n=3) or list(BACKBONES)
             raise ValueError(f"unknown backbone {backbone!r}; near: {', '.join(near)}; or timm/<name>")
         return backbone
 

@@ -90,6 +90,11 @@ def compiled(learner: Learner) -> nn.Module:
 def identities(batch: int, num_instances: int, classes: int, parts: int) -> int:
     """How many identities a batch shows: what is configured, if there are as many, in equal parts."""
     wanted = batch // num_instances
+    if wanted > classes:
+        raise ReidError(
+            f"train.batch {batch} is {wanted} identities of {num_instances} images, and there are {classes}: "
+            f"at most {classes * num_instances}"
+        )
     found = min(wanted, classes) // parts * parts
     if found < 2:
         raise ReidError(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from naic_reid import config
+from naic_reid import architecture, config
 from naic_reid.config.section import section_in
 from naic_reid.data import layouts
 from naic_reid.errors import ReidError
@@ -58,6 +58,24 @@ def test_all_problems_are_told_in_one_error_with_file_and_dotted_key() -> None:
         ("train: {learning_rate: 5E-4}", "write 5.0e-4"),
         ("train: {learning_rate: .nan}", "train.learning_rate"),
         ("train: {learning_rate: -1.0}", "train.learning_rate: Input should be greater than 0"),
+        ("fuse: {best: 0777}", "YAML reads 0777 as another number"),
+        ("fuse: {best: 1_000}", "YAML reads 1_000 as another number"),
+        ("fuse: {best: 3:20}", "YAML reads 3:20 as another number"),
+        ("fuse: {best: 199}", "fuse.best 199: a submission lists 200"),
+        ("ensemble: {epochs: [40, 50, 40]}", "[40] stand twice"),
+        ("split: {query: /q}", "'/q' leaves the data folder"),
+        ("split: {query: a/../../q}", "leaves the data folder"),
+        ("split: {query: a, gallery: a/}", "query and gallery are one folder, 'a'"),
+        ("search: {keep: 31}", None),
+        ("train: {augment: {pad: 64}}", "pad 64 of models.small: it must be less than the shorter side, 64"),
+        ("train: {augment: {pad: 63}}", None),
+        ("train: {freeze: ['*']}", "nothing is trained"),
+        ("train: {freeze: ['*'], freeze_epochs: 5}", None),
+        ("train: {freeze_epochs: 5}", "freeze names nothing to keep"),
+        ("train: {batch: 4000000}", "train.batch: Input should be less than or equal to 1048576"),
+        ("search: {nprobe: 8}", "nprobe is a word of faiss-ivf, and engine is exact"),
+        ("extract: {stripes_weight: 2.0}", "none of the models has stripes"),
+        ("dedupe: {wrong_labels: w.txt}", "wrong_labels and wrong_label_sources go together"),
         ("extract: &e {flip: true}", None),
         ("extract: &e {flip: true}\nsearch: *e", "aliases (*name) are not supported"),
         ("extract: {flip: 2020-01-01}", "not a config"),
@@ -224,3 +242,23 @@ def test_layouts_and_protocols_of_the_config_are_those_of_the_rooms() -> None:
         name: (layout.variants, layout.protocol) for name, layout in layouts.LAYOUTS.items()
     } == config.LAYOUTS
     assert tuple(protocols.PROTOCOLS) == config.PROTOCOLS
+
+
+def test_paths_have_one_spelling() -> None:
+    found = config.parse(GOOD + "split: {query: ./a//q/, gallery: a/g/}", "some.yaml").split
+    assert found is not None
+    assert (found.query, found.gallery) == ("a/q", "a/g")
+
+
+def test_the_networks_of_timm_are_known_without_importing_it() -> None:
+    import timm
+
+    assert set(timm.list_models()) <= architecture.timm_names()
+    assert "timm has no 'resnet5O'; near: resnet50" in refusal(GOOD.replace("resnet18", "timm/resnet5O"))
+    config.parse(GOOD.replace("resnet18", "timm/resnet50.a1_in1k"), "some.yaml")
+
+
+def test_the_competition_reads_as_many_names_as_the_config_thinks() -> None:
+    from naic_reid.retrieval.submission import MOST
+
+    assert config.config.SUBMITTED == MOST

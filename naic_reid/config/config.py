@@ -26,6 +26,8 @@ from naic_reid.config.section import HOLDOUT, Name, Section, require
 from naic_reid.config.training import Train
 from naic_reid.errors import ReidError
 
+SUBMITTED = 200  # names the competition reads of each list; a test keeps it and the room's equal
+
 
 class Config(Section):
     """One result: every setting that changes it; and into how many jobs its making is cut."""
@@ -110,6 +112,10 @@ class Config(Section):
             not unknown, f"dedupe.wrong_label_sources {unknown} are not in collect.sources {sorted(known)}"
         )
         require(
+            bool(self.dedupe.wrong_labels) == bool(self.dedupe.wrong_label_sources),
+            "dedupe.wrong_labels and wrong_label_sources go together: a file, and the sources it speaks of",
+        )
+        require(
             self.collect.decode or not self.dedupe.by_pixels,
             "dedupe.by_pixels compares decoded pixels and needs collect.decode: true",
         )
@@ -122,9 +128,29 @@ class Config(Section):
                 self.search.keep >= rerank.k1 + 1,
                 f"search.keep {self.search.keep} must be at least rerank.{domain}.k1 + 1 = {rerank.k1 + 1}",
             )
+            require(
+                self.search.keep >= rerank.k2,
+                f"search.keep {self.search.keep} must be at least rerank.{domain}.k2 = {rerank.k2}",
+            )
         require(
             self.shards.search == 1 or self.search.engine == "exact",
             f"shards.search {self.shards.search}: {self.search.engine} searches in one piece, exact need not",
+        )
+        return self
+
+    @model_validator(mode="after")
+    def _the_submission_is_whole(self) -> Self:
+        require(
+            self.split is None or self.fuse.best >= SUBMITTED,
+            f"fuse.best {self.fuse.best}: a submission lists {SUBMITTED} of the gallery, or all there are",
+        )
+        return self
+
+    @model_validator(mode="after")
+    def _no_word_is_idle(self) -> Self:
+        require(
+            self.extract.stripes_weight == 1 or any(model.stripes for model in self.models.values()),
+            "extract.stripes_weight: none of the models has stripes",
         )
         return self
 
@@ -146,4 +172,14 @@ class Config(Section):
                 raise ValueError(f"models.{name}.{error}") from None
             late = [epoch for epoch in self.ensemble.epochs if epoch > epochs]
             require(not late, f"ensemble.epochs {late} lie beyond train.epochs {epochs} of models.{name}")
+        return self
+
+    @model_validator(mode="after")
+    def _pictures_are_larger_than_their_border(self) -> Self:
+        for name, model in self.models.items():
+            pad, side = self.train.adapted(model.recipe).augment.pad, min(model.height, model.width)
+            require(
+                pad < side,
+                f"train.augment.pad {pad} of models.{name}: it must be less than the shorter side, {side}",
+            )
         return self

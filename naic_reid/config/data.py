@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from naic_reid.architecture import Pixels
-from naic_reid.config.section import Count, Name, Section, Share, require
+from naic_reid.config.section import Count, Inside, Name, Section, Share, require
 
 
 class Toy(Section):
@@ -60,7 +60,7 @@ class DataSet(Section):
     """A data set in one of the field's layouts, within the data folder."""
 
     layout: str = Field(description=f"how it lies in its folder: {', '.join(LAYOUTS)}")
-    folder: str = Field(".", exclude_if=".".__eq__, description="where it lies in the data folder")
+    folder: Inside = Field(".", exclude_if=".".__eq__, description="where it lies in the data folder")
     variant: str = Field(
         "", exclude_if=not_,
         description="which of it, e.g. 500k, trainval, detected, small, large; none: the layout's first",
@@ -69,7 +69,7 @@ class DataSet(Section):
         None, exclude_if=not_,
         description="of file names that no layout knows, with groups (?P<person>…) and (?P<camera>…)",
     )  # fmt: skip
-    table: str | None = Field(
+    table: Inside | None = Field(
         None, exclude_if=not_, description="layout table: the CSV file; none: the only one of the folder"
     )
     special: bool = Field(
@@ -83,13 +83,6 @@ class DataSet(Section):
         near = difflib.get_close_matches(layout, LAYOUTS, n=3) or LAYOUTS
         require(layout in LAYOUTS, f"unknown layout {layout!r}; near: {', '.join(near)}")
         return layout
-
-    @field_validator("folder")
-    @classmethod
-    def _inside(cls, folder: str) -> str:
-        outside = folder.startswith("/") or ".." in folder.split("/")
-        require(not outside, f"{folder!r} leaves the data folder: give a path relative to it")
-        return folder
 
     @model_validator(mode="after")
     def _options_fit_the_layout(self) -> Self:
@@ -116,10 +109,12 @@ class Source(DataSet):
 
     name: Name = Field(description="short name; identities are called name/label")
     layout: str = Field("naic", exclude_if="naic".__eq__, description="as of tests; naic: a list and images")
-    list: str = Field(
+    list: Inside | Literal[""] = Field(
         "", exclude_if=not_, description="naic: the label list, e.g. train_2020_fs/train_list.txt"
     )
-    images: str = Field("", exclude_if=not_, description="naic: folder the listed paths are relative to")
+    images: Inside | Literal[""] = Field(
+        "", exclude_if=not_, description="naic: folder the listed paths are relative to"
+    )
 
     @property
     def listed(self) -> bool:
@@ -218,13 +213,21 @@ class Holdout(Section):
 class Split(Section):
     """The competition's round: query and gallery folders without labels, into domains searched apart."""
 
-    query: str = Field("image_B_v1_1/query", description="folder of query images in the data folder")
-    gallery: str = Field("image_B_v1_1/gallery", description="folder of gallery images in the data folder")
+    query: Inside = Field("image_B_v1_1/query", description="folder of query images in the data folder")
+    gallery: Inside = Field("image_B_v1_1/gallery", description="folder of gallery images in the data folder")
     rule: Literal["brightness", "none"] = Field(
         "brightness",
         description="brightness: green if all channel means exceed the threshold; none: one domain",
     )
     threshold: Annotated[float, Field(ge=0, le=255)] = Field(65.0, description="grey levels, strictly above")
+
+    @model_validator(mode="after")
+    def _two_folders(self) -> Self:
+        require(
+            self.query != self.gallery,
+            f"query and gallery are one folder, {self.query!r}: every query would find itself",
+        )
+        return self
 
     @property
     def domains(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """From YAML or JSON to settings, and from settings to an outline of them."""
 
 import json
+import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pydantic import (
 from naic_reid.config.config import Config
 from naic_reid.config.section import Section, section_in, validated
 from naic_reid.errors import ReidError
+from naic_reid.files import regular
 
 
 def load(path: Path) -> Config:
@@ -23,7 +25,7 @@ def load(path: Path) -> Config:
         ReidError: the file cannot be read, is not YAML, or has wrong settings; all of them are listed.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = regular(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ReidError(f"{path}: cannot be read: {error}; name an existing config with --config") from error
     return parse(text, str(path))
@@ -31,6 +33,8 @@ def load(path: Path) -> Config:
 
 def parse(text: str, name: str) -> Config:
     """The config in a YAML text; `name` is what errors call it."""
+    if len(text) > _LONGEST:
+        raise ReidError(f"{name}: not a config: {len(text):,} characters, and {_LONGEST:,} are plenty")
     try:
         raw = yaml.load(text, Loader=_Strict)
     except yaml.YAMLError as error:
@@ -60,6 +64,10 @@ def describe() -> str:
     return "\n".join(lines)
 
 
+_LONGEST = 1_000_000  # characters; YAML takes a minute for ten million
+_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)")  # not 0777, 0x10, 1_000 or 1:30
+
+
 class _Strict(yaml.SafeLoader):
     """YAML without the surprises: no repeated keys, no aliases, and numbers that are numbers."""
 
@@ -81,6 +89,12 @@ class _Strict(yaml.SafeLoader):
 
     def construct_scalar(self, node: Any) -> Any:
         value = super().construct_scalar(node)
+        if node.style is None and node.tag == "tag:yaml.org,2002:int" and not _DECIMAL.fullmatch(node.value):
+            line = node.start_mark.line + 1
+            raise yaml.YAMLError(
+                f"line {line}: YAML reads {value} as another number (octal, hexadecimal, base 60): "
+                "write plain digits, or quote it"
+            )
         if node.style is None and node.tag == "tag:yaml.org,2002:str" and _exponent_without_point(value):
             mantissa, exponent = value.lower().split("e")
             number = f"{float(mantissa)}e{exponent}"

@@ -1,12 +1,14 @@
 """Settings of features, search, re-ranking, fusion and pseudo-labels."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
+    field_validator,
+    model_validator,
 )
 
-from naic_reid.config.section import Count, Name, Positive, Section, Share
+from naic_reid.config.section import Count, Name, Positive, Section, Share, require
 
 
 class Extract(Section):
@@ -39,7 +41,16 @@ class Search(Section):
     )
     nprobe: Count = Field(64, description="faiss-ivf: cells looked into")
     ef_search: Count = Field(64, description="faiss-hnsw: candidates followed")
-    keep: Count = Field(64, description="neighbours kept of each row; at least k1 + 1 of every domain")
+    keep: Count = Field(
+        64, description="neighbours kept of each row; at least k1 + 1, and k2, of every domain"
+    )
+
+    @model_validator(mode="after")
+    def _effort_fits_the_engine(self) -> Self:
+        for word, engine in (("nprobe", "faiss-ivf"), ("ef_search", "faiss-hnsw")):
+            idle = self.engine != engine and getattr(self, word) != type(self).model_fields[word].default
+            require(not idle, f"{word} is a word of {engine}, and engine is {self.engine}: leave it out")
+        return self
 
 
 class Rerank(Section):
@@ -65,6 +76,13 @@ class Ensemble(Section):
     epochs: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
         (40, 50), description="epochs (from 1) whose checkpoints are kept and fused"
     )
+
+    @field_validator("epochs")
+    @classmethod
+    def _each_once(cls, epochs: tuple[int, ...]) -> tuple[int, ...]:
+        twice = sorted({epoch for epoch in epochs if epochs.count(epoch) > 1})
+        require(not twice, f"{twice} stand twice: a checkpoint is a member once; weights are a model's")
+        return epochs
 
 
 class Fuse(Section):

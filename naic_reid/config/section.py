@@ -3,9 +3,11 @@
 import difflib
 import json
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -16,11 +18,23 @@ from naic_reid.errors import ReidError, listing
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, le=1e30)]  # single precision holds it
+NotNegative = Annotated[float, Field(ge=0, le=1e30)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 HOLDOUT = "holdout"
+
+
+def _inside(path: str) -> str:
+    """A path below the data folder in one spelling: a/b for a/b/, ./a/b and a//b."""
+    plain = PurePosixPath(path)
+    outside = plain.is_absolute() or ".." in plain.parts or "\\" in path or not path.isprintable()
+    require(not outside, f"{path!r} leaves the data folder: give a path within it, written with /")
+    return str(plain)
+
+
+Inside = Annotated[str, AfterValidator(_inside)]
+"""A path relative to the data folder, and below it."""
 
 
 class Section(BaseModel):

@@ -54,14 +54,17 @@ class Loss(Section):
         return self
 
 
+Jitter = Annotated[float, Field(ge=0, le=10)]
+
+
 class Augment(Section):
     """How training images are varied; each is off at 0."""
 
     flip: Share = Field(0.5, description="probability of mirroring")
     pad: Annotated[int, Field(ge=0)] = Field(10, description="pixels of zero border before the random crop")
-    brightness: NotNegative = Field(0.5, description="colour jitter: factor in 1 ± this")
-    contrast: NotNegative = Field(0.5, description="colour jitter: factor in 1 ± this")
-    saturation: NotNegative = Field(0.5, description="colour jitter: factor in 1 ± this")
+    brightness: Jitter = Field(0.5, description="colour jitter: factor in 1 ± this")
+    contrast: Jitter = Field(0.5, description="colour jitter: factor in 1 ± this")
+    saturation: Jitter = Field(0.5, description="colour jitter: factor in 1 ± this")
     hue: Annotated[float, Field(ge=0, le=0.5)] = Field(
         0.2, description="colour jitter: turn in ± this share of a circle"
     )
@@ -97,7 +100,9 @@ class Train(Section):
 
     epochs: Count = Field(60, description="passes over the training list")
     steps_per_epoch: Count | None = Field(None, description="cut an epoch to this many steps; none: whole")
-    batch: Count = Field(224, description="images in a batch: P identities × num_instances")
+    batch: Annotated[int, Field(ge=1, le=1 << 20)] = Field(
+        224, description="images in a batch: P identities × num_instances"
+    )
     num_instances: Annotated[int, Field(ge=2)] = Field(2, description="K of the P×K sampler")
     optimizer: Literal["ranger", "adam", "adamw", "sgd", "apex_adam", "apex_sgd"] = Field(
         "ranger", description="ranger: RAdam with look-ahead; apex_…: where NVIDIA's apex is installed"
@@ -162,6 +167,18 @@ class Train(Section):
             raise ValueError(f"{cameras!r} is no regular expression: {error}") from error
         require(groups == 1, f"{cameras!r} must be known, or have one group ( ) around the camera")
         return cameras
+
+    @model_validator(mode="after")
+    def _something_is_trained(self) -> Self:
+        forever = self.freeze_epochs is None or self.freeze_epochs >= self.epochs
+        everything = [pattern for pattern in self.freeze if not pattern.strip("*?")]
+        require(
+            not (everything and forever), f"freeze {everything} keeps every parameter: nothing is trained"
+        )
+        require(
+            self.freeze_epochs is None or bool(self.freeze), "freeze_epochs: freeze names nothing to keep"
+        )
+        return self
 
     @model_validator(mode="after")
     def _groups(self) -> Self:

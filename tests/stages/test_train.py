@@ -167,9 +167,11 @@ def test_a_run_asked_to_stop_saves_and_leaves_with_a_status(
     assert _run(world, tmp_path) == whole[1]
 
 
-def test_fewer_identities_than_a_batch_wants_make_it_smaller(world: Path, tmp_path: Path) -> None:
-    _run(world, tmp_path, TRAIN.model_copy(update={"batch": 64, "steps_per_epoch": 1}))
-    assert [line[:2] for line in _losses(tmp_path)] == [(epoch, 1) for epoch in (1, 2, 3, 4)]
+def test_a_batch_of_more_identities_than_there_are_is_refused(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ReidError, match=r"train\.batch 64 is 32 identities of 2 images, and there are 9: at most 18"
+    ):
+        _run(world, tmp_path, TRAIN.model_copy(update={"batch": 64, "steps_per_epoch": 1}))
 
 
 def test_one_identity_is_refused_with_the_remedy(world: Path, tmp_path: Path) -> None:
