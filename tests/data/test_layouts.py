@@ -12,6 +12,7 @@ from naic_reid.data import layouts
 from naic_reid.data.layouts import LAYOUTS, Options, Row
 from naic_reid.data.worlds import WORLDS, Shot, World, drawn
 from naic_reid.errors import ReidError
+from tests.data import datasets_table
 
 REAL = Path(__file__).parents[3] / "shared" / "market_real"
 
@@ -359,3 +360,9 @@ def test_real_photographs_in_markets_layout() -> None:
     marks = [row.mark for row in found.of("gallery")]
     assert (marks.count("junk"), marks.count("distractor")) == (56, 48)
     assert {one.cameras for one in counts.values()} == {2}
+
+
+def test_the_page_about_data_sets_says_what_the_layouts_say() -> None:
+    assert datasets_table.page() == datasets_table.PAGE.read_text("utf-8"), (
+        "python -m tests.data.datasets_table rewrites it"
+    )
