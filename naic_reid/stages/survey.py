@@ -63,16 +63,18 @@ def run(
     for path in test if split else ():
         settings = dict(zip(("query", "gallery"), folders, strict=True))
         _write(path, "TestSurvey", settings, TEST_HEADER, images)
-    for path, one in zip([*sources, *sets], found, strict=True):
-        _write_labelled(path, one)
+    for path, (one, remarks) in zip([*sources, *sets], found, strict=True):
+        if _written(path, one):
+            for remark in remarks:
+                _log.warning("survey: %s: %s", path.stem, remark)
 
 
 def _roles(test: Test) -> tuple[str, ...]:
     return ("query", "gallery", *(("multi_query",) if test.multi_query else ()))
 
 
-def _found(data: Path, name: str, one: DataSet, roles: tuple[str, ...]) -> Labelled:
-    """The images of a data set in these roles.
+def _found(data: Path, name: str, one: DataSet, roles: tuple[str, ...]) -> tuple[Labelled, tuple[str, ...]]:
+    """The images of a data set in these roles, and what their owner may want to know.
 
     Raises:
         ReidError: the folder is not of the layout, or something in it does not fit; everything is named.
@@ -83,7 +85,8 @@ def _found(data: Path, name: str, one: DataSet, roles: tuple[str, ...]) -> Label
     # `protocol` is no matter of what lies in the folder.
     settings = {"name": name, "set": one.model_dump(exclude={"protocol"}), "roles": list(roles)}
     made_by = MadeBy.of("survey", REVISION, settings, [])
-    return Labelled.of(data, one.folder, name, chosen, made_by)
+    remarks = (*read.remarks, *layouts.deviations(one.layout, one.variant, chosen))
+    return Labelled.of(data, one.folder, name, chosen, made_by), remarks
 
 
 def _images(data: Path, folder: str, problems: list[str]) -> list[str]:
@@ -95,14 +98,17 @@ def _images(data: Path, folder: str, problems: list[str]) -> list[str]:
     return [f"{folder}/{path.name}\t{path.stat().st_size}" for path in found]
 
 
-def _write_labelled(path: Path, found: Labelled) -> None:
+def _written(path: Path, found: Labelled) -> bool:
+    """Write what was found, if it is not there yet."""
     try:
         known = Labelled.read(path)
     except ReidError:  # not there yet, or damaged
         known = None
-    if known != found:
-        found.write(path)
-        _log.info("%s: %d rows written", path, len(found.rows))
+    if known == found:
+        return False
+    found.write(path)
+    _log.info("%s: %d rows written", path, len(found.rows))
+    return True
 
 
 def _write(path: Path, kind: str, settings: Mapping[str, object], header: list[str], rows: list[str]) -> None:

@@ -153,6 +153,20 @@ def test_labelled_sets_are_written_with_names_of_their_own_and_sizes(tmp_path: P
     assert not (tmp_path / "test.tsv").exists()
 
 
+def test_a_copy_with_other_counts_is_used_and_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    drawn("market1501", tmp_path / "data" / "market")
+    _labelled(tmp_path)
+    assert (
+        "survey: set: gallery: 5 / 30 / 3 identities / images / cameras; published: 751 / 15,913 / 6"
+        in caplog.text
+    )
+    caplog.clear()
+    _labelled(tmp_path)
+    assert not caplog.text
+
+
 def test_looking_again_writes_nothing_and_a_protocol_is_no_matter_of_the_folder(tmp_path: Path) -> None:
     drawn("market1501", tmp_path / "data" / "market")
     files = _labelled(tmp_path)

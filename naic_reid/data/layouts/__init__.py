@@ -27,7 +27,19 @@ from naic_reid.data.layouts import (
 from naic_reid.data.layouts.reading import ROLES, Counts, Folder, Layout, Options, Row
 from naic_reid.errors import ReidError, listing
 
-__all__ = ["LAYOUTS", "ROLES", "Counts", "Found", "Layout", "Options", "Row", "counted", "look", "read"]
+__all__ = [
+    "LAYOUTS",
+    "ROLES",
+    "Counts",
+    "Found",
+    "Layout",
+    "Options",
+    "Row",
+    "counted",
+    "deviations",
+    "look",
+    "read",
+]
 
 LAYOUTS: dict[str, Layout] = {
     "naic": naic.LAYOUT,
@@ -120,6 +132,20 @@ def counted(rows: Iterable[Row]) -> dict[str, Counts]:
         for role, of_role in found.items()
         if of_role
     }
+
+
+def deviations(name: str, variant: str, rows: Iterable[Row]) -> list[str]:
+    """Where a copy has other counts than its authors published, a sentence for each role."""
+    published = LAYOUTS[name].published.get(variant or LAYOUTS[name].variants[0], {})
+    told = []
+    for role, found in counted(rows).items():
+        theirs = published.get(role, Counts(None, None))
+        if any(theirs[at] not in (None, num) for at, num in enumerate(found)):
+            mine, other = (
+                " / ".join("–" if num is None else f"{num:,}" for num in counts) for counts in (found, theirs)
+            )
+            told.append(f"{role}: {mine} identities / images / cameras; published: {other}")
+    return told
 
 
 def _order(row: Row) -> tuple[int, str]:
