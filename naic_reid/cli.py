@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -144,9 +145,21 @@ def _run_stage(name: str, given: list[str]) -> int:
     settings = _settings(name, found, options, parser)
     given_files = [passed[key] for key in found.paths]
     files = [path for given in given_files for path in (given if isinstance(given, list) else [given])]
+    _require_distinct({key: passed[key] for key in found.paths})
     lineage.refuse_stale(files, name, stages.revision)
     import_module(f"naic_reid.stages.{name}").run(**settings, **passed)
     return 0
+
+
+def _require_distinct(given: Mapping[str, Any]) -> None:
+    """Refuse two options that name one file: a step would write what it reads."""
+    owner: dict[str, str] = {}
+    for key, paths in given.items():
+        option = f"--{key.replace('_', '-')}"
+        for path in paths if isinstance(paths, list) else [paths]:
+            other = owner.setdefault(os.path.realpath(path), option)
+            if other != option:
+                raise ReidError(f"{option}: {path} is the file of {other}, too: name another")
 
 
 def _stage_parser(name: str, found: stages.Signature) -> argparse.ArgumentParser:

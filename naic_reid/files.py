@@ -4,15 +4,23 @@ import errno
 import glob
 import hashlib
 import os
+import re
 import shutil
 import socket
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from naic_reid.errors import ReidError
 
+MEMORY = "NAIC_REID_DIGESTS"
+"""The variable of the environment that names the folder of known digests."""
+_TICK = (
+    50_000_000  # nanoseconds; file systems take their times from a clock that moves every few milliseconds
+)
+_known: dict[str, str] = {}  # what a file is known by → its digest
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
 
@@ -40,6 +48,7 @@ def whole(path: Path, *, folder: bool = False) -> Iterator[Path]:
             with part.open("rb") as handle:
                 os.fsync(handle.fileno())
             part.replace(path)
+            _remember_written(path)
     except OSError as error:
         raise _explained(error, path, part) from error
     finally:
@@ -78,6 +87,87 @@ def digest(path: Path) -> str:
     except OSError as error:
         raise ReidError(f"{path}: cannot be read: {error.strerror or error}") from error
     return state.hexdigest()
+
+
+def apart(written: Iterable[Path | None], read: Iterable[Path]) -> None:
+    """Refuse to write what is read.
+
+    Raises:
+        ReidError: a file to be written is one of those to be read, by whatever name.
+    """
+    inputs = {os.path.realpath(path) for path in read}
+    for path in written:
+        if path is not None and os.path.realpath(path) in inputs:
+            raise ReidError(f"{path}: is read by this command, and would be overwritten: name another file")
+
+
+def known_digest(path: Path) -> str:
+    """As `digest`, but a file that is as it was when it was last read is not read again.
+
+    It is known again by its place, size, times and inode. Known are the files that this process read and,
+    where the environment's `NAIC_REID_DIGESTS` names a folder, those of all processes that share it.
+
+    Raises:
+        ReidError: the file cannot be read, or is no regular file.
+    """
+    try:
+        about = _about(path)
+    except OSError as error:
+        raise ReidError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if found := _recalled(about):
+        return found
+    found = digest(path)
+    with suppress(OSError):
+        # A file changed twice within a tick of the clock looks the same after both: it is not believed yet.
+        if _about(path) == about and time.time_ns() - path.stat().st_ctime_ns > _TICK:
+            _remember(about, found)
+    return found
+
+
+def forget_digests() -> None:
+    """Forget what this process knows of files."""
+    _known.clear()
+
+
+def _about(path: Path) -> str:
+    """What a file is known by; whatever changes its content changes this, its own times included."""
+    at = path.stat()
+    numbers = (at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino, at.st_dev)
+    return f"{os.path.realpath(path)}\n{' '.join(map(str, numbers))}"
+
+
+def _place(about: str) -> Path | None:
+    """The file in the shared folder that knows a file's digest; none: nothing is shared."""
+    folder = os.environ.get(MEMORY)
+    name = hashlib.blake2b(about.partition("\n")[0].encode(), digest_size=16).hexdigest()
+    return Path(folder, name) if folder else None
+
+
+def _recalled(about: str) -> str:
+    if found := _known.get(about, ""):
+        return found
+    with suppress(OSError, ValueError):
+        text, _, found = (_place(about) or Path()).read_text(encoding="utf-8").rpartition("\n")
+        if text == about and re.fullmatch("[0-9a-f]{32}", found):
+            return _known.setdefault(about, found)
+    return ""
+
+
+def _remember(about: str, found: str) -> None:
+    _known[about] = found
+    if place := _place(about):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = place.with_name(f".{place.name}.{socket.gethostname()}.{os.getpid()}.part")
+        part.write_text(f"{about}\n{found}", encoding="utf-8")
+        part.replace(place)
+
+
+def _remember_written(path: Path) -> None:
+    """What was just written shall not be read by its readers to know its digest; scratch files have none."""
+    memory = os.environ.get(MEMORY)
+    if memory and not absolute(path).is_relative_to(absolute(Path(memory)).parent):
+        with suppress(OSError, ReidError):
+            _remember(_about(path), digest(path))
 
 
 def absolute(path: Path) -> Path:

@@ -18,7 +18,7 @@ from naic_reid import artifacts
 from naic_reid.architecture import Architecture
 from naic_reid.artifacts import MadeBy
 from naic_reid.errors import ReidError
-from naic_reid.files import digest
+from naic_reid.files import digest, known_digest
 
 
 def record(path: Path) -> MadeBy | None:
@@ -113,7 +113,9 @@ def changed(artefact: Path, made_by: MadeBy) -> list[str]:
     return [
         given
         for given, recorded in made_by.inputs
-        if (found := place(artefact, given)) is not None and found.is_file() and digest(found) != recorded
+        if (found := place(artefact, given)) is not None
+        and found.is_file()
+        and known_digest(found) != recorded
     ]
 
 

@@ -72,7 +72,7 @@ def test_an_unknown_table_entry_is_answered_with_the_known_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "c.yaml").write_text(CONFIG)
-    files = [f"--{name}=x" for name in ("neighbours", "query", "gallery", "jaccard")]
+    files = [f"--{name}={name[0]}" for name in ("neighbours", "query", "gallery", "jaccard")]
     assert cli.main(["rerank", "--config", str(tmp_path / "c.yaml"), "--domain", "grene", *files]) == 2
     assert "unknown domain 'grene'; rerank has: green, normal, holdout" in capsys.readouterr().err
     assert cli.main(["rerank", "--config", str(tmp_path / "c.yaml"), *files]) == 2
@@ -80,7 +80,7 @@ def test_an_unknown_table_entry_is_answered_with_the_known_ones(
 
 
 def test_settings_are_checked_like_a_config(capsys: pytest.CaptureFixture[str]) -> None:
-    files = [f"--{name}=x" for name in ("neighbours", "query", "gallery", "jaccard")]
+    files = [f"--{name}={name[0]}" for name in ("neighbours", "query", "gallery", "jaccard")]
     revision = stages.signature("rerank").revision
     good = {"rerank": {"k1": 30, "k2": 2, "lambda": 0.8}, "revision": revision}
     for settings, sentence in [
@@ -92,7 +92,7 @@ def test_settings_are_checked_like_a_config(capsys: pytest.CaptureFixture[str]) 
         ),
         (json.dumps({"search": {}, "revision": revision}), "rerank takes rerank, not search"),
         (json.dumps(good | {"revision": revision + 1}), "run snakemake again"),
-        (json.dumps(good), "x: cannot be read"),
+        (json.dumps(good), "n: cannot be read"),
     ]:
         assert cli.main(["rerank", "--settings", settings, *files]) == 2
         error = capsys.readouterr().err
@@ -145,3 +145,15 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         check=False,
     )
     assert "Traceback" not in done.stderr
+
+
+def test_two_options_that_name_one_file_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A step would write what it reads."""
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG)
+    paths = {"images": "a.tsv", "train": "a.tsv", "query": "q.tsv", "gallery": "g.tsv"}
+    given = [word for key, name in paths.items() for word in (f"--{key}", str(tmp_path / name))]
+    assert cli.main(["holdout", "--config", str(config), *given]) == 2
+    assert f"--train: {tmp_path}/a.tsv is the file of --images, too" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from naic_reid import files
 from naic_reid.errors import ReidError
 from naic_reid.files import digest, whole
 
@@ -71,3 +72,70 @@ def test_equal_bytes_have_equal_digests(tmp_path: Path) -> None:
     for name, content in {"a": b"x" * 3_000_000, "b": b"x" * 3_000_000, "c": b"x" * 2_999_999}.items():
         (tmp_path / name).write_bytes(content)
     assert digest(tmp_path / "a") == digest(tmp_path / "b") != digest(tmp_path / "c")
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that are read for their digests."""
+    read: list[Path] = []
+
+    def counting(path: Path) -> str:
+        read.append(path)
+        return digest(path)
+
+    files.forget_digests()
+    monkeypatch.setattr(files, "digest", counting)
+    monkeypatch.setattr(files, "_TICK", 0)
+    monkeypatch.delenv(files.MEMORY, raising=False)
+    return read
+
+
+def test_a_file_is_read_once_for_its_digest_until_it_changes(tmp_path: Path, counted: list[Path]) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"first")
+    about = path.stat()
+    first = files.known_digest(path)
+    assert files.known_digest(path) == first == digest(path)
+    assert counted == [path]
+    path.write_bytes(b"other")  # of the same size, and with the same time
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert files.known_digest(path) == digest(path) != first
+    assert counted == [path, path]
+
+
+def test_a_file_that_has_just_changed_is_not_believed_yet(
+    tmp_path: Path, counted: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_TICK", 10**12)
+    (tmp_path / "a").write_bytes(b"first")
+    for _ in range(2):
+        files.known_digest(tmp_path / "a")
+    assert len(counted) == 2
+
+
+def test_what_one_process_read_or_wrote_another_need_not_read(
+    tmp_path: Path, counted: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(files.MEMORY, str(tmp_path / "scratch" / "digests"))
+    with whole(tmp_path / "a") as part:
+        part.write_bytes(b"content")
+    with whole(tmp_path / "scratch" / "b") as part:
+        part.write_bytes(b"for nobody")
+    assert counted == [tmp_path / "a"]
+    files.forget_digests()  # as another process
+    assert files.known_digest(tmp_path / "a") == digest(tmp_path / "a")
+    assert len(counted) == 1
+    (remembered,) = (tmp_path / "scratch" / "digests").iterdir()
+    for damaged in (b"", remembered.read_bytes()[:-1], b"\xff" * 80):
+        remembered.write_bytes(damaged)
+        files.forget_digests()
+        assert files.known_digest(tmp_path / "a") == digest(tmp_path / "a")
+    assert len(counted) == 4
+
+
+def test_what_is_read_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("")
+    (tmp_path / "link").symlink_to("a")
+    files.apart([None, tmp_path / "b"], [tmp_path / "a"])
+    with pytest.raises(ReidError, match="link: is read by this command, and would be overwritten"):
+        files.apart([tmp_path / "link"], [tmp_path / "a"])

@@ -25,7 +25,7 @@ class Folder:
     """A working folder on given data, with a config of its own."""
 
     def __init__(self, place: Path, given: Path, raw: dict[str, Any]) -> None:
-        self.place, self.given = place, given
+        self.place, self.given, self.data = place, given, given / "MyDataSet"
         self.config = place / "config.yaml"
         place.mkdir(exist_ok=True)
         self.write(raw)
@@ -37,7 +37,7 @@ class Folder:
     def run(self, *more: str, status: int = 0, door: tuple[str, ...] = ()) -> str:
         """What a run of this folder prints; fails with all of it when the exit status is another."""
         command = [*(door or (sys.executable, "-m", "naic_reid", "run")), "--cores", "2"]
-        command += ["--config", str(self.config), "--data", str(self.given / "MyDataSet")]
+        command += ["--config", str(self.config), "--data", str(self.data)]
         command += ["--truth", str(self.given / "truth.csv"), "--into", str(self.place), "--", *more]
         process = subprocess.Popen(
             command, cwd=self.place.parent, env=os.environ | {"PYTHONPATH": str(HOME)},
@@ -266,7 +266,7 @@ def test_a_dry_run_writes_nothing_and_names_the_setting(copied: Folder, own_data
     lines = label_list.read_text().splitlines(keepends=True)
     label_list.unlink()
     label_list.write_text("".join(lines[:-1]))
-    copied.given = own_data
+    copied.data = own_data / "MyDataSet"
     printed = copied.run("--dry-run")
     assert re.search(r"^collect +1$", printed, re.M), printed
     assert copied.state() == before
@@ -281,7 +281,7 @@ def test_a_changed_photograph_is_noticed_and_a_touched_one_is_read(copied: Folde
         path.unlink()
         path.write_bytes(content)
         if path == touched:
-            copied.given = own_data
+            copied.data = data
             assert NOTHING in copied.run()
     before = copied.state()
     printed = copied.run("--dry-run")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from naic_reid import __version__
-from naic_reid.files import digest
+from naic_reid.files import known_digest
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class MadeBy:
     @classmethod
     def of(cls, stage: str, revision: int, settings: Mapping[str, Any], inputs: Sequence[Path]) -> Self:
         """The record of a stage that ran with these settings (sections or plain values) on these files."""
-        read = tuple((path.as_posix(), digest(path)) for path in inputs)
+        read = tuple((path.as_posix(), known_digest(path)) for path in inputs)
         return cls(stage, revision, __version__, canonical(settings), read)
 
     def to_json(self) -> str:

@@ -27,7 +27,7 @@ from naic_reid.config import Ensemble, Model, Train
 from naic_reid.data import augment
 from naic_reid.data.batches import TrainingImages, cameras_of, identity_batches, with_shuffled_channels
 from naic_reid.errors import ReidError
-from naic_reid.files import digest, whole
+from naic_reid.files import known_digest, whole
 from naic_reid.heap import keep_freed_memory
 from naic_reid.models import weights
 from naic_reid.models.embedder import Embedder
@@ -81,7 +81,7 @@ def run(
     # The weight is for the fusion: another one is no reason to train again.
     network = model.model_dump(exclude={"weight", "recipe"})
     settings = {"seed": seed, "train": train, "model": network, "ensemble": ensemble}
-    contents = {"images": digest(images), "pretrained": [digest(path) for path in pretrained]}
+    contents = {"images": known_digest(images), "pretrained": [known_digest(path) for path in pretrained]}
     decisive = canonical({**settings, **contents, "revision": REVISION})
     made_by = MadeBy.of("train", REVISION, settings, [images, *pretrained])
     name = f"{model.backbone.replace('/', '_')}_{model.height}x{model.width}"

@@ -29,7 +29,7 @@ from naic_reid.data.label_lists import absent, names, parse
 from naic_reid.data.layouts import LAYOUTS, Found, Options
 from naic_reid.data.looks import looks
 from naic_reid.errors import ReidError
-from naic_reid.files import whole
+from naic_reid.files import apart, whole
 from naic_reid.progress import shown
 from naic_reid.tools import page
 from naic_reid.tools.page import Picture, Section
@@ -111,6 +111,8 @@ def run(options: argparse.Namespace) -> int:
             "(--lists)"
         )
     settings = config.load(options.config)
+    lists = [options.data / source.list for source in settings.collect.sources if source.listed]
+    apart([options.html], [options.config, *lists])
     data = look(settings, options.data, options.workers, options.cache)
     sections = report(settings, data, options.near)
     print(page.text(sections), end="")

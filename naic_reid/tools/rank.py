@@ -49,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
             raise ReidError(f"--{name} must be at least {least}")
     if not 0 <= options.lambda_ <= 1:
         raise ReidError("--lambda must lie in 0 … 1")
+    files.apart([options.indices, options.distances], [options.query, options.gallery])
+    files.apart([options.distances], [options.indices])
     names = ("k1", "k2", "lambda_", "best", "query_expansion", "alpha", "norm", "power", "count_self",
              "device", "threads", "memory")  # fmt: skip
     settings = {name: getattr(options, name) for name in names}

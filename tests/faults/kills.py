@@ -208,7 +208,7 @@ def kill_workflow(walk: Walk, undisturbed: bytes, kills: int, seed: int, longest
         if tally.kills < kills and process.poll() is None:
             stage = _kill(process.pid, victim, rng)
             process.wait()
-            _wait_for_jobs(process.pid)
+            wait_for_jobs(process.pid)
             if stage:
                 tally.count(victim, stage)
             assert half_written(walk.folder / "results") == []
@@ -254,7 +254,7 @@ def _kill(pid: int, victim: str, rng: np.random.Generator) -> str:
     return stages[0] if stages else "between stages"
 
 
-def _wait_for_jobs(session: int) -> None:
+def wait_for_jobs(session: int) -> None:
     """Jobs notice the end of their Snakemake within a second or so."""
     until = time.monotonic() + 30
     while time.monotonic() < until:

@@ -67,3 +67,17 @@ def test_the_stages_name_does_the_same_with_npy_files(place: Path) -> None:
     (place / "i.npy").unlink()
     assert call(place, name="rerank") == 0
     assert (place / "i.npy").read_bytes() == ranking
+
+
+@pytest.mark.parametrize("written", [["--indices", "q.npy"], ["--indices", "i.npy", "--distances", "./g.npy"],
+                                     ["--indices", "i.npy", "--distances", "i.npy"]])  # fmt: skip
+def test_no_input_is_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], written: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("q.npy", "g.npy"):
+        np.save(name, np.eye(4, dtype=np.float32))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert cli.main(["rank", "q.npy", "g.npy", *written]) == 2
+    assert "is read by this command, and would be overwritten" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

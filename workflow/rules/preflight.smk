@@ -302,6 +302,8 @@ if workflow.is_main_process:
     take_nothing_on_trust()
 # Jobs end with the Snakemake that started them, even when it is killed outright.
 os.environ["NAIC_REID_WORKFLOW"] = str(os.getpid())
+# No step reads again what another has read, or wrote, only to know its digest.
+os.environ["NAIC_REID_DIGESTS"] = os.path.abspath("scratch/digests")
 # Slurm's warning before the time is up goes to every process of a job; what starts from here does not die
 # of it, and training, which listens, saves.
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
