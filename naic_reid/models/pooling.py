@@ -1,5 +1,6 @@
 """A map [B, D, H, W] becomes a vector [B, D], in float32 whatever the network's precision."""
 
+import torch
 from torch import Tensor, nn
 
 _LEAST = 1e-6  # activations below count as this: the cube root's slope at 0 is infinite
@@ -15,6 +16,18 @@ class GeM(nn.Module):
         return activations.float().clamp(min=_LEAST).pow(3).mean((2, 3)).pow(1 / 3)
 
 
+class LearntGeM(nn.Module):
+    """Generalised mean whose p is learnt, one for all channels, from 3 (Radenović et al. 2018, eq. 3)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.full((1,), 3.0))
+
+    def forward(self, activations: Tensor) -> Tensor:
+        p = self.p.float()
+        return activations.float().clamp(min=_LEAST).pow(p).mean((2, 3)).pow(1 / p)
+
+
 class Average(nn.Module):
     """The mean over positions."""
 
@@ -22,4 +35,4 @@ class Average(nn.Module):
         return activations.float().mean((2, 3))
 
 
-POOLINGS: dict[str, type[nn.Module]] = {"gem": GeM, "average": Average}
+POOLINGS: dict[str, type[nn.Module]] = {"gem": GeM, "gem_learnt": LearntGeM, "average": Average}

@@ -19,6 +19,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from naic_reid.models import non_local
 from naic_reid.models.instance_norm import InstanceNorm2d
 
 
@@ -103,7 +104,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Stem and four layers of blocks; `ibn` is "", "a" or "b", `ibn_layers` the layers that have it."""
+    """Stem and four layers of blocks."""
 
     layer1: nn.Sequential
     layer2: nn.Sequential
@@ -119,12 +120,26 @@ class ResNet(nn.Module):
         ibn: str = "",
         ibn_layers: tuple[int, ...] = (1, 2, 3),
         se: bool = False,
+        num_non_local: tuple[int, int] = (0, 0),
+        ceil_pool: bool = False,
     ) -> None:
+        """
+        Args:
+            block: BasicBlock or Bottleneck.
+            depths: blocks of each layer.
+            last_stride: of layer 4.
+            ibn: "", "a" or "b".
+            ibn_layers: the layers that have it.
+            se: squeeze and excitation in each block.
+            num_non_local: so many of layer 2's and layer 3's last blocks are followed by a non-local block.
+            ceil_pool: the stem's pooling has no border and rounds sizes up, as FastReID's since August 2020;
+                else a border of one, as published files were trained.
+        """
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = InstanceNorm2d(64) if ibn == "b" else nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.maxpool = nn.MaxPool2d(3, 2, 0 if ceil_pool else 1, ceil_mode=ceil_pool)
         self.dimension = 512 * block.expansion
         inputs = 64
         for number, (depth, stride) in enumerate(zip(depths, (1, 2, 2, last_stride), strict=True), start=1):
@@ -136,16 +151,23 @@ class ResNet(nn.Module):
                 blocks.append(block(inputs, planes, stride if index == 0 else 1, ibn=kind, se=se))
                 inputs = planes * block.expansion
             self.add_module(f"layer{number}", nn.Sequential(*blocks))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+        if any(num_non_local):
+            self.NL_2 = non_local.blocks(128 * block.expansion, num_non_local[0])
+            self.NL_3 = non_local.blocks(256 * block.expansion, num_non_local[1])
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d) and not name.startswith("NL_"):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
         """The last map; images [B, 3, H, W]."""
         x: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        x = self.layer2(self.layer1(x))
-        x = self.layer4(self.layer3(x))
-        return x
+        x = self.layer1(x)
+        if hasattr(self, "NL_2"):
+            x = non_local.through(self.layer3, self.NL_3, non_local.through(self.layer2, self.NL_2, x))
+        else:
+            x = self.layer3(self.layer2(x))
+        last: Tensor = self.layer4(x)
+        return last
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module | None:
