@@ -13,13 +13,14 @@ from operator import not_
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 BACKBONES = (
     *("resnet18", "resnet34", "resnet50", "resnet101"),
     *("resnet18_ibn_a", "resnet34_ibn_a", "resnet50_ibn_a", "resnet101_ibn_a"),
     *("resnet18_ibn_b", "resnet34_ibn_b", "resnet50_ibn_b", "resnet101_ibn_b"),
     *("se_resnet50_ibn_a", "se_resnet101_ibn_a"),
+    *("resnest50", "resnest101"),
 )
 """The keys of `models.BACKBONES`, here for those who need no torch; a test keeps the two equal."""
 
@@ -54,10 +55,35 @@ class Architecture(BaseModel):
     backbone: str = Field(description=f"{', '.join(BACKBONES)}, or timm/<name>")
     height: Pixels = Field(description="pixels")
     width: Pixels = Field(description="pixels")
-    pooling: Literal["gem", "average"] = Field("gem", description="how the map becomes a vector; gem: p = 3")
-    last_stride: Literal[1, 2] = Field(
-        1, description="stride of a ResNet's last stage; 1 keeps twice the detail; timm's keep their own"
+    pooling: Literal["gem", "gem_learnt", "average"] = Field(
+        "gem", description="how the map becomes a vector; gem: p = 3; gem_learnt: p is learnt, from 3"
     )
+    last_stride: Literal[1, 2] | None = Field(
+        None,
+        description="of a ResNet's last stage; none: 1, which keeps twice the detail; timm's keep theirs",
+    )
+    head: Literal["single", "mgn", "mgn_relu"] = Field(
+        "single", exclude_if="single".__eq__,
+        description="branches: one, or MGN's eight over three trunks (mgn_relu: as in its published files)",
+    )  # fmt: skip
+    reduction: Annotated[int, Field(ge=0, le=8192)] = Field(
+        0, exclude_if=not_, description="width of a linear layer before the neck, e.g. 512; 0: none"
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, exclude_if=not_, description="of the feature that identity losses see, while training"
+    )
+    non_local: bool = Field(
+        False, exclude_if=not_,
+        description="non-local blocks in layers 2 and 3 of a ResNet-50, ResNet-101 or ResNeSt (AGW, SBS)",
+    )  # fmt: skip
+    ceil_pool: bool = Field(
+        False, exclude_if=not_,
+        description="the stem's max-pool has no border and rounds up: FastReID since August 2020",
+    )  # fmt: skip
+    dilated: bool = Field(
+        False, exclude_if=not_,
+        description="a ResNeSt's last stage looks two positions around: FastReID since December 2020",
+    )  # fmt: skip
     stripes: Annotated[int, Field(ge=0, le=12)] = Field(
         0, exclude_if=not_, description="stripes of the map with features of their own; 0: none; PCB: 6"
     )
@@ -79,6 +105,32 @@ class Architecture(BaseModel):
             near = difflib.get_close_matches(backbone, BACKBONES, n=3) or list(BACKBONES)
             raise ValueError(f"unknown backbone {backbone!r}; near: {', '.join(near)}; or timm/<name>")
         return backbone
+
+    @model_validator(mode="after")
+    def _options_of_the_family(self) -> Self:
+        family = re.split(r"\d|/", self.backbone)[0]
+        deep = self.backbone.endswith(("50", "101")) or re.search(r"(50|101)_", self.backbone)
+        wrong = {
+            "last_stride": self.last_stride is not None and family == "timm",
+            "non_local": self.non_local and not (deep and family in ("resnet", "se_resnet", "resnest")),
+            "ceil_pool": self.ceil_pool and family not in ("resnet", "se_resnet"),
+            "dilated": self.dilated and family != "resnest",
+            "head": self.head != "single" and not (deep and family in ("resnet", "se_resnet")),
+            "height": self.head != "single" and self.height < 80,  # of whose map a third would be nothing
+            "stripes": bool(self.stripes) and self.head != "single",
+            "reduction": bool(self.reduction) and (self.head != "single" or bool(self.stripes)),
+        }
+        for option, there in wrong.items():
+            if there:
+                raise ValueError(
+                    f"{option}: {getattr(self, option)} cannot be had with backbone {self.backbone}"
+                    + (f" and head {self.head}" if self.head != "single" else "")
+                    + (f" and {self.stripes} stripes" if self.stripes else "")
+                    + ": leave it out"
+                )
+        if self.non_local and self.head != "single":
+            raise ValueError(f"non_local: true cannot be had with head {self.head}: leave it out")
+        return self
 
     @classmethod
     def within(cls, settings: Mapping[str, Any]) -> Self:

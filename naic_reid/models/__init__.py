@@ -5,33 +5,43 @@ a line in the dict, a name in `architecture.py`.
 """
 
 from collections.abc import Callable
+from functools import partial
+from typing import cast
 
 from torch import Tensor, nn
 
 from naic_reid.architecture import Architecture
 from naic_reid.errors import ReidError, extra
-from naic_reid.models import heads, resnet_ibn
+from naic_reid.models import heads, mgn, resnet_ibn
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.pooling import POOLINGS
 from naic_reid.models.resnet_ibn import ResNet
 
-BACKBONES: dict[str, Callable[[int], ResNet]] = {
-    "resnet18": resnet_ibn.resnet18,
-    "resnet34": resnet_ibn.resnet34,
-    "resnet50": resnet_ibn.resnet50,
-    "resnet101": resnet_ibn.resnet101,
-    "resnet18_ibn_a": resnet_ibn.resnet18_ibn_a,
-    "resnet34_ibn_a": resnet_ibn.resnet34_ibn_a,
-    "resnet50_ibn_a": resnet_ibn.resnet50_ibn_a,
-    "resnet101_ibn_a": resnet_ibn.resnet101_ibn_a,
-    "resnet18_ibn_b": resnet_ibn.resnet18_ibn_b,
-    "resnet34_ibn_b": resnet_ibn.resnet34_ibn_b,
-    "resnet50_ibn_b": resnet_ibn.resnet50_ibn_b,
-    "resnet101_ibn_b": resnet_ibn.resnet101_ibn_b,
-    "se_resnet50_ibn_a": resnet_ibn.se_resnet50_ibn_a,
-    "se_resnet101_ibn_a": resnet_ibn.se_resnet101_ibn_a,
-}
-"""Name → a function of the last stage's stride that returns the network, randomly drawn."""
+
+def _resnet(make: Callable[..., ResNet], architecture: Architecture) -> nn.Module:
+    deep = {"50": (2, 3), "101": (2, 9)}
+    depth = "101" if "101" in architecture.backbone else "50"
+    net = make(
+        architecture.last_stride or 1,
+        num_non_local=deep[depth] if architecture.non_local else (0, 0),
+        ceil_pool=architecture.ceil_pool,
+    )
+    return mgn.Trunks(net) if architecture.head != "single" else net
+
+
+def _resnest(architecture: Architecture) -> nn.Module:
+    with extra("recipes", f"backbone {architecture.backbone}"):  # it is made of timm's
+        from naic_reid.models.resnest import ResNeSt
+
+    added = (0, 0) if not architecture.non_local else (2, 9 if "101" in architecture.backbone else 3)
+    stride = architecture.last_stride or 1
+    return ResNeSt(architecture.backbone, stride, num_non_local=added, dilated=architecture.dilated)
+
+
+BACKBONES: dict[str, Callable[[Architecture], nn.Module]] = {
+    name: partial(_resnet, make) for name, make in resnet_ibn.RESNETS.items()
+} | {"resnest50": _resnest, "resnest101": _resnest}
+"""Name → a function of the architecture that returns the network, randomly drawn; it has a `dimension`."""
 
 
 def build(architecture: Architecture) -> Embedder:
@@ -41,7 +51,7 @@ def build(architecture: Architecture) -> Embedder:
         ReidError: no such backbone, or it cannot work so; near names are given.
     """
     backbone, dimension, as_map = _backbone(architecture)
-    if as_map is not None and architecture.pooling == "gem":
+    if as_map is not None and architecture.pooling != "average":
         raise ReidError(
             f"backbone {architecture.backbone}: its features may be negative, which the generalised mean "
             "takes for 0; set pooling: average"
@@ -53,8 +63,8 @@ def _backbone(architecture: Architecture) -> tuple[nn.Module, int, Callable[[Ten
     """The network, the width of its map, and what turns its output into one, where that is needed."""
     name = architecture.backbone
     if not name.startswith("timm/"):
-        resnet = BACKBONES[name](architecture.last_stride)
-        return resnet, resnet.dimension, None
+        net = BACKBONES[name](architecture)
+        return net, cast(int, net.dimension), None
     # Here, for importing timm takes seconds.
     with extra("recipes", f"backbone {name}"):
         from naic_reid.models.timm_backbone import timm_backbone
@@ -63,7 +73,9 @@ def _backbone(architecture: Architecture) -> tuple[nn.Module, int, Callable[[Ten
 
 
 def _head(architecture: Architecture, dimension: int) -> heads.Head:
-    pooling = POOLINGS[architecture.pooling]()
+    pooling = POOLINGS[architecture.pooling]
+    if architecture.head != "single":
+        return mgn.head(pooling, dimension, relu=architecture.head == "mgn_relu")
     if architecture.stripes:
-        return heads.stripes(pooling, POOLINGS["average"](), dimension, architecture.stripes)
-    return heads.single(pooling, dimension)
+        return heads.stripes(pooling(), POOLINGS["average"](), dimension, architecture.stripes)
+    return heads.single(pooling(), dimension, architecture.reduction, architecture.dropout)

@@ -53,11 +53,24 @@ class Head(NamedTuple):
     """D, of what `unit` gives."""
 
 
-def single(pooling: nn.Module, dimension: int) -> Head:
-    """One branch over the whole map: BoT (Luo et al. 2019)."""
+def single(pooling: nn.Module, dimension: int, reduction: int = 0, dropout: float = 0.0) -> Head:
+    """One branch over the whole map: BoT (Luo et al. 2019).
+
+    With `reduction` to so many numbers and `dropout`, the head of the friendly baseline (Zheng et al. 2018).
+    """
     whole = Group((WHOLE,))
-    branches = {WHOLE: Branch(pooling, dimension)}
-    return Head(branches, (whole,), (whole,), lambda seen, _: F.normalize(seen[WHOLE].feature), dimension)
+    linear = _reduction(dimension, reduction) if reduction else None
+    width = reduction or dimension
+    branches = {WHOLE: Branch(pooling, width, reduction=linear, dropout=dropout)}
+    return Head(branches, (whole,), (whole,), lambda seen, _: F.normalize(seen[WHOLE].feature), width)
+
+
+def _reduction(dimension: int, width: int) -> nn.Linear:
+    """Its bias starts at 0."""
+    linear = nn.Linear(dimension, width)
+    nn.init.kaiming_normal_(linear.weight, mode="fan_out")
+    nn.init.zeros_(linear.bias)
+    return linear
 
 
 def stripes(pooling: nn.Module, part_pooling: nn.Module, dimension: int, count: int) -> Head:

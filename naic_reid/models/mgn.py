@@ -1,4 +1,4 @@
-"""MGN: three trunks over one stem, and eight branches over their maps (Wang et al. 2018), as FastReID has it."""
+"""MGN: three trunks over one stem, eight branches over their maps (Wang et al. 2018), as FastReID has it."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -32,22 +32,22 @@ class Trunks(nn.Module):
 
     def __init__(self, resnet: ResNet) -> None:
         super().__init__()
-        for part in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2"):
-            self.add_module(part, getattr(resnet, part))
+        self.conv1, self.bn1, self.relu, self.maxpool = resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool
+        self.layer1, self.layer2 = resnet.layer1, resnet.layer2
         self.layer3 = nn.Sequential(resnet.layer3[0])
-        rest = nn.Sequential(resnet.layer3[1:], resnet.layer4)
+        rest = nn.Sequential(nn.Sequential(*resnet.layer3[1:]), resnet.layer4)
         self.trunks = nn.ModuleList(copy.deepcopy(rest) for _ in range(3))
         self.dimension = resnet.dimension
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """The three last maps; images [B, 3, H, W]."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        x: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         x = self.layer3(self.layer2(self.layer1(x)))
         return [trunk(x) for trunk in self.trunks]
 
     def of_resnet(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A ResNet's tensors under the names they have here: those of the trunks thrice."""
-        named = {}
+        named: dict[str, Tensor] = {}
         for name, tensor in tensors.items():
             layer, _, rest = name.partition(".")
             index, _, inner = rest.partition(".")

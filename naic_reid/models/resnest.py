@@ -6,6 +6,8 @@ of layer 4, and its shortcut averages there where the published one does nothing
 (`dilated`) also spreads the second and third block's convolution by 2.
 """
 
+from typing import Any
+
 import timm
 from torch import Tensor, nn
 
@@ -21,9 +23,9 @@ class ResNeSt(nn.Module):
         self, name: str, last_stride: int, *, num_non_local: tuple[int, int] = (0, 0), dilated: bool = False
     ) -> None:
         super().__init__()
-        net = timm.create_model(_NAMES[name], pretrained=False, num_classes=0, global_pool="")
-        for part in ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3", "layer4"):
-            self.add_module(part, getattr(net, part))
+        net: Any = timm.create_model(_NAMES[name], pretrained=False, num_classes=0, global_pool="")
+        self.conv1, self.bn1, self.act1, self.maxpool = net.conv1, net.bn1, net.act1, net.maxpool
+        self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
         if last_stride == 1:
             first = net.layer4[0]
             first.avd_last.stride = 1

@@ -14,6 +14,7 @@ No classifier, no final pooling: an image [B, 3, H, W] becomes a map [B, D, H/16
 W/32 with `last_stride` 2.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -190,17 +191,20 @@ def _joined(block: BasicBlock | Bottleneck, x: Tensor, out: Tensor) -> Tensor:
 
 _18, _34, _50, _101 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 6, 3), (3, 4, 23, 3)
 
-resnet18 = partial(ResNet, BasicBlock, _18)
-resnet34 = partial(ResNet, BasicBlock, _34)
-resnet50 = partial(ResNet, Bottleneck, _50)
-resnet101 = partial(ResNet, Bottleneck, _101)
-resnet18_ibn_a = partial(resnet18, ibn="a")
-resnet34_ibn_a = partial(resnet34, ibn="a")
-resnet50_ibn_a = partial(resnet50, ibn="a")
-resnet101_ibn_a = partial(resnet101, ibn="a")
-resnet18_ibn_b = partial(resnet18, ibn="b", ibn_layers=(1, 2))
-resnet34_ibn_b = partial(resnet34, ibn="b", ibn_layers=(1, 2))
-resnet50_ibn_b = partial(resnet50, ibn="b")
-resnet101_ibn_b = partial(resnet101, ibn="b")
-se_resnet50_ibn_a = partial(resnet50, ibn="a", se=True)
-se_resnet101_ibn_a = partial(resnet101, ibn="a", se=True)
+RESNETS: dict[str, Callable[..., ResNet]] = {
+    "resnet18": partial(ResNet, BasicBlock, _18),
+    "resnet34": partial(ResNet, BasicBlock, _34),
+    "resnet50": partial(ResNet, Bottleneck, _50),
+    "resnet101": partial(ResNet, Bottleneck, _101),
+    "resnet18_ibn_a": partial(ResNet, BasicBlock, _18, ibn="a"),
+    "resnet34_ibn_a": partial(ResNet, BasicBlock, _34, ibn="a"),
+    "resnet50_ibn_a": partial(ResNet, Bottleneck, _50, ibn="a"),
+    "resnet101_ibn_a": partial(ResNet, Bottleneck, _101, ibn="a"),
+    "resnet18_ibn_b": partial(ResNet, BasicBlock, _18, ibn="b", ibn_layers=(1, 2)),
+    "resnet34_ibn_b": partial(ResNet, BasicBlock, _34, ibn="b", ibn_layers=(1, 2)),
+    "resnet50_ibn_b": partial(ResNet, Bottleneck, _50, ibn="b"),
+    "resnet101_ibn_b": partial(ResNet, Bottleneck, _101, ibn="b"),
+    "se_resnet50_ibn_a": partial(ResNet, Bottleneck, _50, ibn="a", se=True),
+    "se_resnet101_ibn_a": partial(ResNet, Bottleneck, _101, ibn="a", se=True),
+}
+"""Name → a function of the last stage's stride that returns the network, randomly drawn."""

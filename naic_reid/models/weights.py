@@ -22,6 +22,7 @@ from naic_reid.errors import ReidError
 from naic_reid.files import whole
 from naic_reid.models import build
 from naic_reid.models.embedder import Embedder
+from naic_reid.models.mgn import Trunks
 
 LEAST_COVERAGE = 0.95
 _WRAPPERS = ("state_dict", "model", "weights")
@@ -89,7 +90,7 @@ class Checkpoint:
         """
         with torch.random.fork_rng(devices=[]):
             embedder = build(self.architecture)
-        report = _compared(embedder, dict(self.weights))
+        report = compared(embedder, dict(self.weights))
         if report.missing or report.unexpected or report.mismatched:
             raise ReidError(
                 f"{self.name}: its weights are not those of {self.architecture.backbone}: {report}; "
@@ -126,7 +127,7 @@ class Checkpoint:
         Raises:
             ReidError: it is none, is damaged, or holds code.
         """
-        content = _loaded(path)
+        content = loaded(path)
         try:
             if content["type"] != "Checkpoint":
                 raise ValueError(f"it holds {content['type']}")
@@ -137,7 +138,7 @@ class Checkpoint:
                 content["classifier"],
                 record["epoch"],
                 tuple(record["identities"]),
-                Architecture.model_validate(record["model"]),
+                _architecture(record["model"]),
                 made_by,
                 str(path),
             )
@@ -187,8 +188,8 @@ def load_pretrained(module: nn.Module, path: Path) -> Report:
         ReidError: the file cannot be read, holds code or non-finite weights, or less than 95 % of the
             module's tensors would be loaded. The module is then as it was.
     """
-    tensors = _renamed(_unwrapped(_loaded(path), path), module)
-    report = _compared(module, tensors)
+    tensors = _renamed(_unwrapped(loaded(path), path), module)
+    report = compared(module, tensors)
     if report.coverage < LEAST_COVERAGE:
         raise ReidError(
             f"{path}: only {report.coverage:.0%} of the backbone's tensors are in it: {report}; "
@@ -243,7 +244,8 @@ def carry_classes(classifier: nn.Module, embedder: Embedder, identities: Sequenc
     return len(pairs)
 
 
-def _compared(module: nn.Module, tensors: Mapping[str, Tensor]) -> Report:
+def compared(module: nn.Module, tensors: Mapping[str, Tensor]) -> Report:
+    """How tensors by name fit a module's; counters of batches are not looked at."""
     own = {name: tensor.shape for name, tensor in module.state_dict().items() if not _counter(name)}
     given = {name: tensor.shape for name, tensor in tensors.items() if not _counter(name)}
     mismatched = tuple(name for name in own if name in given and own[name] != given[name])
@@ -259,6 +261,13 @@ _EARLIER = (
     (re.compile(r"^stripes\.embed\.(\d+)\.1\."), r"branches.stripe_\1.neck."),
     (re.compile(r"^stripes\.gate\.(\d+)\."), r"branches.stripe_\1.gate."),
 )
+
+
+def _architecture(options: dict[str, Any]) -> Architecture:
+    """Of a checkpoint's record; those of timm's networks once named a stride that they did not have."""
+    if str(options.get("backbone")).startswith("timm/"):
+        options = {name: value for name, value in options.items() if name != "last_stride"}
+    return Architecture.model_validate(options)
 
 
 def _of_today(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -297,6 +306,8 @@ def _renamed(tensors: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]
     Both define the same tensors in the same order, and compute the same to the bit. (timm's
     `efficientnet_…` without `tf_` has those shapes too, but pads its borders otherwise.)
     """
+    if isinstance(module, Trunks) and not any(name.startswith("trunks.") for name in tensors):
+        return module.of_resnet(tensors)
     if "_conv_stem.weight" not in tensors:
         return tensors
     given = [tensor for name, tensor in tensors.items() if not name.startswith("_fc.")]
@@ -305,7 +316,7 @@ def _renamed(tensors: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]
     return dict(zip(own, given, strict=True)) if same else tensors
 
 
-def _loaded(path: Path) -> Any:
+def loaded(path: Path) -> Any:
     """What `torch.save` wrote, as weights only, on the CPU."""
     try:
         with path.open("rb") as handle:

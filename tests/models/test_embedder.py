@@ -65,9 +65,7 @@ def test_embeddings_and_features_are_float32_under_autocast() -> None:
     ],
 )
 def test_a_timm_networks_width_and_size_are_found(name: str, dimension: int) -> None:
-    embedder = build(
-        Architecture(backbone=f"timm/{name}", height=128, width=64, pooling="average", last_stride=1)
-    )
+    embedder = build(Architecture(backbone=f"timm/{name}", height=128, width=64, pooling="average"))
     assert embedder.dimension == dimension
     assert embedder.training
     embeddings, features, _ = embedder(torch.randn(2, 3, 128, 64))["whole"]
@@ -86,9 +84,7 @@ def test_an_unknown_backbone_is_answered_with_near_ones() -> None:
 
 def test_a_size_a_timm_network_cannot_take_is_refused() -> None:
     with pytest.raises(ReidError, match=r"timm/densenet121: not at 16×16 pixels: "):
-        build(
-            Architecture(backbone="timm/densenet121", height=16, width=16, pooling="average", last_stride=1)
-        )
+        build(Architecture(backbone="timm/densenet121", height=16, width=16, pooling="average"))
 
 
 def test_the_generalised_mean_of_tokens_is_refused() -> None:

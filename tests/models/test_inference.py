@@ -54,9 +54,7 @@ def test_folding_leaves_the_network_it_was_given_alone() -> None:
 def test_halved_features_point_where_the_whole_ones_do(backbone: str) -> None:
     torch.manual_seed(2)
     pooling = "average" if "vit" in backbone else "gem"
-    embedder = build(
-        Architecture(backbone=backbone, height=64, width=32, pooling=pooling, last_stride=1)
-    ).eval()
+    embedder = build(Architecture(backbone=backbone, height=64, width=32, pooling=pooling)).eval()
     images = torch.randn(4, 3, 64, 32)
     with torch.inference_mode():
         whole = embedder(images)["whole"].feature

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from naic_reid.models import BACKBONES
 from naic_reid.models.instance_norm import InstanceNorm2d
-from naic_reid.models.resnet_ibn import IBN
+from naic_reid.models.resnet_ibn import IBN, RESNETS
 
 LAST, FIRST = torch.channels_last, torch.contiguous_format
 
@@ -72,7 +71,7 @@ def test_both_halves_of_ibn_keep_channels_last() -> None:
 
 @pytest.mark.parametrize("name", ["resnet18_ibn_a", "resnet18_ibn_b"])
 def test_every_convolution_of_a_network_meets_channels_last(name: str) -> None:
-    network = BACKBONES[name](1).to(memory_format=LAST)
+    network = RESNETS[name](1).to(memory_format=LAST)
     seen = []
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

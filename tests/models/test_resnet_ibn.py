@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from naic_reid import architecture
 from naic_reid.models import BACKBONES
-from naic_reid.models.resnet_ibn import IBN
+from naic_reid.models.resnet_ibn import IBN, RESNETS
 
 DEPTHS = {"18": (2, 2, 2, 2), "34": (3, 4, 6, 3), "50": (3, 4, 6, 3), "101": (3, 4, 23, 3)}
 Shapes = dict[str, tuple[int, ...]]
@@ -62,15 +62,15 @@ def _shapes(network: nn.Module) -> Shapes:
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", RESNETS)
 def test_keys_and_shapes_are_the_published_ones(name: str) -> None:
     with torch.device("meta"):
-        assert _shapes(BACKBONES[name](1)) == _published(name)
+        assert _shapes(RESNETS[name](1)) == _published(name)
 
 
 def test_the_final_models_instance_normalisations_lie_where_the_reference_says() -> None:
     with torch.device("meta"):
-        of_101, of_50 = (set(BACKBONES[f"resnet{n}_ibn_b"](1).state_dict()) for n in (101, 50))
+        of_101, of_50 = (set(RESNETS[f"resnet{n}_ibn_b"](1).state_dict()) for n in (101, 50))
     for layer in ("layer1.2", "layer2.3", "layer3.22"):
         assert {f"{layer}.IN.weight", f"{layer}.IN.bias"} < of_101
     assert "layer3.5.IN.weight" in of_50
@@ -89,7 +89,7 @@ def test_a_plain_network_computes_what_torchvisions_does(name: str) -> None:
             nn.init.normal_(module.running_mean, std=0.1)
             nn.init.uniform_(module.running_var, 0.5, 2)
             nn.init.uniform_(module.weight, 0.1, 0.6)
-    ours = BACKBONES[name](2)
+    ours = RESNETS[name](2)
     ours.load_state_dict({key: value for key, value in theirs.state_dict().items() if key[:3] != "fc."})
     images = torch.randn(2, 3, 96, 64)
     headless = nn.Sequential(*list(theirs.children())[:-2])
@@ -99,7 +99,7 @@ def test_a_plain_network_computes_what_torchvisions_does(name: str) -> None:
 
 @pytest.mark.parametrize(("last_stride", "expected"), [(1, (16, 8)), (2, (8, 4))])
 def test_the_last_stride_decides_the_last_maps_size(last_stride: int, expected: tuple[int, int]) -> None:
-    network = BACKBONES["resnet18_ibn_a"](last_stride).eval()
+    network = RESNETS["resnet18_ibn_a"](last_stride).eval()
     with torch.inference_mode():
         assert network(torch.zeros(1, 3, 256, 128)).shape == (1, 512, *expected)
 
@@ -114,7 +114,7 @@ def test_half_of_ibns_channels_forget_each_images_own_contrast() -> None:
 
 def test_ibn_b_closes_a_layer_after_the_sum_and_before_the_relu() -> None:
     torch.manual_seed(2)
-    block = BACKBONES["resnet18_ibn_b"](1).eval().layer1[-1]
+    block = RESNETS["resnet18_ibn_b"](1).eval().layer1[-1]
     x = torch.randn(2, 64, 8, 8).relu()
 
     def by_hand() -> Tensor:
@@ -126,7 +126,7 @@ def test_ibn_b_closes_a_layer_after_the_sum_and_before_the_relu() -> None:
 
 def test_a_squeeze_and_excitation_gate_multiplies_before_the_sum() -> None:
     torch.manual_seed(3)
-    block = BACKBONES["se_resnet50_ibn_a"](1).eval().layer4[-1]
+    block = RESNETS["se_resnet50_ibn_a"](1).eval().layer4[-1]
     x = torch.randn(2, 2048, 4, 2).relu()
     out = block.bn2(block.conv2(block.bn1(block.conv1(x)).relu())).relu()
     out = block.bn3(block.conv3(out))
@@ -136,7 +136,7 @@ def test_a_squeeze_and_excitation_gate_multiplies_before_the_sum() -> None:
 
 def test_convolutions_are_drawn_by_fan_out() -> None:
     torch.manual_seed(4)
-    weight = BACKBONES["resnet18"](1).layer4[1].conv2.weight
+    weight = RESNETS["resnet18"](1).layer4[1].conv2.weight
     assert weight.std().item() == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.01)
 
 

@@ -12,8 +12,8 @@ from naic_reid.architecture import Architecture
 from naic_reid.artifacts import MadeBy
 from naic_reid.errors import ReidError
 from naic_reid.losses import build_identity
-from naic_reid.models import BACKBONES, build
-from naic_reid.models.resnet_ibn import Bottleneck, ResNet
+from naic_reid.models import build
+from naic_reid.models.resnet_ibn import RESNETS, Bottleneck, ResNet
 from naic_reid.models.weights import Checkpoint, load_pretrained
 
 MODEL = Architecture(backbone="resnet18_ibn_a", height=64, width=32)
@@ -104,7 +104,7 @@ def test_a_file_that_holds_code_is_refused_and_not_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"type": "Checkpoint", "weights": _Code()}, tmp_path / "evil.pt")
-    for read in (Checkpoint.read, lambda path: load_pretrained(BACKBONES["resnet18"](1), path)):
+    for read in (Checkpoint.read, lambda path: load_pretrained(RESNETS["resnet18"](1), path)):
         with pytest.raises(ReidError, match=r"evil.pt: it holds more than weights"):
             read(tmp_path / "evil.pt")
     assert not Path("should_not_exist").exists()
@@ -209,18 +209,18 @@ def test_the_gates_own_fc_is_loaded_though_the_classifiers_is_not(tmp_path: Path
 def test_a_checkpoint_of_ours_serves_as_pretrained(tmp_path: Path) -> None:
     checkpoint = _checkpoint()
     checkpoint.write(tmp_path / "a.pt")
-    network = BACKBONES["resnet18_ibn_a"](1)
+    network = RESNETS["resnet18_ibn_a"](1)
     assert load_pretrained(network, tmp_path / "a.pt").coverage == 1
     assert torch.equal(network.conv1.weight, checkpoint.weights["backbone.conv1.weight"])
 
 
 def test_the_report_names_what_does_not_fit(tmp_path: Path) -> None:
-    tensors = _tensors(BACKBONES["resnet50"](1))
+    tensors = _tensors(RESNETS["resnet50"](1))
     tensors["extra.weight"] = torch.zeros(1)
     del tensors["layer4.2.bn3.bias"]
     tensors["layer1.0.conv1.weight"] = torch.zeros(64, 64, 3, 3)
     torch.save(tensors, tmp_path / "w.pth")
-    network = BACKBONES["resnet50"](1)
+    network = RESNETS["resnet50"](1)
     drawn = network.layer1[0].conv1.weight.clone()
     report = load_pretrained(network, tmp_path / "w.pth")
     assert report.missing == ("layer4.2.bn3.bias",)
@@ -235,16 +235,16 @@ def test_the_report_names_what_does_not_fit(tmp_path: Path) -> None:
 
 def test_the_authors_ibn_b_release_loads_without_its_third_instance_normalisation(tmp_path: Path) -> None:
     tensors = {
-        name: t for name, t in _tensors(BACKBONES["resnet101_ibn_b"](1)).items() if ".22.IN." not in name
+        name: t for name, t in _tensors(RESNETS["resnet101_ibn_b"](1)).items() if ".22.IN." not in name
     }
     torch.save(tensors, tmp_path / "w.pth")
-    report = load_pretrained(BACKBONES["resnet101_ibn_b"](1), tmp_path / "w.pth")
+    report = load_pretrained(RESNETS["resnet101_ibn_b"](1), tmp_path / "w.pth")
     assert report.missing == ("layer3.22.IN.weight", "layer3.22.IN.bias")
 
 
 def test_less_than_95_percent_is_refused_and_changes_nothing(tmp_path: Path) -> None:
-    torch.save(_tensors(BACKBONES["resnet18"](1)), tmp_path / "w.pth")
-    network = BACKBONES["resnet50"](1)
+    torch.save(_tensors(RESNETS["resnet18"](1)), tmp_path / "w.pth")
+    network = RESNETS["resnet50"](1)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with pytest.raises(ReidError, match=r"w\.pth: only \d+% of the backbone's tensors are in it: "):
         load_pretrained(network, tmp_path / "w.pth")
@@ -252,17 +252,17 @@ def test_less_than_95_percent_is_refused_and_changes_nothing(tmp_path: Path) -> 
 
 
 def test_pretrained_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
-    tensors = _tensors(BACKBONES["resnet18"](1))
+    tensors = _tensors(RESNETS["resnet18"](1))
     tensors["layer1.0.conv1.weight"][0, 0, 0, 0] = torch.nan
     torch.save(tensors, tmp_path / "w.pth")
     with pytest.raises(ReidError, match=r"w\.pth: layer1\.0\.conv1\.weight is not finite"):
-        load_pretrained(BACKBONES["resnet18"](1), tmp_path / "w.pth")
+        load_pretrained(RESNETS["resnet18"](1), tmp_path / "w.pth")
 
 
 def test_a_file_without_tensors_is_refused(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "w.pth")
     with pytest.raises(ReidError, match=r"w\.pth: not weights: a table of tensors by name is needed"):
-        load_pretrained(BACKBONES["resnet18"](1), tmp_path / "w.pth")
+        load_pretrained(RESNETS["resnet18"](1), tmp_path / "w.pth")
 
 
 def test_an_efficientnet_in_the_names_of_its_first_port_is_understood(tmp_path: Path) -> None:
@@ -276,4 +276,4 @@ def test_an_efficientnet_in_the_names_of_its_first_port_is_understood(tmp_path: 
     assert load_pretrained(network, tmp_path / "w.pth").coverage == 1
     assert all(torch.equal(value, tensors[name]) for name, value in network.state_dict().items())
     with pytest.raises(ReidError, match="use weights of the same backbone"):
-        load_pretrained(BACKBONES["resnet18"](1), tmp_path / "w.pth")
+        load_pretrained(RESNETS["resnet18"](1), tmp_path / "w.pth")
