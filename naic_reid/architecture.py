@@ -87,6 +87,10 @@ class Architecture(BaseModel):
     stripes: Annotated[int, Field(ge=0, le=12)] = Field(
         0, exclude_if=not_, description="stripes of the map with features of their own; 0: none; PCB: 6"
     )
+    resize: Literal["area", "bicubic"] = Field(
+        "area", exclude_if="area".__eq__,
+        description="how images are resized; bicubic: antialiased, as Pillow does, as FastReID's were",
+    )  # fmt: skip
     standardise: bool = Field(
         False, exclude_if=not_,
         description="bring each channel of each image to mean 0 and deviation 1: against colour casts",

@@ -40,11 +40,11 @@ from naic_reid.artifacts import Features, Floats, MadeBy, canonical
 from naic_reid.data import augment, folders, images, pictures
 from naic_reid.data.geometry import Geometry
 from naic_reid.errors import ReidError
-from naic_reid.models import portable
+from naic_reid.models import fastreid, portable
 from naic_reid.models.branches import summed
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.inference import fused, halved
-from naic_reid.models.weights import Checkpoint
+from naic_reid.models.weights import Checkpoint, loaded
 from naic_reid.progress import shown
 
 BATCHES = {"cpu": 16, "cuda": 256}
@@ -117,7 +117,8 @@ class Extractor(nn.Module):
         place = chosen(device)
         self.checkpoint = replace(checkpoint, classifier={}, identities=())
         """What `save` writes: the weights as they were trained, on the CPU, without classes."""
-        self.geometry = Geometry(checkpoint.architecture.height, checkpoint.architecture.width)
+        architecture = checkpoint.architecture
+        self.geometry = Geometry(architecture.height, architecture.width, architecture.resize)
         self.precision, self.flip, self.stripes_weight = precision, flip, float(stripes_weight)
         self.network = _prepared(checkpoint.embedder(), precision, place)
         self.dimension = self.network.dimension
@@ -128,13 +129,13 @@ class Extractor(nn.Module):
     def load(
         cls, path: str | Path, device: str = "auto", precision: str | None = None, flip: bool | None = None
     ) -> Self:
-        """From a checkpoint of this project, or a folder that `save` wrote; weights only, no code is run.
+        """From a checkpoint of this project or of FastReID, or a folder that `save` wrote; no code is run.
 
         Args:
             path: the file or folder.
             device: auto (a GPU where there is one), cpu, cuda or cuda:N.
             precision: fp32, tf32, bf16 or fp16; None: what the folder says, else fp32.
-            flip: add the mirror image's feature; None: what the folder says, else yes.
+            flip: add the mirror image's feature; None: what the folder says, else yes (FastReID's: no).
 
         Raises:
             ReidError: the file is none of these, or damaged; no such device or precision.
@@ -392,4 +393,15 @@ def _prepared(embedder: Embedder, precision: str, device: torch.device) -> Embed
 
 def _loaded(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
     """What a path holds, and the options it names."""
-    return portable.read(path) if path.is_dir() else (Checkpoint.read(path), {})
+    if path.is_dir():
+        return portable.read(path)
+    content = loaded(path)
+    tensors = fastreid.tensors_of(content)
+    if tensors is None:
+        return Checkpoint.of_content(content, path), {}
+    converted = fastreid.convert(tensors, path)
+    _log.info(
+        "%s: FastReID's %s: %s; left out: %s; assumed: %s", path, converted.checkpoint.architecture,
+        converted.report, ", ".join(converted.left_out) or "nothing", "; ".join(converted.assumed) or "-",
+    )  # fmt: skip
+    return converted.checkpoint, {"flip": False}

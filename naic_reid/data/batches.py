@@ -29,9 +29,9 @@ _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
-def resized(path: Path, height: int, width: int, digest: str = "") -> NDArray[np.uint8]:
+def resized(path: Path, height: int, width: int, digest: str = "", resize: str = "area") -> NDArray[np.uint8]:
     """One image file, of that digest if there is one, as uint8 [height, width, 3], R, G, B."""
-    return Geometry(height, width).fitted(images.read(path, digest))
+    return Geometry(height, width, resize).fitted(images.read(path, digest))
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,14 @@ class TrainingImages:
         cameras: Mapping[str, str] | None = None,
         digests: Mapping[str, str] | None = None,
         cache_bytes: int = 1 << 31,
+        resize: str = "area",
     ) -> None:
         """`channels` [N, 3] is the order in which each image's channels are shown; none: as they are.
 
         `cameras` are those that the list knows, by path, and `digests` those of the files; each is checked
-        when its file is read the first time.
+        when its file is read the first time. `resize` is a word of `Geometry`.
         """
+        self._resize = resize
         self.cameras = cameras or {}
         self._digests = dict(digests or {})
         self.data, self.paths, self.height, self.width = data, tuple(paths), height, width
@@ -121,7 +123,7 @@ class TrainingImages:
     def _read(self, row: int) -> NDArray[np.uint8]:
         path = self.paths[row]
         digest = self._digests.get(path, "")
-        pixels = resized(self.data / path, self.height, self.width, digest)
+        pixels = resized(self.data / path, self.height, self.width, digest, self._resize)
         if digest:
             self._digests[path] = ""  # the sum costs a tenth of the decoding: once is enough
         return pixels

@@ -17,7 +17,7 @@ from naic_reid.architecture import Architecture
 from naic_reid.artifacts import MadeBy
 from naic_reid.errors import ReidError
 from naic_reid.models import build
-from naic_reid.models.weights import Checkpoint, Report, compared, loaded
+from naic_reid.models.weights import Checkpoint, Report, compared
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 """Of pixels 0…255, R, G, B: what our images are normalised with, and what files that store it must hold."""
@@ -63,13 +63,11 @@ def recognised(tensors: Mapping[str, Any]) -> bool:
     )
 
 
-def tensors_of(path: Path) -> dict[str, Tensor] | None:
-    """A file's tensors, without what training wrapped around them; None where they are not FastReID's.
+def tensors_of(content: Any) -> dict[str, Tensor] | None:
+    """The tensors of a file, as `weights.loaded` gives it, without what training wrapped around them.
 
-    Raises:
-        ReidError: the file is no file of weights, or holds code.
+    None where they are not FastReID's.
     """
-    content = loaded(path)
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"]
     if not isinstance(content, Mapping):
@@ -142,6 +140,7 @@ def _options(
     if not latest and not earliest:
         assumed.append(f"ceil_pool: {str(told['ceil_pool']).lower()}")
     told["height"], told["width"] = _size(stem, mgn)
+    told["resize"] = "bicubic"
     assumed.append(f"height: {told['height']}, width: {told['width']}")
     return told, tuple(word for word in assumed if word.split(":")[0] not in given)
 

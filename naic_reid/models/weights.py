@@ -127,7 +127,11 @@ class Checkpoint:
         Raises:
             ReidError: it is none, is damaged, or holds code.
         """
-        content = loaded(path)
+        return cls.of_content(loaded(path), path)
+
+    @classmethod
+    def of_content(cls, content: Any, path: Path) -> Self:
+        """What `loaded` gave for a file that `write` wrote; raises as `read`."""
         try:
             if content["type"] != "Checkpoint":
                 raise ValueError(f"it holds {content['type']}")

@@ -322,8 +322,9 @@ def _source(
     cameras = dict(zip(listed.paths, listed.cameras, strict=True))
     digests = dict(zip(listed.paths, listed.digests, strict=True))
     source = TrainingImages(
-        data, paths, labels, model.height, model.width, channels=channels, cameras=cameras, digests=digests
-    )
+        data, paths, labels, model.height, model.width, channels=channels, cameras=cameras, digests=digests,
+        resize=model.resize,
+    )  # fmt: skip
     return source, classes
 
 

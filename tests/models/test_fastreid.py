@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from naic_reid.architecture import Architecture
 from naic_reid.data.augment import normalised
 from naic_reid.errors import ReidError
+from naic_reid.extractor import Extractor
 from naic_reid.models import build, fastreid
 from tests.oracles import fastreid as oracle
 
@@ -131,11 +131,22 @@ def test_other_pixels_are_refused() -> None:
         fastreid.convert(tensors, Path("a.pth"))
 
 
-def test_files_of_others_are_not_taken_for_fastreids(tmp_path: Path) -> None:
-    torch.save({"state_dict": {"layer1.0.conv1.weight": torch.ones(1)}}, tmp_path / "plain.pth")
-    assert fastreid.tensors_of(tmp_path / "plain.pth") is None
-    torch.save(
-        {"model": {"module." + k: v for k, v in oracle.single(3).items()}, "epoch": 3}, tmp_path / "its.pth"
-    )
-    found = fastreid.tensors_of(tmp_path / "its.pth")
-    assert found is not None and np.isclose(found["heads.weight"].std(), 1, atol=0.1)
+def test_files_of_others_are_not_taken_for_fastreids() -> None:
+    assert fastreid.tensors_of({"state_dict": {"layer1.0.conv1.weight": torch.ones(1)}}) is None
+    wrapped = {"model": {"module." + name: t for name, t in oracle.single(3).items()}, "epoch": 3}
+    found = fastreid.tensors_of(wrapped)
+    assert found is not None
+    assert found["heads.weight"].std().item() == pytest.approx(1, abs=0.1)
+
+
+def test_an_extractor_takes_a_published_file_as_it_is(tmp_path: Path) -> None:
+    tensors = oracle.single(3, ibn=True, names="zoo")
+    torch.save({"model": tensors, "iteration": 7}, tmp_path / "market_bot_R50-ibn.pth")
+    extractor = Extractor.load(tmp_path / "market_bot_R50-ibn.pth", device="cpu")
+    assert (extractor.geometry.height, extractor.geometry.resize, extractor.flip) == (256, "bicubic", False)
+    picture = _pixels(1)[0].numpy()
+    (row,) = extractor.images([picture])
+    fitted = torch.from_numpy(extractor.geometry.fitted(picture))[None]
+    with torch.inference_mode():
+        expected = oracle.single_features(tensors, _planar(fitted), ceil=False)[0]
+    assert 1 - float(torch.from_numpy(row) @ expected) < 1e-5
