@@ -92,7 +92,7 @@ def structure(extractor: "Extractor") -> dict[str, Any]:
     with torch.inference_mode():
         embedder(torch.zeros(1, 3, geometry.height, geometry.width))
     return {
-        **extractor.checkpoint.model,
+        **extractor.checkpoint.architecture.options,
         "feature": extractor.dimension,
         "parameters": sum(weight.numel() for weight in embedder.parameters()),
         "backbone_maps": [{"part": name, "is": kind, "map": shape} for name, kind, shape in maps],
@@ -196,11 +196,12 @@ def _machine(extractor: "Extractor") -> dict[str, Any]:
     import torch
 
     cuda = extractor.device.type == "cuda"
+    cudnn = torch.backends.cudnn.version() if cuda else None  # type: ignore[no-untyped-call]
     name = torch.cuda.get_device_name(extractor.device) if cuda else _processor()
     return {
         "device": name, "threads": torch.get_num_threads(), "python": sys.version.split()[0],
         "torch": torch.__version__, "cuda": torch.version.cuda if cuda else None,
-        "cudnn": torch.backends.cudnn.version() if cuda else None, "naic_reid": __version__,
+        "cudnn": cudnn, "naic_reid": __version__,
     }  # fmt: skip
 
 

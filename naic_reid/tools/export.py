@@ -189,7 +189,8 @@ def _about(options: argparse.Namespace, extractor: "Extractor", compared: str) -
     pixels = options.input == "pixels"
     return {
         "naic_reid": __version__,
-        "model": {**extractor.checkpoint.model, "epoch": extractor.checkpoint.epoch, "flip": extractor.flip},
+        "model": {**extractor.checkpoint.architecture.options, "epoch": extractor.checkpoint.epoch},
+        "flip": extractor.flip,
         "input": {
             "name": options.input,
             "dtype": "uint8" if pixels else "float32",

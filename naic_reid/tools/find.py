@@ -98,8 +98,8 @@ def _ranked(queries: Floats, rows: Floats, options: argparse.Namespace) -> tuple
         )  # fmt: skip
         return order.tolist(), distances
     distances = 1 - queries @ rows.T
-    order = np.argsort(distances, axis=1, kind="stable")[:, : options.best]
-    return order.tolist(), np.take_along_axis(distances, order, 1)
+    best = np.argsort(distances, axis=1, kind="stable")[:, : options.best]
+    return best.tolist(), np.take_along_axis(distances, best, 1)
 
 
 def _print(photos: Sequence[str], answers: Sequence[Sequence[Hit]], reranked: bool) -> None:

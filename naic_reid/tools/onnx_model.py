@@ -19,6 +19,7 @@ from naic_reid.artifacts import Floats
 from naic_reid.data.augment import MEAN, STD
 from naic_reid.errors import extra
 from naic_reid.extractor import Extractor
+from naic_reid.models.branches import Seen, summed
 
 Pixels = NDArray[np.uint8]
 """uint8 [B, H, W, 3], R, G, B."""
@@ -41,23 +42,32 @@ class Graph(nn.Module):
         self.network, self.flip = extractor.network, extractor.flip
         self.stripes_weight, self.takes = extractor.stripes_weight, takes
         deviation = torch.tensor(STD).view(1, 3, 1, 1)
-        self.register_buffer("scale", 1 / (255 * deviation))
-        self.register_buffer("shift", -torch.tensor(MEAN).view(1, 3, 1, 1) / deviation)
+        self.scale = nn.Buffer(1 / (255 * deviation))
+        self.shift = nn.Buffer(-torch.tensor(MEAN).view(1, 3, 1, 1) / deviation)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features float32 [B, D] of length 1."""
         if self.takes == "pixels":
             images = images.permute(0, 3, 1, 2).float() * self.scale + self.shift
         if not self.flip:
-            return self.network.unit(self.network(images)[1], self.stripes_weight)
+            return self.network.unit(self.network(images), self.stripes_weight)
+        # Once through the network, both images side by side: a graph half as long.
         count = images.shape[0]
-        both: Tensor = self.network(torch.cat((images, images.flip(3))))[1]
-        return self.network.unit(both[:count] + both[count:], self.stripes_weight)
+        both = self.network(torch.cat((images, images.flip(3))))
+        here, mirrored = ({name: _part(seen, rows) for name, seen in both.items()}
+                          for rows in (slice(count), slice(count, None)))  # fmt: skip
+        return self.network.unit(summed(here, mirrored), self.stripes_weight)
+
+
+def _part(seen: Seen, rows: slice) -> Seen:
+    """Of what a branch saw, that of some images."""
+    mass = None if seen.mass is None else seen.mass[rows]
+    return Seen(seen.embedding[rows], seen.feature[rows], mass)
 
 
 def normalised(pixels: Pixels) -> Floats:
     """(x / 255 − MEAN) / STD, float32 [B, 3, H, W]."""
-    values = (pixels / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
+    values = (pixels / 255 - np.array(MEAN)) / np.array(STD)
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32)
 
 
@@ -104,7 +114,7 @@ def quantise(path: Path, takes: str, pixels: Pixels) -> None:
         from onnxruntime import quantization
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Reader(quantization.CalibrationDataReader):
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc] # it has no types
         def __init__(self) -> None:
             self._left: Iterator[Pixels] = iter(np.split(pixels, range(_AT_ONCE, len(pixels), _AT_ONCE)))
 
