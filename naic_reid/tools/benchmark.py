@@ -46,7 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prints the card, and writes it."""
-    if options.batch < 1 or options.warmup < 0 or (options.images or 1) < 1:
+    if options.batch < 1 or options.warmup < 0 or (options.images is not None and options.images < 1):
         raise ReidError("--batch and --images must be at least 1, --warmup at least 0")
     if options.folder and options.images:
         raise ReidError("--images counts random ones: leave it out, or --folder")

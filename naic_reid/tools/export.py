@@ -89,7 +89,8 @@ def run(options: argparse.Namespace) -> int:
         import torch
 
         with files.whole(options.torch_export) as part:
-            torch.export.save(program, part)
+            with part.open("wb") as handle:  # a path would have to be called .pt2
+                torch.export.save(program, handle)
             found = _by_torch(part, options.input, pixels)
             _keep(options.torch_export, part, "fp32", expected, found, about)
     if options.onnx:

@@ -4,6 +4,7 @@ The graph holds everything between a picture of the input's size and its feature
 the mirror image, the sum and the scaling to length 1. Only resizing stays outside.
 """
 
+import copy
 import logging
 import tempfile
 import warnings
@@ -20,6 +21,7 @@ from naic_reid.data.augment import MEAN, STD
 from naic_reid.errors import extra
 from naic_reid.extractor import Extractor
 from naic_reid.models.branches import Seen, summed
+from naic_reid.models.embedder import Embedder
 
 Pixels = NDArray[np.uint8]
 """uint8 [B, H, W, 3], R, G, B."""
@@ -39,7 +41,7 @@ class Graph(nn.Module):
     def __init__(self, extractor: Extractor, takes: str) -> None:
         """Of an extractor in fp32; `takes` is one of `INPUTS`."""
         super().__init__()
-        self.network, self.flip = extractor.network, extractor.flip
+        self.network, self.flip = _plain(extractor.network), extractor.flip
         self.stripes_weight, self.takes = extractor.stripes_weight, takes
         deviation = torch.tensor(STD).view(1, 3, 1, 1)
         self.scale = nn.Buffer(1 / (255 * deviation))
@@ -57,6 +59,14 @@ class Graph(nn.Module):
         here, mirrored = ({name: _part(seen, rows) for name, seen in both.items()}
                           for rows in (slice(count), slice(count, None)))  # fmt: skip
         return self.network.unit(summed(here, mirrored), self.stripes_weight)
+
+
+def _plain(network: Embedder) -> Embedder:
+    """A copy whose tensors are each alone in their memory, and in plain order there: as files want them."""
+    network = copy.deepcopy(network)
+    for tensor in (*network.parameters(), *network.buffers()):
+        tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+    return network
 
 
 def _part(seen: Seen, rows: slice) -> Seen:
