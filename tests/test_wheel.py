@@ -148,5 +148,5 @@ def test_a_shipped_config_goes_by_its_name_and_a_file_by_its_path(tmp_path: Path
     mine = tmp_path / "small"
     mine.write_text("mine")
     assert shipped.named("configs", str(mine)) == mine
-    with pytest.raises(ReidError, match="these come with naic-reid: naic2020, quick, small, toy"):
+    with pytest.raises(ReidError, match=r"these come with naic-reid: .*naic2020, .*small, "):
         shipped.named("configs", "smal")
