@@ -89,7 +89,7 @@ def compare_loaders(name: str, files: list[Path]) -> None:
         rng = np.random.default_rng(0)
         pixels = np.stack([batches.resized(path, HEIGHT, WIDTH) for path in files])
         draws = augment.draw(recipe, len(files), HEIGHT, WIDTH, rng)
-        return augment.finish(torch.from_numpy(augment.vary(pixels, draws)), draws)
+        return augment.finish(torch.from_numpy(augment.vary(pixels, draws)), torch.from_numpy(draws.erase))
 
     # Right first: without variation both give the same pictures, but for how they resize.
     plain = transforms.Compose([chain.transforms[0], *chain.transforms[5:7]])
@@ -106,7 +106,7 @@ def compare_loaders(name: str, files: list[Path]) -> None:
             "ours": ours,
             "decode": lambda: [batches.resized(path, HEIGHT, WIDTH) for path in files],
             "vary": lambda: augment.vary(pixels, draws),
-            "finish": lambda: augment.finish(torch.from_numpy(pixels), draws),
+            "finish": lambda: augment.finish(torch.from_numpy(pixels), torch.from_numpy(draws.erase)),
         },
         time.process_time,
     )

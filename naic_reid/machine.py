@@ -3,6 +3,7 @@
 import fcntl
 import math
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -43,6 +44,18 @@ def free_memory() -> int:
         if limit is not None:
             free = min(free, limit - (_number(group / "memory.current") or 0) + _droppable(group))
     return max(free, 0)
+
+
+def amount(text: str) -> int | None:
+    """Bytes, as a person writes them: 800MB, 6GB, 1.5G; None of an empty text.
+
+    Raises:
+        ReidError: it is no amount of memory.
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([kMGT]?)i?B?", text)
+    if text and not found:
+        raise ReidError(f"memory {text!r} is no amount: write it like 800MB or 6GB")
+    return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " ")) if found else None
 
 
 def _groups() -> list[Path]:

@@ -68,6 +68,20 @@ def test_processors_are_those_within_the_groups_quotas(groups: Path, monkeypatch
     assert machine.processors() == 2
 
 
+def test_amounts_of_memory_are_read_as_people_write_them() -> None:
+    texts = ("", "0", "800MB", "6GB", "1.5 GiB", "2T")
+    assert [machine.amount(text) for text in texts] == [
+        None,
+        0,
+        800_000_000,
+        6 * 10**9,
+        15 * 10**8,
+        2 * 10**12,
+    ]
+    with pytest.raises(ReidError, match="memory 'much' is no amount: write it like 800MB or 6GB"):
+        machine.amount("much")
+
+
 def test_gpus_are_those_named_or_those_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("nvidia0", "nvidia3", "nvidiactl", "nvidia-uvm"):
         (tmp_path / name).touch()

@@ -242,10 +242,9 @@ pytestmark = pytest.mark.timeout(900)
 def test_training_starts_a_process_for_each_gpu_and_an_srun_for_several_nodes(tmp_path: Path) -> None:
     walk = Walk(tmp_path, world())
     dry = ("--dry-run", "--printshellcmds", "--resources", "gpu=4", "--set-resources")
-    assert "; naic-reid train --settings" in walk.run(*dry, "train:gpu=1")
-    assert "; torchrun --standalone --nproc-per-node=4 -m naic_reid train --settings" in walk.run(
-        *dry, "train:gpu=4"
-    )
+    assert "; naic-reid on_gpu 1 naic-reid train --settings" in walk.run(*dry, "train:gpu=1")
+    team = walk.run(*dry, "train:gpu=4")
+    assert "naic-reid on_gpu 4 torchrun --standalone --nproc-per-node=4 -m naic_reid train --settings" in team
     nodes = walk.run(*dry, "train:mpi=srun --ntasks=2", "train:nodes=2")
     assert "; srun --ntasks=2 env -u NAIC_REID_WORKFLOW torchrun --nnodes=2 --nproc-per-node=gpu" in nodes
 

@@ -1,9 +1,11 @@
-"""Training images, varied: mirrored, shifted, recoloured and partly erased.
+"""Augmentation of training images: flip, colour jitter, affine maps, pad and crop, random erasing.
 
 Drawing and doing are apart. `draw` makes every random number of a batch from one generator; `vary` and
 `finish` only obey, so a batch does not depend on which worker makes it or in which order. `vary` works
 on uint8 images with OpenCV, a few microseconds each; `finish` turns a batch into normalised floats on
-whichever device it lies.
+whichever device it lies. Colours change before anything moves: the black that a crop or a turn brings in
+is no part of the picture, takes no part in its mean, and stays black. Differs from the original, which
+jitters the padded image.
 
 Colour jitter is one affine map of R, G, B per image. With luma Y = w·x (Rec. 601) and Ȳ its mean
 over the image:
@@ -160,7 +162,7 @@ def _rectangles(
 
 
 def vary(images: Pixels, draws: Draws, policy: str = "none") -> Pixels:
-    """Images uint8 [B, H, W, 3] varied: policy, mirror, affine, crop over a black border, colours, CMY."""
+    """Images uint8 [B, H, W, 3] varied: policy, flip, colours, CMY, affine map, crop over a black border."""
     varied = np.zeros(images.shape, np.uint8)
     num, height, width, _ = images.shape
     for i in range(num):
@@ -169,26 +171,26 @@ def vary(images: Pixels, draws: Draws, policy: str = "none") -> Pixels:
             image = policies.POLICIES[policy](image, np.random.default_rng(draws.policy[i]))
         if draws.flip[i]:
             image = np.asarray(cv2.flip(image, 1), np.uint8)
+        if draws.colour is not None:
+            image = recoloured(image, draws.colour[i])
+        if draws.cmy is not None and draws.cmy[i]:
+            image = cyan_magenta_yellow(image)
         if draws.affine is not None:
             image = np.asarray(cv2.warpAffine(image, draws.affine[i], (width, height)), np.uint8)
         down, right = draws.shift[i].tolist()
         target = varied[i, max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
         target[:] = image[max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)]
-        if draws.colour is not None:
-            recolour(varied[i], draws.colour[i])
-        if draws.cmy is not None and draws.cmy[i]:
-            varied[i] = cyan_magenta_yellow(varied[i])
     return varied
 
 
-def recolour(image: Pixels, factors: NDArray[np.float64]) -> None:
-    """Change an image's colours in place; `factors` is a row of `Draws.colour`."""
+def recoloured(image: Pixels, factors: NDArray[np.float64]) -> Pixels:
+    """The image uint8 [H, W, 3] in other colours; `factors` is a row of `Draws.colour`."""
     brightness, contrast, saturation, turn = factors.tolist()
     cosine, sine = saturation * np.cos(2 * np.pi * turn), saturation * np.sin(2 * np.pi * turn)
     chroma = np.array(((1, 0, 0), (0, cosine, -sine), (0, sine, cosine)))
     linear = brightness * contrast * (_FROM_YIQ @ chroma @ _TO_YIQ)
     grey = (1 - contrast) * brightness * float(_LUMA @ cv2.mean(image)[:3])
-    cv2.transform(image, np.column_stack((linear, np.full(3, grey))), dst=image)
+    return np.asarray(cv2.transform(image, np.column_stack((linear, np.full(3, grey)))), np.uint8)
 
 
 def cyan_magenta_yellow(image: Pixels) -> Pixels:
@@ -199,21 +201,48 @@ def cyan_magenta_yellow(image: Pixels) -> Pixels:
     return levels
 
 
-def finish(images: Tensor, draws: Draws) -> Tensor:
+def noise(draws: Draws) -> Tensor | None:
+    """What fills the erased rectangles, float32 [their pixels, 3], image by image; None: MEAN does.
+
+    Each image's deviates are normal, from a generator of its own.
+    """
+    if draws.noise is None:
+        return None
+    areas = (draws.erase[:, 2] * draws.erase[:, 3]).tolist()
+    parts = [
+        np.random.default_rng(seed).standard_normal((area, 3), np.float32)
+        for seed, area in zip(draws.noise, areas, strict=True)
+    ]
+    return torch.from_numpy(np.concatenate(parts))
+
+
+def finish(images: Tensor, erase: Tensor, fill: Tensor | None = None) -> Tensor:
     """Normalised float32 [B, 3, H, W], channels last in memory, of uint8 [B, H, W, 3]; parts erased.
 
-    What is erased becomes MEAN *in normalised space*, a constant near zero, as in the original; or
-    each of its values a normal deviate, where the draws hold seeds of noise.
+    What is erased becomes MEAN *in normalised space*, a constant near zero, as in the original, or what
+    `noise` drew. All images are erased at once, and nothing waits for the device.
+
+    Args:
+        images: on any device, as the others.
+        erase: int64 [B, 4], `Draws.erase`.
+        fill: what `noise` gave, or None.
     """
     finished = _floats(images)
-    fill = _row(MEAN, 1, images.device)
-    for i in np.flatnonzero(draws.erase[:, 2]).tolist():
-        top, left, tall, wide = draws.erase[i].tolist()
-        if draws.noise is not None:
-            values = np.random.default_rng(draws.noise[i]).standard_normal((tall, wide, 3), np.float32)
-            fill = torch.from_numpy(values).to(images.device)
-        finished[i, top : top + tall, left : left + wide] = fill
+    erased = _inside(erase, images.shape[1], images.shape[2])
+    if fill is not None:
+        finished.masked_scatter_(erased[..., None], fill)
+    else:
+        for channel, mean in enumerate(MEAN):
+            finished[..., channel].masked_fill_(erased, mean)
     return finished.permute(0, 3, 1, 2)
+
+
+def _inside(rectangles: Tensor, height: int, width: int) -> Tensor:
+    """Which pixels lie in each image's rectangle: bool [B, height, width] of int64 [B, 4]."""
+    top, left, tall, wide = rectangles[:, :, None].unbind(1)
+    y, x = _places(height, rectangles.device), _places(width, rectangles.device)
+    rows, columns = (y >= top) & (y < top + tall), (x >= left) & (x < left + wide)
+    return rows[:, :, None] & columns[:, None, :]
 
 
 def normalised(images: Tensor) -> Tensor:
@@ -231,6 +260,12 @@ def _floats(images: Tensor) -> Tensor:
     # By rows of W · 3 and in place: ten times faster on a CPU than to broadcast over the last three.
     rows = images.reshape(num, height, 3 * width).float().mul_(scale).add_(shift)
     return rows.view(num, height, width, 3)
+
+
+@lru_cache
+def _places(num: int, device: torch.device) -> Tensor:
+    """0 … num − 1 on the device; kept, as `_row` is."""
+    return torch.arange(num, device=device)
 
 
 @lru_cache

@@ -11,21 +11,20 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from naic_reid import models, precision, recipe
+from naic_reid import machine, models, precision, recipe
 from naic_reid.architecture import Architecture
 from naic_reid.artifacts import ImageList, MadeBy, canonical
 from naic_reid.config import Ensemble, Model, Train
 from naic_reid.data import augment
-from naic_reid.data.batches import TrainingImages, cameras_of, identity_batches, with_shuffled_channels
+from naic_reid.data.batches import TrainingImages, with_shuffled_channels
+from naic_reid.data.sampler import Sampler, cameras_of
 from naic_reid.errors import ReidError
 from naic_reid.files import known_digest, whole
 from naic_reid.heap import keep_freed_memory
@@ -39,7 +38,7 @@ from naic_reid.training.learner import Learner
 from naic_reid.training.repeatable import generators, repeatable, set_generators
 from naic_reid.training.team import Team, joined
 
-REVISION = 1
+REVISION = 2
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +55,8 @@ def run(
     pretrained: list[Path],
     checkpoints: list[Path],
     history: Path,
-    workers: int = 1,
+    workers: int = 0,
+    image_memory: str = "",
     device: str = "auto",
     threads: int = 0,
     save_seconds: float = 10.0,
@@ -69,7 +69,8 @@ def run(
         images: the training list.
         pretrained: at most one file of weights for the backbone to start from.
         scratch: where unfinished runs live.
-        workers: threads that make batches.
+        workers: threads that make batches; 0: one for each processor.
+        image_memory: of decoded images, such as 6GB; by default what is free, but for half of it.
         device: auto, cpu, cuda or cuda:N.
         threads: of the computation on a CPU; 0: as many as torch takes.
         save_seconds: least time between two saved states.
@@ -100,7 +101,7 @@ def run(
             _log.info("train: %s is finished: only its files are handed over", home)
             _check_kept(home, kept.values())
         else:
-            source, classes = _source(data, listed, images, model, train, seed)
+            source, classes = _source(data, listed, images, model, train, seed, machine.amount(image_memory))
             learnt = _learn(
                 seed, train, model, source, classes, pretrained, home / "state.pt", folder, team, workers,
                 save_seconds, compiled, set(kept), decisive,
@@ -162,18 +163,18 @@ def _learn(
     part = slice(team.rank * own, (team.rank + 1) * own)
     cameras = cameras_of(source.paths, train.cameras, source.cameras) if train.cameras else None
 
-    @lru_cache(maxsize=1)
-    def order(epoch: int) -> NDArray[np.int64]:
-        laid = identity_batches(source.labels, identities, group, seed, epoch, cameras=cameras)
-        return laid[: train.steps_per_epoch]
+    sampler = Sampler(source.labels, identities, group, seed, cameras=cameras, steps=train.steps_per_epoch)
+    order = sampler.rows
 
     def batches(epoch: int, first: int) -> Iterator[loop.Step]:
         kept = train.freeze_epochs is None or epoch < train.freeze_epochs
         freeze(embedder, train.freeze, frozen=kept, norm=train.freeze_norm)
-        made = source.batches(order(epoch), variation, seed, epoch, first=first, part=part, workers=workers)
+        made = source.batches(
+            order(epoch), variation, seed, epoch, first=first, part=part, workers=workers,
+            pinned=device.type == "cuda",
+        )  # fmt: skip
         for batch in made:
-            pixels, labels = (_sent(tensor, device) for tensor in (batch.pixels, batch.labels))
-            yield augment.finish(pixels, batch.draws), labels, batch.paths
+            yield *batch.finished(device), batch.paths
 
     keepers: dict[str, Any] = {"learner": learner, "optimizer": optimizer, "scaler": scaler}
     if average is not None:
@@ -302,7 +303,13 @@ def _within_memory(
 
 
 def _source(
-    data: Path, listed: ImageList, images: Path, model: Model, train: Train, seed: int
+    data: Path,
+    listed: ImageList,
+    images: Path,
+    model: Model,
+    train: Train,
+    seed: int,
+    memory: int | None,
 ) -> tuple[TrainingImages, tuple[str, ...]]:
     """The images with their class indices, and the identities in their order."""
     unknown = [path for path, identity in zip(listed.paths, listed.identities, strict=True) if not identity]
@@ -323,16 +330,9 @@ def _source(
     digests = dict(zip(listed.paths, listed.digests, strict=True))
     source = TrainingImages(
         data, paths, labels, model.height, model.width, channels=channels, cameras=cameras, digests=digests,
-        resize=model.resize,
+        resize=model.resize, memory=memory,
     )  # fmt: skip
     return source, classes
-
-
-def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on the device; a copy to a GPU goes on while the host prepares the next."""
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 def _told(record: loop.Record, epochs: int) -> tuple[float, str]:

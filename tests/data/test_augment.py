@@ -1,13 +1,15 @@
 """Augmentation against its slow twin, and what it promises about its draws."""
 
 import dataclasses
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.transforms.v2 import functional
 
 from naic_reid.config import Augment
 from naic_reid.data import augment, policies
@@ -25,6 +27,12 @@ def _drawn(recipe: augment.Recipe, num: int, seed: int = 0) -> augment.Draws:
     return augment.draw(recipe, num, HEIGHT, WIDTH, np.random.default_rng(seed))
 
 
+def _finished(images: augment.Pixels, draws: augment.Draws, device: str = "cpu") -> torch.Tensor:
+    fill = augment.noise(draws)
+    there = (torch.from_numpy(images).to(device), torch.from_numpy(draws.erase).to(device))
+    return augment.finish(*there, None if fill is None else fill.to(device))
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 9999))
 def test_images_vary_as_the_slow_twin_says(seed: int) -> None:
@@ -32,7 +40,7 @@ def test_images_vary_as_the_slow_twin_says(seed: int) -> None:
     varied = augment.vary(images, draws)
     for i in range(3):
         colour = None if draws.colour is None else draws.colour[i]
-        expected = oracle.vary(images[i], bool(draws.flip[i]), *draws.shift[i].tolist(), colour)
+        expected = oracle.vary(images[i], bool(draws.flip[i]), *draws.shift[i].tolist(), colour, FULL.pad)
         # A half may round either way: OpenCV sums in single precision.
         assert np.abs(varied[i] - expected).max() <= 1
 
@@ -41,12 +49,38 @@ def test_images_vary_as_the_slow_twin_says(seed: int) -> None:
 @given(seed=st.integers(0, 9999))
 def test_batches_are_finished_as_the_slow_twin_says(seed: int) -> None:
     images, draws = _images(3, seed), _drawn(FULL, 3, seed)
-    finished = augment.finish(torch.from_numpy(images), draws)
+    finished = augment.finish(torch.from_numpy(images), torch.from_numpy(draws.erase))
     assert finished.dtype == torch.float32
     assert finished.is_contiguous(memory_format=torch.channels_last)
     for i in range(3):
         expected = oracle.finish(images[i], *draws.erase[i].tolist())
         assert np.allclose(finished[i].numpy(), expected, atol=1e-5)
+
+
+def test_colours_change_before_a_crop_or_a_turn_brings_in_black() -> None:
+    image = np.full((1, HEIGHT, WIDTH, 3), 200, np.uint8)
+    colour = np.array([[1.0, 0.5, 1.0, 0.0]])
+    nothing = (np.array([False]), np.zeros((1, 4), np.int64))
+    moved = augment.Draws(nothing[0], np.array([[6, 5]]), colour, nothing[1])
+    varied = augment.vary(image, moved)[0]
+    assert (varied[:-6, :-5] == 200).all()  # contrast moves towards the picture's own mean, which it is
+    assert (varied[-6:] == 0).all() and (varied[:, -5:] == 0).all()
+    turned = np.array([[[0.0, 1.0, 0.0], [-1.0, 0.0, WIDTH - 1.0]]])
+    affine = augment.Draws(nothing[0], np.array([[0, 0]]), colour, nothing[1], affine=turned)
+    assert set(np.unique(augment.vary(image, affine))) == {0, 200}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_brightness_contrast_and_saturation_are_torchvisions_each_by_itself(seed: int) -> None:
+    image = _images(1, seed)[0]
+    factors = np.random.default_rng(seed).uniform(0.3, 1.8, 3)
+    tensor = torch.from_numpy(image.transpose(2, 0, 1).copy())
+    adjusted = (functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation)
+    for place, (factor, theirs) in enumerate(zip(factors.tolist(), adjusted, strict=True)):
+        colour = np.array((1.0, 1.0, 1.0, 0.0))
+        colour[place] = factor
+        expected = theirs(tensor, factor).numpy().transpose(1, 2, 0).astype(int)
+        assert np.abs(augment.recoloured(image, colour) - expected).max() <= 2  # they cut off, and round luma
 
 
 def test_nothing_varies_when_all_is_off() -> None:
@@ -63,11 +97,9 @@ def test_images_handed_in_are_left_as_they_are() -> None:
 
 def test_grey_stays_grey_and_hue_keeps_luma() -> None:
     grey = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
-    augment.recolour(grey, np.array((1.2, 0.7, 1.4, 0.3)))
-    assert (grey == 108).all()
+    assert (augment.recoloured(grey, np.array((1.2, 0.7, 1.4, 0.3))) == 108).all()
     image = np.full((HEIGHT, WIDTH, 3), (120, 100, 110), np.uint8)
-    turned = image.copy()
-    augment.recolour(turned, np.array((1.0, 1.0, 1.0, 0.4)))
+    turned = augment.recoloured(image, np.array((1.0, 1.0, 1.0, 0.4)))
     weights = (0.299, 0.587, 0.114)
     assert not np.array_equal(image, turned)
     assert abs(float((image[0, 0] - turned[0, 0].astype(float)) @ weights)) < 0.6
@@ -135,12 +167,56 @@ def test_black_is_taken_out_of_cyan_magenta_and_yellow() -> None:
     assert augment.vary(image[None], always)[0].tolist() == augment.cyan_magenta_yellow(image).tolist()
 
 
+def test_all_rectangles_are_erased_at_once_and_only_they() -> None:
+    draws = augment.draw(augment.Recipe(erasing=0.7), 20, 24, 16, np.random.default_rng(3))
+    images = np.random.default_rng(0).integers(0, 256, (20, 24, 16, 3), np.uint8)
+    finished, plain = _finished(images, draws), augment.normalised(torch.from_numpy(images))
+    for i, (top, left, tall, wide) in enumerate(draws.erase.tolist()):
+        expected = plain[i].clone()
+        expected[:, top : top + tall, left : left + wide] = torch.tensor(augment.MEAN)[:, None, None]
+        assert torch.equal(finished[i], expected)
+    assert (draws.erase[:, 2] == 0).any() and (draws.erase[:, 2] > 0).any()
+
+
+def test_erasing_makes_so_many_calls_however_many_are_erased() -> None:
+    """On a GPU each is a kernel, and each copy from the host a wait."""
+
+    class Counted(TorchDispatchMode):
+        calls = 0
+
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            Counted.calls += 1
+            return function(*args, **(kwargs or {}))
+
+    found = set()
+    for num in (1, 40):
+        draws = augment.draw(augment.Recipe(erasing=1.0), num, 24, 16, np.random.default_rng(0))
+        images, erase = torch.zeros(num, 24, 16, 3, dtype=torch.uint8), torch.from_numpy(draws.erase)
+        augment.finish(images, erase)  # constants are made once
+        Counted.calls = 0
+        with Counted():
+            augment.finish(images, erase)
+        found.add(Counted.calls)
+    assert len(found) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("fill", ["mean", "noise"])
+def test_a_gpu_finishes_as_a_processor_does(fill: str) -> None:
+    recipe = augment.Recipe(erasing=0.7, erasing_fill=fill)
+    images = np.random.default_rng(0).integers(0, 256, (20, 24, 16, 3), np.uint8)
+    draws = augment.draw(recipe, 20, 24, 16, np.random.default_rng(3))
+    there = _finished(images, draws, "cuda")
+    assert there.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(there.cpu(), _finished(images, draws), rtol=1e-6, atol=1e-6)
+
+
 def test_noise_fills_what_is_erased_with_normal_deviates() -> None:
     recipe = augment.Recipe(erasing=1.0, erasing_fill="noise")
     images = np.zeros((40, 32, 16, 3), np.uint8)
     draws = augment.draw(recipe, 40, 32, 16, np.random.default_rng(0))
-    finished = augment.finish(torch.from_numpy(images), draws)
-    again = augment.finish(torch.from_numpy(images[5:]), draws[5:])
+    finished, again = (_finished(images[part], draws[part]) for part in (slice(None), slice(5, None)))
     assert torch.equal(finished[5:], again)
     inside = []
     for image, (top, left, tall, wide) in zip(finished, draws.erase.tolist(), strict=True):

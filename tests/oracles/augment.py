@@ -9,16 +9,18 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 
-def vary(image: Any, flip: bool, down: int, right: int, colour: Any) -> Any:
-    """Mirrored, moved over black, recoloured."""
+def vary(image: Any, flip: bool, down: int, right: int, colour: Any, pad: int) -> Any:
+    """Mirrored and recoloured; then a black border of `pad`, and of that a crop, off the middle."""
     height, width, _ = image.shape
-    varied = np.zeros((height, width, 3))
+    mirrored = np.empty((height, width, 3))
     for y in range(height):
         for x in range(width):
-            from_y, from_x = y + down, x + right
-            if 0 <= from_y < height and 0 <= from_x < width:
-                varied[y, x] = image[from_y, width - 1 - from_x if flip else from_x]
-    return varied if colour is None else recolour(varied, *colour)
+            mirrored[y, x] = image[y, width - 1 - x if flip else x]
+    if colour is not None:
+        mirrored = recolour(mirrored, *colour)
+    padded = np.zeros((height + 2 * pad, width + 2 * pad, 3))
+    padded[pad : pad + height, pad : pad + width] = mirrored
+    return padded[pad + down : pad + down + height, pad + right : pad + right + width]
 
 
 def recolour(image: Any, brightness: float, contrast: float, saturation: float, hue: float) -> Any:

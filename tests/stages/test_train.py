@@ -277,9 +277,10 @@ def test_every_word_of_the_recipe_works_together_and_resumes_to_the_same_bits(
 
 def test_stripes_are_trained_with_the_rest_and_taken_into_the_features(world: Path, tmp_path: Path) -> None:
     model = Model(backbone="resnet18", height=64, width=32, stripes=2)
-    _run(world, tmp_path, _settings(), model)
+    _run(world, tmp_path, _settings(steps_per_epoch=5), model)
     lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
-    assert lines[-1]["stripes"] < lines[0]["stripes"]
+    first, last = (np.mean([line["stripes"] for line in part]) for part in (lines[:5], lines[-5:]))
+    assert last < 0.98 * first
     assert lines[0]["loss"] == pytest.approx(
         sum(lines[0][name] for name in ("arcface", "weighted_triplet", "stripes")), rel=1e-5
     )

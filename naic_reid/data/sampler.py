@@ -1,0 +1,191 @@
+"""The P×K sampler: which images each batch of an epoch shows, P identities with K images of each.
+
+An epoch is determined by (seed, epoch) and laid out before it begins.
+"""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from naic_reid.errors import ReidError
+
+KNOWN = "known"
+"""In the place of a pattern: the cameras that the training list knows."""
+LONGEST = 2
+"""An epoch shows at most so many times the groups of K images that there are."""
+
+_log = logging.getLogger(__name__)
+
+
+class Sampler:
+    """Epochs of P×K batches; while one is trained on, a thread lays out the next."""
+
+    def __init__(
+        self,
+        labels: Sequence[int] | NDArray[np.int64],
+        identities: int,
+        images: int,
+        seed: int,
+        *,
+        cameras: NDArray[np.int64] | None = None,
+        steps: int | None = None,
+    ) -> None:
+        """`steps` is the most batches of an epoch, None all; the rest are `identity_batches`' arguments."""
+        self._what = (np.asarray(labels, np.int64), identities, images, seed)
+        self._cameras, self._steps = cameras, steps
+        self._thread = ThreadPoolExecutor(1, "sampler")
+        self._laid: dict[int, Future[NDArray[np.int64]]] = {}
+
+    def rows(self, epoch: int) -> NDArray[np.int64]:
+        """Of each batch of an epoch, from 0: rows into the labels, int64 [batches, identities × images]."""
+        for number in (epoch, epoch + 1):
+            if number not in self._laid:
+                self._laid[number] = self._thread.submit(self._lay, number)
+        for number in self._laid.keys() - {epoch, epoch + 1}:
+            del self._laid[number]
+        return self._laid[epoch].result()
+
+    def _lay(self, epoch: int) -> NDArray[np.int64]:
+        return identity_batches(*self._what, epoch, cameras=self._cameras)[: self._steps]
+
+
+def identity_batches(
+    labels: Sequence[int] | NDArray[np.int64],
+    identities: int,
+    images: int,
+    seed: int,
+    epoch: int,
+    *,
+    cameras: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """An epoch laid out: rows into `labels`, int64 [number of batches, identities × images].
+
+    Every batch shows `identities` different classes, `images` of each side by side. Every image occurs
+    at least once: a class whose count is no multiple of `images` fills its last group from its own
+    others (repeating only when it has too few), and the last batches are filled with further groups of
+    other classes. Only where some classes have so many images that this would make the epoch longer than
+    `LONGEST` times what its groups fill do some of theirs wait for other epochs. Determined by (seed,
+    epoch). With `cameras` [N], numbers, the images of a group come from as many of them as its class allows.
+
+    Differs from the original, which drops the images that fill no group and the classes left over when
+    fewer than P have groups, so that its length was not what it said.
+    """
+    classes = np.asarray(labels, np.int64)
+    assert 0 < identities <= len(np.unique(classes)), (identities, len(np.unique(classes)))
+    rng = np.random.default_rng((seed, epoch))
+    groups, owners = _groups(classes, images, rng, cameras)
+    most = LONGEST * -(-len(groups) // identities)
+    laid = groups[_laid_out(owners.tolist(), identities, rng, most)].reshape(-1, identities * images)
+    if len(laid) == most and (missing := len(classes) - len(np.unique(laid))):
+        _log.log(
+            logging.DEBUG if epoch else logging.WARNING,
+            "sampler: %d of %d images, of the largest identities, wait for other epochs: to show all in one "
+            "would repeat those of the others more than %d times; a smaller train.batch shows more of them",
+            missing, len(classes), LONGEST,
+        )  # fmt: skip
+    return laid
+
+
+def _laid_out(owners: list[int], identities: int, rng: np.random.Generator, most: int) -> NDArray[np.int64]:
+    """Groups of different classes for each of at most `most` batches, int64 [batches, identities].
+
+    `owners` is the class of each group. A group whose class is in the batch already goes first into the
+    next one; batches that cannot be filled otherwise repeat groups.
+    """
+    line = iter(rng.permutation(len(owners)).tolist())
+    waiting: list[int] = []
+    laid: list[list[int]] = []
+    left = len(owners)
+    while left and len(laid) < most:
+        chosen: dict[int, int] = {}  # class → group
+        waiting = [group for group in waiting if not _taken(group, owners, chosen, identities)]
+        while len(chosen) < identities and (group := next(line, None)) is not None:
+            if not _taken(group, owners, chosen, identities):
+                waiting.append(group)
+        left -= len(chosen)
+        if len(chosen) < identities:
+            for group in map(int, rng.permutation(len(owners))):
+                _taken(group, owners, chosen, identities)
+                if len(chosen) == identities:
+                    break
+        laid.append(list(chosen.values()))
+    return np.array(laid, np.int64)
+
+
+def _taken(group: int, owners: list[int], chosen: dict[int, int], identities: int) -> bool:
+    """Whether the group's class was not in the batch, and is now."""
+    if len(chosen) == identities or owners[group] in chosen:
+        return False
+    chosen[owners[group]] = group
+    return True
+
+
+def cameras_of(
+    paths: Sequence[str], pattern: str, known: Mapping[str, str] | None = None
+) -> NDArray[np.int64]:
+    """The camera of each image by number [N]: what the pattern's group finds in its path.
+
+    With the word `known` in the place of a pattern, the camera that `known` has for the path.
+
+    Raises:
+        ReidError: a path's camera is not found; lists of the competition know no cameras.
+    """
+    if pattern == KNOWN:
+        names = [(known or {}).get(path, "") for path in paths]
+    else:
+        found = [re.search(pattern, path) for path in paths]
+        names = ["" if match is None else match[1] for match in found]
+    unknown = [path for path, name in zip(paths, names, strict=True) if not name]
+    if unknown:
+        finds = "the training list knows" if pattern == KNOWN else f"{pattern} finds"
+        raise ReidError(
+            f"train.cameras: {finds} no camera in {len(unknown)} of {len(paths)} paths, as "
+            f"{unknown[0]}: give a pattern that fits them, or leave it out where cameras are not known"
+        )
+    number = {name: place for place, name in enumerate(sorted(set(names)))}
+    return np.array([number[name] for name in names], np.int64)
+
+
+def _groups(
+    classes: NDArray[np.int64], images: int, rng: np.random.Generator, cameras: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Groups int64 [groups, images] of rows of one class, all rows covered; and the class of each."""
+    shuffled = rng.permutation(len(classes))
+    by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
+    bounds = np.flatnonzero(np.diff(classes[by_class], prepend=-1, append=-1))
+    parts = []
+    for begin, end in pairwise(bounds.tolist()):
+        if cameras is not None:
+            parts.append(_spread(by_class[begin:end], cameras[by_class[begin:end]], images))
+            continue
+        places = np.arange(-(-(end - begin) // images) * images) % (end - begin)
+        parts.append(by_class[begin + places].reshape(-1, images))
+    groups = np.concatenate(parts)
+    return groups, classes[groups[:, 0]]
+
+
+def _spread(rows: NDArray[np.int64], cameras: NDArray[np.int64], images: int) -> NDArray[np.int64]:
+    """The rows of a class in groups [·, images], the images of each camera dealt to as many as there are.
+
+    Like cards: camera after camera, each to the next group, so that a camera comes twice to a group only
+    when it has more images than there are groups. Groups then short of images take some of the others'.
+    """
+    _, camera, count = np.unique(cameras, return_inverse=True, return_counts=True)
+    dealt = rows[np.lexsort((camera, -count[camera]))]
+    num = -(-len(rows) // images)
+    seen_by = dict(zip(rows.tolist(), cameras.tolist(), strict=True))
+    groups = []
+    for start in range(num):
+        group = dealt[start::num].tolist()
+        while len(group) < images:
+            shown = [seen_by[row] for row in group]
+            # Of images not yet here, or of all where the class has too few, one whose camera is rarest here.
+            others = [row for row in rows.tolist() if row not in group] or rows.tolist()
+            group.append(min(others, key=lambda row: (shown.count(seen_by[row]), group.count(row))))
+        groups.append(group)
+    return np.array(groups, np.int64)
