@@ -31,7 +31,9 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from naic_reid.artifacts import Floats, Neighbours
-from naic_reid.retrieval import fusion, parallel
+from naic_reid.retrieval import best as nearest_of
+from naic_reid.retrieval import parallel
+from naic_reid.retrieval.distances import Member, Mix
 from naic_reid.retrieval.k_reciprocal import jaccard_rows
 from naic_reid.retrieval.nearest import k_nearest
 from tests.oracles import rerank as oracle
@@ -105,8 +107,8 @@ def check_against_the_oracle(threads: int) -> float:
     query, gallery = rows[:150], rows[150:]
     neighbours = k_nearest(query, gallery, K1 + 1, threads=threads)
     jaccard = jaccard_rows(neighbours, query, gallery, K1, K2, threads=threads)
-    member = fusion.Member(query, gallery, jaccard)
-    indices, distances = fusion.best([member], fusion.Mix(LAMBDA), len(gallery), threads=threads)
+    member = Member(query, gallery, jaccard)
+    indices, distances = nearest_of.best([member], Mix(LAMBDA), len(gallery), threads=threads)
     full = np.empty((150, 750), np.float32)
     np.put_along_axis(full, indices, distances, 1)
     difference = float(np.abs(full - oracle.re_ranking(query, gallery, K1, K2, LAMBDA)).max())
@@ -133,9 +135,7 @@ def one_size(
             lambda n=neighbours: jaccard_rows(n, query, gallery, K1, K2, threads=threads)
         )
         _, turn["fuse"], turn["used_fuse"], turn["extra_fuse"] = meter(
-            lambda j=jaccard: fusion.best(
-                [fusion.Member(query, gallery, j)], fusion.Mix(LAMBDA), BEST, threads=threads
-            )
+            lambda j=jaccard: nearest_of.best([Member(query, gallery, j)], Mix(LAMBDA), BEST, threads=threads)
         )
         _, last, _, _ = meter(lambda: floor(query, gallery, threads, share))
         turn["floor"] = (first + last) / 2 * share
@@ -165,9 +165,9 @@ def several_members(num_query: int, num_gallery: int, dimension: int, threads: i
     )
     found = []
     for num in (1, 3, 6):
-        members = [fusion.Member(query, gallery, jaccard) for _ in range(num)]
+        members = [Member(query, gallery, jaccard) for _ in range(num)]
         _, seconds, used, extra = Meter()(
-            lambda m=members: fusion.best(m, fusion.Mix(LAMBDA), BEST, threads=threads)
+            lambda m=members: nearest_of.best(m, Mix(LAMBDA), BEST, threads=threads)
         )
         found.append(
             {

@@ -28,7 +28,9 @@ import numpy as np
 from naic_reid import config
 from naic_reid.artifacts import Features, ImageList
 from naic_reid.config import Rerank
-from naic_reid.retrieval import fusion, metrics
+from naic_reid.retrieval import distances as engine
+from naic_reid.retrieval import metrics
+from naic_reid.retrieval.distances import PLAIN, Member, Mix
 from naic_reid.retrieval.k_reciprocal import jaccard_rows
 from naic_reid.retrieval.nearest import k_nearest
 from naic_reid.retrieval.protocols import PROTOCOLS, Labels, meetings
@@ -81,7 +83,9 @@ def scores(
         who, where = truth.persons.astype(np.int64), truth.cameras.astype(np.int64)
         nothing = np.zeros(len(who), bool), np.full(len(who), -1)
         labels = Labels(who, where, *nothing)
-        return metrics.hits(distances, meetings(protocol, labels.at(queries), labels.at(gallery)))
+        met = meetings(protocol, labels.at(queries), labels.at(gallery))
+        same = metrics.positives_of(distances, met)
+        return metrics.hits(metrics.count(distances, 0, same, met), met)
 
     everyone = np.arange(len(truth.names))
     inside = [np.full(len(everyone), True)] if domains is None else [domains == d for d in np.unique(domains)]
@@ -93,15 +97,13 @@ def scores(
 
 
 def _distances(query: np.ndarray, gallery: np.ndarray, rerank: Rerank | None) -> np.ndarray:
-    distances = np.zeros((len(query), len(gallery)), np.float32)
     if rerank is None:
-        member, mix = fusion.Member(query, gallery), fusion.PLAIN
+        member, mix = Member(query, gallery), PLAIN
     else:
         near = k_nearest(query, gallery, max(rerank.k1 + 1, rerank.k2), threads=1)
         overlap = jaccard_rows(near, query, gallery, rerank.k1, rerank.k2, threads=1)
-        member, mix = fusion.Member(query, gallery, overlap), fusion.Mix(rerank.lambda_)
-    member.add(distances, member.cosines(0, len(query)), mix, 0)
-    return distances
+        member, mix = Member(query, gallery, overlap), Mix(rerank.lambda_)
+    return engine.summed([member], mix, 0, len(query)).numpy()
 
 
 def features_of(folder: Path, truth: Truth, domains: Sequence[str]) -> np.ndarray:

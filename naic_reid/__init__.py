@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from naic_reid.extractor import Extractor as Extractor
     from naic_reid.retrieval.ranking import fuse as fuse
     from naic_reid.retrieval.ranking import rank as rank
-    from naic_reid.retrieval.ranking import score as score
+    from naic_reid.retrieval.ranking import score_distances as score_distances
+    from naic_reid.retrieval.scoring import score as score
 
 __version__ = "0.1.0"
 
@@ -27,7 +28,8 @@ _PUBLIC = {
     "Features": "naic_reid.artifacts",
     "fuse": "naic_reid.retrieval.ranking",
     "rank": "naic_reid.retrieval.ranking",
-    "score": "naic_reid.retrieval.ranking",
+    "score": "naic_reid.retrieval.scoring",
+    "score_distances": "naic_reid.retrieval.ranking",
 }
 """Name → the module it is taken from."""
 

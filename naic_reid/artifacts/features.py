@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from naic_reid.artifacts.arrays import FIRST_DATE, put, read_arrays
 from naic_reid.artifacts.checks import Floats, built, hold, strings
 from naic_reid.artifacts.made_by import MadeBy
+from naic_reid.errors import ReidError
 from naic_reid.files import whole
 
 UNIT_TOLERANCE = 1e-3
@@ -87,3 +88,18 @@ def streamed_features(
 
             yield append
             assert written == len(names), (written, len(names))
+
+
+def read_npy(path: Path) -> Floats:
+    """Features from a `.npy` file of other making, float32 [N, D], mapped; rows of any length.
+
+    Raises:
+        ReidError: it cannot be read, or holds something else.
+    """
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ReidError(f"{path}: cannot be read as .npy: {error}; write it with numpy.save") from error
+    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype != np.float32:
+        raise ReidError(f"{path}: must hold one float32 array of shape [images, numbers]")
+    return values

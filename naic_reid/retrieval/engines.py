@@ -11,11 +11,13 @@ from typing import Any
 
 import faiss
 import numpy as np
+import torch
 from numba import njit
 from numpy.typing import NDArray
 
 from naic_reid.artifacts import Floats, Neighbours
-from naic_reid.retrieval import exact, parallel, products
+from naic_reid.retrieval import exact, parallel
+from naic_reid.retrieval.vectors import Vectors
 
 ENGINES = ("faiss-flat", "faiss-ivf", "faiss-hnsw")
 _BLOCK = 8192  # rows handed to faiss in one go
@@ -37,28 +39,28 @@ def k_nearest(
         ef_search: length of the candidate list (faiss-hnsw).
         threads: 0 means all processors.
     """
-    union = exact.rows(query, gallery)
-    num = len(union.inverse)
+    features = Vectors(query, gallery)
+    num = len(features)
     keep = min(keep, num)
     rows = np.empty((num, keep), np.int32)
     distances = np.empty((num, keep), np.float32)
     farthest = np.zeros(num, np.float32)
     if num:
         faiss.omp_set_num_threads(parallel.num_threads(threads))
-        index = _index(union, engine, nprobe, ef_search)
+        index = _index(features, engine, nprobe, ef_search)
         asked = min(keep + 16, num)  # more than kept: faiss orders by rounded products
         sample = np.linspace(0, num - 1, min(num, _SAMPLE)).astype(np.int64)
         for start, stop in parallel.spans(num, _BLOCK):
-            block = products.unit(union, start, stop)
+            block = features.unit(start, stop).numpy()
             found = index.search(block, asked)[1]
             lost = np.flatnonzero((found < 0).any(axis=1))
             if len(lost):
-                found[lost] = _whole_search(union, block[lost], asked)
+                found[lost] = _whole_search(features, block[lost], asked)
             if engine == "faiss-flat":
                 far = index.search(-block, min(8, num))[1]
             else:
-                far = sample[np.argmin(block @ _unit_rows(union, sample).T, axis=1)][:, None]
-            _measure(union, found, far, rows, distances, farthest, start)
+                far = sample[np.argmin(block @ _unit_rows(features, sample).T, axis=1)][:, None]
+            _measure(features.union, found, far, rows, distances, farthest, start)
     return Neighbours(rows, distances, farthest, len(query))
 
 
@@ -67,25 +69,25 @@ def recall(query: Floats, gallery: Floats, found: Neighbours, sample: int = 200)
     num, keep = found.rows.shape
     if num == 0:
         return 1.0
-    union = exact.rows(query, gallery)
+    features = Vectors(query, gallery)
     chosen = np.unique(np.linspace(0, num - 1, min(num, sample)).astype(np.int64))
-    unit = _unit_rows(union, chosen)
-    true = _whole_search(union, unit, keep)
+    unit = _unit_rows(features, chosen)
+    true = _whole_search(features, unit, keep)
     last = np.array(
-        [(_unit_rows(union, near) @ row).min(initial=1) for near, row in zip(true, unit, strict=True)]
+        [(_unit_rows(features, near) @ row).min(initial=1) for near, row in zip(true, unit, strict=True)]
     )
     # Of equal neighbours at the end of a list any will do, so what is counted is what lies near enough.
     return float((found.distances[chosen] <= 2 - 2 * last[:, None] + 1e-5).mean())
 
 
-def _index(union: exact.Rows, engine: str, nprobe: int, ef_search: int) -> Any:
-    num, dimension = len(union.inverse), union.gallery.shape[1]
+def _index(features: Vectors, engine: str, nprobe: int, ef_search: int) -> Any:
+    num, dimension = len(features), features.dimension
     cells = max(1, min(4 * isqrt(num), num // 40))
     kind = {"faiss-flat": "Flat", "faiss-ivf": f"IVF{cells},Flat", "faiss-hnsw": "HNSW32,Flat"}[engine]
     index: Any = faiss.index_factory(dimension, kind, faiss.METRIC_INNER_PRODUCT)
     if engine == "faiss-ivf":
         chosen = np.linspace(0, num - 1, min(num, 64 * cells)).astype(np.int64)
-        index.train(_unit_rows(union, chosen))
+        index.train(_unit_rows(features, chosen))
         index.nprobe = min(nprobe, cells)
     elif engine == "faiss-hnsw":
         index.hnsw.efConstruction = 2 * ef_search
@@ -93,23 +95,24 @@ def _index(union: exact.Rows, engine: str, nprobe: int, ef_search: int) -> Any:
     if engine != "faiss-hnsw" and getattr(faiss, "get_num_gpus", int)() > 0:  # faiss-gpu, when installed
         index = faiss.index_cpu_to_all_gpus(index)
     for start, stop in parallel.spans(num, _BLOCK):
-        index.add(products.unit(union, start, stop))
+        index.add(features.unit(start, stop).numpy())
     return index
 
 
-def _unit_rows(union: exact.Rows, chosen: NDArray[np.int64]) -> Floats:
+def _unit_rows(features: Vectors, chosen: NDArray[np.int64]) -> Floats:
     """Chosen rows at unit length [len(chosen), D]."""
-    return np.concatenate([products.unit(union, int(row), int(row) + 1) for row in chosen])
+    unit: Floats = features.unit_of(torch.from_numpy(chosen)).numpy()
+    return unit
 
 
-def _whole_search(union: exact.Rows, unit: Floats, keep: int) -> NDArray[np.int64]:
+def _whole_search(features: Vectors, unit: Floats, keep: int) -> NDArray[np.int64]:
     """The `keep` nearest of a few unit rows by looking at all, in no order [B, keep]."""
     near = np.empty((len(unit), 0), np.int64)
     values = np.empty((len(unit), 0), np.float32)
-    for start, stop in parallel.spans(len(union.inverse), _BLOCK):
+    for start, stop in parallel.spans(len(features), _BLOCK):
         columns = np.broadcast_to(np.arange(start, stop), (len(unit), stop - start))
         near = np.concatenate([near, columns], axis=1)
-        values = np.concatenate([values, unit @ products.unit(union, start, stop).T], axis=1)
+        values = np.concatenate([values, unit @ features.unit(start, stop).numpy().T], axis=1)
         best = np.argpartition(-values, min(keep, values.shape[1]) - 1, axis=1)[:, :keep]
         near, values = np.take_along_axis(near, best, 1), np.take_along_axis(values, best, 1)
     return near

@@ -11,9 +11,7 @@ index comes first. Fast code elsewhere only decides *which* pairs have to be loo
 from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 from numpy.typing import NDArray
 
 from naic_reid.artifacts import Floats
@@ -70,74 +68,29 @@ def _inverse_lengths(values):  # type: ignore[no-untyped-def]
     return out
 
 
-_LANES, _SUMS = 8, 4
-
-
-@intrinsic
-def _thirty_two_sums(_typing, a, b, length):  # type: ignore[no-untyped-def]
-    """Inner product of float32 at addresses a and b in whole steps of 32 numbers.
-
-    Written as vectors of eight, because a compiler may only vectorise a plain sum by reordering it, and
-    does so differently from processor to processor; this order is the same on all.
-    """
-
-    def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
-        *addresses, num = arguments
-        index, step = num.type, _LANES * _SUMS
-        singles, doubles = ir.VectorType(ir.FloatType(), _LANES), ir.VectorType(ir.DoubleType(), _LANES)
-        pointers = [builder.inttoptr(address, ir.FloatType().as_pointer()) for address in addresses]
-        zero = ir.Constant(doubles, [0.0] * _LANES)
-        before = builder.block
-        loop, after = (builder.append_basic_block(name) for name in ("products", "sums"))
-        builder.cbranch(builder.icmp_signed(">=", num, index(step)), loop, after)
-
-        builder.position_at_end(loop)
-        k = builder.phi(index)
-        sums = [builder.phi(doubles) for _ in range(_SUMS)]
-        added = []
-        for s in range(_SUMS):
-            place = builder.add(k, index(s * _LANES))
-            x, y = (
-                builder.fpext(
-                    builder.load(
-                        builder.bitcast(builder.gep(pointer, [place]), singles.as_pointer()), align=4
-                    ),
-                    doubles,
-                )
-                for pointer in pointers
-            )
-            added.append(builder.fadd(sums[s], builder.fmul(x, y)))
-        following = builder.add(k, index(step))
-        more = builder.icmp_signed("<=", builder.add(following, index(step)), num)
-        builder.cbranch(more, loop, after)
-        k.add_incoming(index(0), before)
-        k.add_incoming(following, loop)
-        for old, new in zip(sums, added, strict=True):
-            old.add_incoming(zero, before)
-            old.add_incoming(new, loop)
-
-        builder.position_at_end(after)
-        totals = []
-        for new in added:
-            total = builder.phi(doubles)
-            total.add_incoming(zero, before)
-            total.add_incoming(new, loop)
-            totals.append(total)
-        vector = builder.fadd(builder.fadd(totals[0], totals[1]), builder.fadd(totals[2], totals[3]))
-        parts = [builder.extract_element(vector, ir.IntType(32)(lane)) for lane in range(_LANES)]
-        while len(parts) > 1:
-            half = len(parts) // 2
-            parts = [builder.fadd(x, y) for x, y in zip(parts[:half], parts[half:], strict=True)]
-        return parts[0]
-
-    return types.float64(types.uintp, types.uintp, types.intp), generate
+LANES = 32
 
 
 @njit(nogil=True, cache=True)
 def dot(a, b):  # type: ignore[no-untyped-def]
-    """The inner product of two float32 rows in float64, always in the same order of summation."""
-    total: float = _thirty_two_sums(a.ctypes.data, b.ctypes.data, len(a))  # type: ignore[call-arg]
-    for k in range(len(a) // 32 * 32, len(a)):
+    """The inner product of two float32 rows in float64, always in the same order of summation.
+
+    Thirty-two running sums: the compiler makes vector instructions of them without changing any order,
+    which it must not do to one sum.
+    """
+    sums = np.zeros(LANES)
+    whole = len(a) // LANES * LANES
+    for start in range(0, whole, LANES):
+        x, y = a[start : start + LANES], b[start : start + LANES]
+        for lane in range(LANES):
+            sums[lane] += np.float64(x[lane]) * np.float64(y[lane])
+    for lane in range(8):
+        sums[lane] = (sums[lane] + sums[lane + 8]) + (sums[lane + 16] + sums[lane + 24])
+    for half in (4, 2, 1):
+        for lane in range(half):
+            sums[lane] += sums[lane + half]
+    total: float = sums[0]
+    for k in range(whole, len(a)):
         total += np.float64(a[k]) * np.float64(b[k])
     return total
 
@@ -155,3 +108,13 @@ def cosine(union, i, j):  # type: ignore[no-untyped-def]
 def distance(cosine):  # type: ignore[no-untyped-def]
     """The squared Euclidean distance 2 − 2·cos ≥ 0 of unit rows, as float32."""
     return max(np.float32(0.0), np.float32(2.0) - np.float32(2.0) * cosine)
+
+
+@njit(nogil=True, cache=True)
+def cosines(union, rows, others):  # type: ignore[no-untyped-def]
+    """The cosines of each of `rows` [B] with its `others` [B, L], float32 [B, L]."""
+    found = np.empty(others.shape, np.float32)
+    for b in range(len(rows)):
+        for c in range(others.shape[1]):
+            found[b, c] = cosine(union, rows[b], others[b, c])
+    return found

@@ -23,6 +23,8 @@ from naic_reid.artifacts import Floats, Ints
 
 CUT = 200  # names a submission lists
 RATES = (1e-4, 1e-3, 1e-2)  # false-positive rates at which the true-positive rate is told
+MOST_PAIRS = 1 << 31  # of different persons: their nearest hundredth is kept
+_SPARE = 1 << 20  # distances taken in one go
 _WINDOW = 8  # positives looked at on each side of such a rate
 
 Ints64 = NDArray[np.int64]
@@ -90,14 +92,31 @@ class Hits:
         return cls(none, none, none, np.zeros(0), np.zeros(0), np.zeros(0))
 
 
-def hits(distances: Floats, meetings: Meetings) -> Hits:
-    """Where the positives of a block of queries stand; equal distances rank by index.
+def positives_of(distances: Floats, meetings: Meetings) -> Floats:
+    """Distances of a block's positives [len(meetings.positives)], query after query."""
+    of = np.repeat(np.arange(len(distances)), np.diff(meetings.begin))
+    found: Floats = distances[of, meetings.positives]
+    return found
+
+
+def count(distances: Floats, first: int, same: Floats, meetings: Meetings) -> Ints64:
+    """How many wrong gallery rows of those given stand before each positive; equal distances by index.
 
     Args:
-        distances: float32 [B, G]; not a number is nowhere.
+        distances: float32 [B, S] to gallery rows first … first + S − 1. Changed in place: whatever is no
+            pair of a query and somebody else that the rule leaves becomes infinite.
+        first: see above.
+        same: distances of the positives, as of `positives_of`.
         meetings: of these queries.
     """
-    return Hits(*_hits(distances, *meetings, CUT))
+    nearer = np.zeros(len(meetings.positives), np.int64)
+    _count(distances, first, same, *meetings, nearer)
+    return nearer
+
+
+def hits(nearer: Ints64, meetings: Meetings) -> Hits:
+    """Where the positives of queries stand, by how many wrong gallery rows stand before each."""
+    return Hits(*_hits(nearer, meetings.begin, CUT))
 
 
 def drawn_first(distances: Floats, meetings: Meetings, persons: Ints64, order: Ints64) -> Ints64:
@@ -114,16 +133,6 @@ def drawn_first(distances: Floats, meetings: Meetings, persons: Ints64, order: I
     """
     found: Ints64 = _drawn_first(distances, *meetings, persons, order)
     return found
-
-
-def hide_all_but_different(distances: Floats, meetings: Meetings) -> None:
-    """Make infinite, in place, whatever is no pair of a query and somebody else that the rule leaves."""
-    distances[:, meetings.junk] = np.inf
-    for rows, begin in (
-        (meetings.positives, meetings.begin),
-        (meetings.left_out, meetings.left_begin),
-    ):
-        distances[np.repeat(np.arange(len(distances)), np.diff(begin)), rows] = np.inf
 
 
 def score(
@@ -178,7 +187,7 @@ class Roc:
         self.num_different = num_different
         self.kept = min(num_different, int(max(RATES) * num_different) + 1)
         self.limit = np.float32(np.inf)  # of distances kept, those above it play no part
-        self.near: list[Floats] = []
+        self.near = np.empty(self.kept + self.kept // 4 + _SPARE, np.float32)
         self.num_near = 0
         farthest = np.unique(self.same)[::-1]  # thresholds of fast-reid's curve, in its order
         counts = len(same) - np.searchsorted(self.same, farthest)
@@ -196,18 +205,23 @@ class Roc:
         counted = _counts(different, self.thresholds)
         with self.lock:
             self.nearer += counted
-            self.near.append(near)
-            self.num_near += len(near)
-            if self.num_near > self.kept + self.kept // 2:
-                smallest = np.concatenate(self.near)
-                smallest.partition(self.kept - 1)
-                self.near = [smallest[: self.kept].copy()]
-                self.num_near = self.kept
-                self.limit = self.near[0].max()
+            for start in range(0, len(near), _SPARE):
+                part = near[start : start + _SPARE]
+                self.near[self.num_near : self.num_near + len(part)] = part
+                self.num_near += len(part)
+                if self.num_near + _SPARE > len(self.near):
+                    self._forget()
+
+    def _forget(self) -> None:
+        """Keep the smallest that may matter."""
+        if self.num_near > self.kept > 0:
+            self.near[: self.num_near].partition(self.kept - 1)
+            self.num_near = self.kept
+            self.limit = self.near[: self.kept].max()
 
     def rates(self) -> dict[str, float]:
         """Both kinds of rate by name, as fractions; 0 where there are no pairs of one person or of two."""
-        near = np.sort(np.concatenate([*self.near, np.zeros(0, np.float32)]))
+        near = np.sort(self.near[: self.num_near])
         found = {}
         for rate in RATES:
             allowed = int(np.floor(rate * self.num_different))
@@ -240,20 +254,27 @@ class Roc:
 
 
 @njit(nogil=True, cache=True)
-def _hits(distances, positives, begin, left_out, left_begin, junk, cut):  # type: ignore[no-untyped-def]
-    num_query = len(distances)
+def _count(distances, first, same, positives, begin, left_out, left_begin, junk, nearer):  # type: ignore[no-untyped-def]
+    num = distances.shape[1]
+    for q in range(len(distances)):
+        row = distances[q]
+        left = left_out[left_begin[q] : left_begin[q + 1]]
+        for rows in (positives[begin[q] : begin[q + 1]], left, junk):
+            for c in rows:
+                if first <= c < first + num:
+                    row[c - first] = np.inf
+        for e in range(begin[q], begin[q + 1]):
+            own = min(max(positives[e] - first, 0), num)
+            nearer[e] = _num_at_most(row[:own], same[e]) + _num_below(row[own:], same[e])
+
+
+@njit(nogil=True, cache=True)
+def _hits(nearer, begin, cut):  # type: ignore[no-untyped-def]
+    num_query = len(begin) - 1
     num, first, last = np.diff(begin), np.zeros(num_query, np.int64), np.zeros(num_query, np.int64)
     precisions, precisions_cut, trapezoids = np.zeros(num_query), np.zeros(num_query), np.zeros(num_query)
     for q in range(num_query):
-        own = positives[begin[q] : begin[q + 1]]
-        ranks = np.empty(len(own), np.int64)
-        for h in range(len(own)):
-            row, g = distances[q], own[h]
-            ranks[h] = 1 + _num_at_most(row[:g], row[g]) + _num_below(row[g + 1 :], row[g])
-            for rows in (left_out[left_begin[q] : left_begin[q + 1]], junk):
-                for c in rows:
-                    ranks[h] -= row[c] < row[g] or (row[c] == row[g] and c < g)
-        ranks.sort()
+        ranks = np.sort(nearer[begin[q] : begin[q + 1]]) + np.arange(1, num[q] + 1)
         for h in range(len(ranks)):
             precision = (h + 1) / ranks[h]
             before = h / (ranks[h] - 1) if ranks[h] > 1 else 1.0

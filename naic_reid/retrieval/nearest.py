@@ -23,7 +23,8 @@ from numba import njit
 
 from naic_reid.artifacts import Floats, Ints, Neighbours
 from naic_reid.errors import ReidError
-from naic_reid.retrieval import exact, parallel, products
+from naic_reid.retrieval import exact, multiplying, parallel, vectors
+from naic_reid.retrieval.vectors import Vectors
 
 BLOCK = 1024
 
@@ -128,8 +129,8 @@ def of_rows(
     They meet all rows, but only among themselves is the product's symmetry of use: S of N rows take
     S·(N − S/2) products instead of N²/2.
     """
-    union = exact.rows(query, gallery)
-    num = len(union.inverse)
+    features = Vectors(query, gallery)
+    union, num = features.union, len(features)
     first, last = asking
     keep = min(keep, num)
     if rounded is None:
@@ -139,7 +140,7 @@ def of_rows(
         for begin, end in ((0, first), (first, last), (last, num))
         for start, stop in parallel.spans(end - begin, block)
     ]
-    operand, slack, share = _operand(union, rounded, whole, threads)
+    operand, slack, share = _operand(features, rounded, whole, threads)
     near = _short(num, keep - 1, 1.0, slack, share)
     far = _short(num, min(1, num - 1), -1.0, slack, share)
     for short in (near, far):  # the others' lists stay empty: nothing is as large as this
@@ -160,7 +161,7 @@ def of_rows(
     asked = [first <= start < last for start, _ in spans]
     pairs = [(i, i) for i in blocks if asked[i]]
     pairs += [(i, j) for i in blocks for j in blocks if i < j and (asked[i] or asked[j])]
-    for _ in watch(products.each(tile, pairs, threads), len(pairs)):
+    for _ in watch(multiplying.each(tile, pairs, threads), len(pairs)):
         pass
     rows = np.empty((last - first, keep), np.int32)
     distances = np.empty((last - first, keep), np.float32)
@@ -194,18 +195,6 @@ class _Short(NamedTuple):
     share: float
 
 
-def k_nearest_within(
-    query: Floats, gallery: Floats, keep: int, memory: int, *, threads: int = 0
-) -> Neighbours:
-    """`k_nearest` by the `plan` for so many bytes."""
-    rounded = multiplies_bfloat16()
-    num, dimension = len(query) + len(gallery), query.shape[1]
-    planned = plan(num, dimension, min(keep, num), memory, threads=threads, rounded=rounded)
-    return k_nearest(
-        query, gallery, keep, threads=threads, block=planned.block, whole=planned.whole, rounded=rounded
-    )
-
-
 def multiplies_bfloat16() -> bool:
     """Whether this processor has instructions that make bfloat16 products faster than float32 ones."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
@@ -231,31 +220,31 @@ def _short(num: int, keep: int, sign: float, slack: float, share: float) -> _Sho
 
 
 def _operand(
-    union: exact.Rows, rounded: bool, whole: bool, threads: int
+    features: Vectors, rounded: bool, whole: bool, threads: int
 ) -> tuple[Callable[[int, int], torch.Tensor], float, float]:
     """Unit rows start … stop in the product's precision, and the bound (slack, share) of its error.
 
     With g = b + e a row and its rounded form, |g·g′ − b·b′| = |e·g′ + b·e′| ≤ δ + (1 + δ)·δ where δ
-    is the largest |e|. Summing in float32 adds `products.rounding`; a bfloat16 result is rounded once
+    is the largest |e|. Summing in float32 adds `vectors.rounding`; a bfloat16 result is rounded once
     more, by 2⁻⁸ of itself at most.
     """
-    num, dimension = len(union.inverse), union.gallery.shape[1]
+    num, dimension = len(features), features.dimension
     kind = torch.bfloat16 if rounded else torch.float32
     kept = torch.empty((num if whole else 0, dimension), dtype=kind)
 
     def make(start: int, stop: int) -> torch.Tensor:
-        return torch.from_numpy(products.unit(union, start, stop)).to(kind)
+        return features.unit(start, stop).to(kind)
 
     def fill(span: tuple[int, int]) -> float:
-        unit = torch.from_numpy(products.unit(union, *span))
+        unit = features.unit(*span)
         made = unit.to(kind)
         if whole:
             kept[span[0] : span[1]] = made
         return math.sqrt(unit.sub_(made).square_().sum(1).max().item()) if rounded else 0.0
 
     pieces = parallel.spans(num, 256)
-    largest = max(products.each(fill, pieces, threads), default=0.0) * 1.001 + 2.0**-22
-    slack = largest + (1 + largest) * largest + products.rounding(dimension)
+    largest = max(multiplying.each(fill, pieces, threads), default=0.0) * 1.001 + 2.0**-22
+    slack = largest + (1 + largest) * largest + vectors.rounding(dimension)
     rows = (lambda start, stop: kept[start:stop]) if whole else make
     return rows, slack, 2.0**-8 * 1.01 if rounded else 0.0
 

@@ -1,57 +1,47 @@
 """The same neighbours as `nearest`, bit for bit, with torch on a GPU (or any device it knows).
 
 Here selection is cheap and tiles large: blocks of rows meet all rows, the best of each are taken by
-`topk` from a product in reduced precision, and are measured again on the device, in the order of
-summation of `exact`. A row whose list might have ended too early takes part again with a longer one.
+`topk` from a product in reduced precision, and are measured again on the device. Each measured pair is
+compared with the bound of its error. A row whose list might have ended too early takes part again with a
+longer one.
 """
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 
-from naic_reid.artifacts import Floats, Ints, Neighbours
-from naic_reid.retrieval import exact, products
+from naic_reid.artifacts import Floats, Ints
+from naic_reid.precision import float32_products
+from naic_reid.retrieval import vectors
+from naic_reid.retrieval.vectors import Vectors
 
-_LANES = 32  # running sums of `exact.dot`
-_PIECE = 1 << 26  # float64 products measured in one go, 512 MB
-
-
-def k_nearest(
-    union: exact.Rows, num_query: int, keep: int, *, device: str, memory: int, block: int = 0
-) -> Neighbours:
-    """The min(keep, N) nearest rows of every row, itself first, and its farthest distance: see `of_rows`."""
-    asking = 0, len(union.inverse)
-    return Neighbours(*of_rows(union, keep, asking, device=device, memory=memory, block=block), num_query)
+_ROWS = 1 << 14  # rounded in one go
 
 
 def of_rows(
-    union: exact.Rows, keep: int, asking: tuple[int, int], *, device: str, memory: int, block: int = 0
+    features: Vectors, keep: int, asking: tuple[int, int], *, memory: int, block: int = 0
 ) -> tuple[Ints, Floats, Floats]:
     """The min(keep, N) nearest rows, their distances and the farthest distance of rows start … stop.
 
     Args:
-        union: query and gallery, see `exact.rows`.
+        features: query and gallery on a device.
         keep: neighbours of each row, itself counted.
-        device: where to compute.
         asking: start and stop of the rows whose neighbours are wanted.
         memory: bytes to stay within on the device.
         block: rows that meet all others in one go; 0: what memory allows. Halved when memory runs out.
     """
-    num, dimension = len(union.inverse), union.gallery.shape[1]
+    num = len(features)
     keep = min(keep, num)
     first, last = asking
     rows = torch.empty((last - first, keep), dtype=torch.int32)
     distances = torch.empty((last - first, keep))
     farthest = torch.zeros(last - first)
     if first < last:
-        search = _Search(union, keep, device)
-        block = block or max(16, min(num, (memory - 8 * num * dimension) // (16 * num)))
+        search = _Search(features, keep)
+        block = block or max(16, min(num, (memory - 8 * num * features.dimension) // (16 * num)))
         start = first
         while start < last:
             stop = min(start + block, last)
             try:
-                found = search.of_rows(torch.arange(start, stop, device=device), 2 * keep + 32)
+                found = search.of_block(start, stop)
             except torch.cuda.OutOfMemoryError:
                 if block == 1:
                     raise
@@ -65,89 +55,89 @@ def of_rows(
 
 
 class _Search:
-    """All rows on the device, in float32 to measure and rounded to multiply."""
+    """Rows rounded to multiply fast; their float32 forms where that leaves too much in doubt."""
 
-    def __init__(self, union: exact.Rows, keep: int, device: str):
-        self.keep = keep
-        self.values = torch.cat([products.tensor(union.query), products.tensor(union.gallery)]).to(device)
-        self.inverse = torch.from_numpy(union.inverse).to(device)
-        self.rounded = torch.empty_like(self.values)
+    def __init__(self, features: Vectors, keep: int):
+        self.features, self.keep = features, keep
+        self.num = len(features)
+        self.length = 2 * keep + 32  # of the lists that are measured; grows when many end too early
+        self.rounded = torch.empty((self.num, features.dimension), device=features.device)
         error = 0.0
-        for start in range(0, len(self.values), 1 << 14):
-            unit = (
-                self.values[start : start + (1 << 14)] * self.inverse[start : start + (1 << 14), None].float()
-            )
+        for start in range(0, self.num, _ROWS):
+            unit = features.unit(start, min(start + _ROWS, self.num))
             rounded = _to_tf32(unit)
-            self.rounded[start : start + (1 << 14)] = rounded
+            self.rounded[start : start + _ROWS] = rounded
             error = max(error, float((unit - rounded).square().sum(1).max()) ** 0.5)
         largest = error * 1.001 + 2.0**-22  # the bound is derived in `nearest._operand`
-        self.slack = largest + (1 + largest) * largest + products.rounding(self.values.shape[1])
+        self.precise_slack = vectors.rounding(features.dimension)
+        self.slack = largest + (1 + largest) * largest + self.precise_slack
 
-    def of_rows(self, rows: torch.Tensor, length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Neighbours, distances and farthest distance of these rows, by lists of this length at first."""
-        num, keep = len(self.values), self.keep
-        length, far_length = (num, num) if length >= num else (length, max(8, length // 8))
-        with _tf32(self.values.device):
-            product = self.rounded[rows] @ self.rounded.T
-        lowest, far = product.topk(min(far_length, num), largest=False)
+    def of_block(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Neighbours, distances and farthest distance of rows start … stop."""
+        rows = torch.arange(start, stop, device=self.features.device)
+        with float32_products("tf32"):
+            product = self.rounded[start:stop] @ self.rounded.T
+        *found, short = self._of_product(rows, product, self.length, self.slack)
+        del product
+        again, length = short.nonzero()[:, 0], self.length
+        if 8 * len(again) > len(rows):
+            self.length = min(2 * self.length, self.num)
+        while len(again):
+            unfinished = []
+            for piece in torch.split(again, max(1, len(rows) // 4)):
+                *better, short = self._of_product(
+                    rows[piece], self._precise(rows[piece]), length, self.precise_slack
+                )
+                for whole, part in zip(found, better, strict=True):
+                    whole[piece] = part
+                unfinished.append(piece[short])
+            again, length = torch.cat(unfinished), 4 * length
+        near, distances, farthest = found
+        return near, distances, farthest
+
+    def _precise(self, rows: torch.Tensor) -> torch.Tensor:
+        """The float32 product of a few rows with all, by all bits of its factors."""
+        features = self.features
+        unit = features.unit_of(rows)
+        with float32_products("fp32"):
+            parts = [unit @ part.T for part in features.parts]
+        product: torch.Tensor = torch.cat(parts, 1).mul_(features.inverse.float())
+        return product
+
+    def _of_product(
+        self, rows: torch.Tensor, product: torch.Tensor, length: int, slack: float
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The same for any rows by their product [B, N], and whose lists may have ended too early."""
+        length, far_length = min(length, self.num), min(max(8, length // 8), self.num)
+        if length == self.num:
+            far_length = self.num
+        lowest, far = product.topk(far_length, largest=False)
+        farthest = self._measured(rows, far, lowest, slack).amin(1)
         product[torch.arange(len(rows), device=rows.device), rows] = torch.inf  # itself is always first
         nearest, near = product.topk(length)
-        del product
-        near = near.sort(1).values
-        cosines = self.measure(rows, near)
+        near, by_index = near.sort(1)  # which the sort below keeps among equals
+        cosines = self._measured(rows, near, nearest.gather(1, by_index), slack)
         cosines[near == rows[:, None]] = torch.inf
-        order = cosines.sort(stable=True, dim=1, descending=True).indices[:, :keep]
-        found = near.gather(1, order).int()
-        distances = _distances(cosines.gather(1, order))
-        farthest = _distances(self.measure(rows, far)).max(1).values
-        if length < num:
-            # What was left out must lie below the last that is kept, and above the farthest, by the bound.
-            short = nearest[:, -1] >= nearest[:, keep - 1] - 2 * self.slack
-            short |= lowest[:, -1] <= lowest[:, 0] + 2 * self.slack
-            crowded = short.nonzero()[:, 0]
-            for piece in torch.split(crowded, max(1, len(rows) // 4)) if len(crowded) else ():
-                again = self.of_rows(rows[piece], 4 * length)
-                found[piece], distances[piece], farthest[piece] = again
-        return found, distances, farthest
+        cosines, order = cosines.sort(stable=True, dim=1, descending=True)
+        # What was left out must lie below the last that is kept, and above the farthest, by the bound.
+        short = nearest[:, -1] + slack >= cosines[:, self.keep - 1]
+        short |= lowest[:, -1] - slack <= farthest
+        if length == self.num:
+            short[:] = False
+        near = near.gather(1, order)[:, : self.keep].int()
+        return near, vectors.distance(cosines[:, : self.keep]), vectors.distance(farthest), short
 
-    def measure(self, rows: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
-        """Canonical cosines of each row with its candidates, float32 like `candidates` [B, L]."""
-        one = rows[:, None].expand_as(candidates).reshape(-1)
-        other = candidates.reshape(-1)
-        step = max(1, _PIECE // self.values.shape[1])
-        parts = [self._cosines(one[at : at + step], other[at : at + step]) for at in range(0, len(one), step)]
-        return torch.cat(parts).reshape(candidates.shape)
-
-    def _cosines(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        products_ = self.values[one].double() * self.values[other].double()
-        whole = products_.shape[1] // _LANES * _LANES
-        sums = torch.zeros((len(one), _LANES), dtype=torch.float64, device=one.device)
-        for start in range(0, whole, _LANES):
-            sums += products_[:, start : start + _LANES]
-        sums = (sums[:, 0:8] + sums[:, 8:16]) + (sums[:, 16:24] + sums[:, 24:32])
-        for half in (4, 2, 1):
-            sums = sums[:, :half] + sums[:, half:]
-        total = sums[:, 0]
-        for column in range(whole, products_.shape[1]):
-            total = total + products_[:, column]
-        return (total * (self.inverse[one] * self.inverse[other])).float()
-
-
-def _distances(cosines: torch.Tensor) -> torch.Tensor:
-    return (2 - 2 * cosines).clamp(min=0)
+    def _measured(
+        self, rows: torch.Tensor, others: torch.Tensor, rounded: torch.Tensor, slack: float
+    ) -> torch.Tensor:
+        """Canonical cosines [B, L] of pairs whose products are `rounded` [B, L]."""
+        cosines = self.features.measure(rows, others)
+        apart = (cosines - rounded).abs()
+        apart[torch.isinf(rounded)] = 0
+        assert float(apart.max()) <= slack, "a product is further from its cosine than its bound says"
+        return cosines
 
 
 def _to_tf32(values: torch.Tensor) -> torch.Tensor:
     """Rounded to the ten bits that the product would cut them to, so that its error can be bounded."""
     return ((values.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
-
-
-@contextmanager
-def _tf32(device: torch.device) -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

@@ -1,32 +1,43 @@
 """Work spread over threads; what is called releases the interpreter lock (compiled kernels, BLAS)."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from naic_reid import machine
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 
 
-Watch = Callable[[Iterator[None], int], Iterable[None]]
+Watch = Callable[[Iterator[Any], int], Iterable[Any]]
 """Passes on the steps of long work, of which there are so many; may show how far they have come."""
 
 
-def unwatched(steps: Iterator[None], _total: int) -> Iterable[None]:
+def unwatched(steps: Iterator[Any], _total: int) -> Iterable[Any]:
     """The steps themselves."""
     return steps
 
 
 def num_threads(threads: int) -> int:
     """The asked number of threads; 0 means the processors this process may use."""
-    return threads or len(os.sched_getaffinity(0))
+    return threads or machine.processors()
+
+
+def in_order(
+    function: Callable[[_Job], _Result],
+    jobs: Iterable[_Job],
+    threads: int,
+    prepare: Callable[[], None] | None = None,
+) -> Iterator[_Result]:
+    """`function` of every job, in the order of the jobs, on so many threads (0: all), `prepare`d first."""
+    with ThreadPoolExecutor(num_threads(threads), initializer=prepare) as pool:
+        yield from pool.map(function, jobs)
 
 
 def each(function: Callable[[_Job], _Result], jobs: Iterable[_Job], threads: int) -> list[_Result]:
-    """`function` of every job, in the order of the jobs, on so many threads (0: all processors)."""
-    with ThreadPoolExecutor(num_threads(threads)) as pool:
-        return list(pool.map(function, jobs))
+    """All results of `in_order`."""
+    return list(in_order(function, jobs, threads))
 
 
 def spans(num: int, length: int) -> list[tuple[int, int]]:

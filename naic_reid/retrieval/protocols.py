@@ -127,14 +127,23 @@ class Columns(NamedTuple):
     distractors: Sequence[bool]
     groups: Sequence[str]
 
+    @classmethod
+    def joined(cls, lists: Sequence["Columns"]) -> "Columns":
+        """Those of all lists, one after another."""
+        return cls(
+            [value for columns in lists for value in columns.identities],
+            [value for columns in lists for value in columns.cameras],
+            [mark for columns in lists for mark in columns.junk],
+            [mark for columns in lists for mark in columns.distractors],
+            [value for columns in lists for value in columns.groups],
+        )
+
 
 def numbered(*lists: Columns) -> list[Labels]:
     """The labels of lists that are scored together: equal texts become equal numbers."""
-    identities = _numbers([value for columns in lists for value in columns.identities])
-    cameras = _numbers([value for columns in lists for value in columns.cameras])
-    groups = _numbers([value for columns in lists for value in columns.groups])
-    junk = np.array([mark for columns in lists for mark in columns.junk], np.bool_)
-    distractors = np.array([mark for columns in lists for mark in columns.distractors], np.bool_)
+    both = Columns.joined(lists)
+    identities, cameras, groups = (_numbers(both.identities), _numbers(both.cameras), _numbers(both.groups))
+    junk, distractors = np.array(both.junk, np.bool_), np.array(both.distractors, np.bool_)
     identities[junk | distractors] = -1
     whole = Labels(identities, cameras, junk, groups)
     ends = np.cumsum([0, *(len(columns.identities) for columns in lists)])
@@ -153,8 +162,8 @@ def count_of(query: Labels, images: Labels) -> Ints64:
     return np.where(query.identities < 0, 0, counts[query.identities])
 
 
-def meetings(protocol: Protocol, query: Labels, gallery: Labels, *, one_list: bool = False) -> Meetings:
-    """Who is right for each query, and whom it never meets; of `one_list`, an image does not meet itself."""
+def meetings(protocol: Protocol, query: Labels, gallery: Labels) -> Meetings:
+    """Who is right for each query, and whom it never meets."""
     order = np.argsort(gallery.identities, kind="stable")
     in_order = gallery.identities[order]
     first, last = (np.searchsorted(in_order, query.identities, side) for side in ("left", "right"))
@@ -164,8 +173,6 @@ def meetings(protocol: Protocol, query: Labels, gallery: Labels, *, one_list: bo
     rows = order[first[of] + steps].astype(np.int32)
     camera = query.cameras[of]
     apart = protocol.same_camera & (camera >= 0) & (camera == gallery.cameras[rows])
-    if one_list:
-        apart |= rows == of
     return Meetings(
         rows[~apart],
         _begin(of[~apart], len(query)),

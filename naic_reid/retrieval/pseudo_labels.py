@@ -14,8 +14,9 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 from naic_reid.artifacts import Floats, Ints
-from naic_reid.retrieval import parallel, products
-from naic_reid.retrieval.fusion import PLAIN, Member, best, block_length
+from naic_reid.retrieval import distances
+from naic_reid.retrieval.best import best, block_length
+from naic_reid.retrieval.distances import PLAIN, Member
 
 _LARGEST_COSINE = 1 - 1e-5  # the original's
 
@@ -50,11 +51,13 @@ def pseudo_labels(
         memory: bytes that products may take.
         threads: 0 means all processors.
     """
-    num_query, num_gallery = len(members[0].rows.query), len(members[0].rows.gallery)
+    num_query, num_gallery = members[0].vectors.num_query, members[0].vectors.num_gallery
     block = block_length(max(num_query, num_gallery), memory, threads=threads)
-    turned = [Member(member.rows.gallery, member.rows.query, weight=member.weight) for member in members]
-    nearest, distances = best(turned, PLAIN, 1, threads=threads, block=block)
-    radians = _angles(distances[:, 0], members)
+    features = [member.vectors.union for member in members]
+    weights = [member.weight for member in members]
+    turned = [Member(rows.gallery, rows.query, None, w) for rows, w in zip(features, weights, strict=True)]
+    nearest, found = best(turned, PLAIN, 1, threads=threads, block=block)
+    radians = _angles(found[:, 0], members)
     owner = np.where(radians < threshold, nearest[:, 0], -1).astype(np.int32)
     if gallery_rank is not None:
         near, _ = best(members, PLAIN, gallery_rank, threads=threads, block=block)
@@ -75,17 +78,15 @@ def _angles(distances: Floats, members: Sequence[Member]) -> Floats:
 
 def _united(members: Sequence[Member], threshold: float, block: int, threads: int) -> Ints:
     """The first of the queries that each query is linked to, over any number of links below the threshold."""
-    queries = [Member(member.rows.query, member.rows.query, weight=member.weight) for member in members]
-    num = len(queries[0].rows.query)
+    among = [Member(m.vectors.union.query, m.vectors.union.query, None, m.weight) for m in members]
+    num = among[0].vectors.num_query
 
-    def links(span: tuple[int, int]) -> sp.coo_array:
-        total = np.zeros((span[1] - span[0], num), np.float32)
-        for member in queries:
-            member.add(total, member.cosines(*span), PLAIN, span[0])
+    def links(start: int, stop: int) -> sp.coo_array:
+        total = distances.summed(among, PLAIN, start, stop).numpy()
         rows, columns = np.nonzero(_angles(total, members) < threshold)
         return sp.coo_array((np.ones(len(rows), np.bool_), (rows, columns)), shape=total.shape)
 
-    blocks = list(products.each(links, parallel.spans(num, block), threads))
+    blocks = list(distances.each_block(links, num, threads=threads, block=block))
     _, component = connected_components(sp.vstack(blocks), directed=False)
     _, first = np.unique(component, return_index=True)
     person: Ints = first[component].astype(np.int32)

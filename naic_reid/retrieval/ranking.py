@@ -1,11 +1,11 @@
 """Ranking, fusing and scoring from arrays, for programs: no files, no settings.
 
-    from naic_reid import fuse, rank, score
+    from naic_reid import fuse, rank, score_distances
 
     best, distances = rank(query, gallery, best=10)                       # by cosine
     best, distances = rank(query, gallery, rerank=True, k1=20, k2=6, lambda_=0.3)
     best, distances = fuse([(query, gallery), (other_query, other_gallery)], weights=[2, 1])
-    scores = score(1 - query @ gallery.T, persons, gallery_persons, cameras, gallery_cameras)
+    scores = score_distances(1 - query @ gallery.T, persons, gallery_persons, cameras, gallery_cameras)
 
 Features are float32 [Q, D] and [G, D], rows of any length but 0, or `Features`, which may be larger than
 memory. Results do not depend on threads, memory or device: not by a bit.
@@ -18,7 +18,10 @@ import numpy as np
 
 from naic_reid.artifacts import Features, Floats, Ints
 from naic_reid.errors import ReidError
-from naic_reid.retrieval import fusion, products, protocols, scoring
+from naic_reid.retrieval import best as nearest_of
+from naic_reid.retrieval import evaluation, protocols, vectors
+from naic_reid.retrieval.distances import PLAIN, Member, Mix
+from naic_reid.retrieval.memory import budget
 from naic_reid.retrieval.rerank import jaccard
 
 Rows = Floats | Features
@@ -114,21 +117,20 @@ def fuse(
     pairs = [(_rows(query, "query"), _rows(gallery, "gallery")) for query, gallery in members]
     factors = [1.0] * len(pairs) if weights is None else [float(weight) for weight in weights]
     _check(pairs, factors, best, (k1, k2, lambda_) if rerank else None)
-    device = products.choose(device)
-    mix = fusion.Mix(lambda_) if rerank else fusion.PLAIN
+    device = vectors.choose(device)
+    allowed = budget(memory, device)
+    mix = Mix(lambda_) if rerank else PLAIN
     built = []
     for (query, gallery), factor in zip(pairs, factors, strict=True):
         rows = None
         if rerank:
-            budget = products.budget(memory, device)
-            rows = jaccard(query, gallery, k1, k2, device=device, threads=threads, memory=budget)
-        built.append(fusion.Member(query, gallery, rows, factor))
-    allowed = products.budget(memory, "cpu")
-    block = fusion.block_length(len(pairs[0][1]), allowed, threads=threads)
-    return fusion.best(built, mix, best, threads=threads, block=block)
+            rows = jaccard(query, gallery, k1, k2, device=device, threads=threads, memory=allowed)
+        built.append(Member(query, gallery, rows, factor, device))
+    block = nearest_of.block_length(len(pairs[0][1]), allowed, threads=threads)
+    return nearest_of.best(built, mix, best, threads=threads, block=block)
 
 
-def score(
+def score_distances(
     distances: Floats,
     query: Sequence[Any],
     gallery: Sequence[Any],
@@ -136,6 +138,7 @@ def score(
     gallery_cameras: Sequence[Any] | None = None,
     *,
     protocol: str = "",
+    rates: bool = False,
     threads: int = 0,
 ) -> dict[str, Any]:
     """CMC and mAP of a matrix of distances under one of the field's protocols.
@@ -148,6 +151,7 @@ def score(
         gallery_cameras: where each image of the gallery was.
         protocol: a name of `retrieval.protocols`; "": market with cameras (images of the query's person and
             camera are left out), naic without.
+        rates: also the true-positive rates at small false-positive rates of all pairs; takes longer.
         threads: 0 means all processors.
 
     Returns:
@@ -158,14 +162,14 @@ def score(
 
     >>> import numpy as np
     >>> distances = np.array([[0.1, 0.2, 0.3], [0.5, 0.4, 0.9]], np.float32)
-    >>> scores = score(distances, ["ann", "bob"], ["bob", "ann", "ann"])
+    >>> scores = score_distances(distances, ["ann", "bob"], ["bob", "ann", "ann"])
     >>> scores["R1"], round(scores["mAP"], 4)
     (0.0, 0.5417)
     """
     distances = np.ascontiguousarray(distances, np.float32)
     cameras = [query_cameras, gallery_cameras]
     if (query_cameras is None) != (gallery_cameras is None):
-        raise ReidError("score: give cameras of both queries and gallery, or of neither")
+        raise ReidError("score_distances: give cameras of both queries and gallery, or of neither")
     rule = protocols.named(protocol or ("naic" if query_cameras is None else "market"))
     lists = []
     for what, persons, places, num in zip(
@@ -173,14 +177,16 @@ def score(
     ):
         for words in (persons, places):
             if words is not None and len(words) != num:
-                raise ReidError(f"score: {what}: {len(words)} entries for {num} rows or columns of distances")
+                raise ReidError(
+                    f"score_distances: {what}: {len(words)} entries for {num} rows or columns of distances"
+                )
         names = [str(person) for person in persons]
         taken = [""] * num if places is None else [str(place) for place in places]
         junk = [name == "-1" for name in names]
         lists.append(protocols.Columns(names, taken, junk, [False] * num, [""] * num))
     of_query, of_gallery = protocols.numbered(*lists)
-    protocols.require_positives(rule, of_query, of_gallery, "score")
-    return scoring.of_distances(distances, of_query, of_gallery, rule, rates=False, threads=threads)
+    protocols.require_positives(rule, of_query, of_gallery, "score_distances")
+    return evaluation.of_distances(distances, of_query, of_gallery, rule, rates=rates, threads=threads)
 
 
 def _rows(given: Rows, what: str) -> Floats:

@@ -1,9 +1,12 @@
 """Re-ranking from two arrays of features to a ranking, for people who want only this part."""
 
 import numpy as np
+import torch
 
 from naic_reid.artifacts import Floats, Ints, JaccardRows
-from naic_reid.retrieval import exact, fusion, k_reciprocal, nearest, nearest_gpu, products
+from naic_reid.retrieval import best as nearest_of
+from naic_reid.retrieval import distances, k_reciprocal, multiplying, parallel, search, vectors
+from naic_reid.retrieval.memory import budget
 
 
 def rank(
@@ -51,7 +54,7 @@ def rank(
         norm: "rowmax" or "none": a dialect, see `k_reciprocal`.
         power: 1 or 2: a dialect.
         count_self: a dialect.
-        device: "cpu", "cuda" or "auto", for the neighbours.
+        device: "cpu", "cuda" or "auto", for all products.
         threads: 0 means all processors.
         memory: such as "6GB"; by default half of what is free.
 
@@ -61,8 +64,8 @@ def rank(
     Raises:
         ReidError: a row is zero or not finite; too little memory; arrays that do not fit each other.
     """
-    device = products.choose(device)
-    allowed = products.budget(memory, device)
+    device = vectors.choose(device)
+    allowed = budget(memory, device)
     if query_expansion:
         query, gallery = expanded(
             query, gallery, query_expansion, alpha, device=device, threads=threads, memory=allowed
@@ -71,9 +74,9 @@ def rank(
         query, gallery, k1, k2, norm=norm, power=power, count_self=count_self,
         device=device, threads=threads, memory=allowed,
     )  # fmt: skip
-    block = fusion.block_length(len(gallery), products.budget(memory, "cpu"), threads=threads)
-    member = fusion.Member(query, gallery, rows)
-    return fusion.best([member], fusion.Mix(lambda_, norm, power), best, threads=threads, block=block)
+    block = nearest_of.block_length(len(gallery), allowed, threads=threads)
+    member = distances.Member(query, gallery, rows, device=device)
+    return nearest_of.best([member], distances.Mix(lambda_, norm, power), best, threads=threads, block=block)
 
 
 def jaccard(
@@ -82,11 +85,7 @@ def jaccard(
 ) -> JaccardRows:  # fmt: skip
     """Search and k-reciprocal encoding in one: the arguments of `rank`, with `memory` in bytes."""
     keep = max(k1 + 1, k2)
-    if device == "cpu":
-        neighbours = nearest.k_nearest_within(query, gallery, keep, memory, threads=threads)
-    else:
-        union = exact.rows(query, gallery)
-        neighbours = nearest_gpu.k_nearest(union, len(query), keep, device=device, memory=memory)
+    neighbours = search.k_nearest(query, gallery, keep, device=device, threads=threads, memory=memory)
     return k_reciprocal.jaccard_rows(
         neighbours, query, gallery, k1, k2, norm=norm, power=power, count_self=count_self, threads=threads
     )
@@ -107,16 +106,18 @@ def expanded(
     The sum runs over the row's k nearest, itself among them (fast-reid: k = 5, alpha = 3); negative
     cosines count as 0. Radenović et al., TPAMI 2018, section 3.4.
     """
-    if device == "cpu":
-        found = nearest.k_nearest_within(query, gallery, k, memory, threads=threads)
-    else:
-        found = nearest_gpu.k_nearest(exact.rows(query, gallery), len(query), k, device=device, memory=memory)
-    union = exact.rows(query, gallery)
-    out = np.empty((len(union.inverse), union.gallery.shape[1]), np.float32)
+    found = search.k_nearest(query, gallery, k, device=device, threads=threads, memory=memory)
+    features = vectors.Vectors(query, gallery)
+    out = np.empty((len(features), features.dimension), np.float32)
     cosines = np.clip(1 - found.distances.astype(np.float64) / 2, 0, 1)
-    weights = cosines**alpha * union.inverse[found.rows]
-    for i, (rows, weight) in enumerate(zip(found.rows, weights, strict=True)):
-        near = [union.query[j] if j < len(union.query) else union.gallery[j - len(union.query)] for j in rows]
-        total = weight @ np.asarray(near, np.float64)
-        out[i] = total / np.linalg.norm(total)
+    weights = torch.from_numpy(cosines**alpha * features.union.inverse[found.rows])
+
+    def sum_up(span: tuple[int, int]) -> None:
+        rows = torch.from_numpy(found.rows[slice(*span)]).long()
+        near = features.rows(rows.flatten()).double().reshape(*rows.shape, -1)
+        total = torch.einsum("nk,nkd->nd", weights[slice(*span)], near)
+        out[slice(*span)] = (total / total.norm(dim=1, keepdim=True)).numpy()
+
+    for _ in multiplying.each(sum_up, parallel.spans(len(features), 256), threads):
+        pass
     return out[: len(query)], out[len(query) :]

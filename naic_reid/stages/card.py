@@ -12,7 +12,6 @@ from rich.table import Table
 
 from naic_reid import files
 from naic_reid.artifacts import MadeBy, read_json, write_json
-from naic_reid.config import HOLDOUT
 from naic_reid.errors import ReidError
 from naic_reid.retrieval.metrics import Hits, score
 
@@ -20,10 +19,12 @@ REVISION = 2
 POOLED = "pooled"
 COLUMNS = ("R1", "R5", "R10", "mAP", "mAP@200", "mINP")
 RULES = {
-    "junk": "none: all cameras are equal, so images of the query's own camera count (NAIC has one camera)",
-    "AP": "mean over hits of the precision at the hit; AP@200 sums hits in the first 200 over min(R, 200)",
-    "denominator": "queries with at least one positive",
+    "AP@200": "hits in the first 200 over min(R, 200)",
     "mINP": "mean of R / rank of the last hit",
+    "TPR at FPR": "share of a person's pairs nearer than the distance below which that share of the pairs of "
+    "two persons lies; in the file also fast-reid's number of this name, which swaps the two",
+}
+POOLED_RULES = {
     "pooled": "all queries of the competition's domains, each ranked against its own domain's gallery; "
     "positives in another domain's gallery count in R and are never found",
     "alone": "a domain by itself: only its own gallery's positives count",
@@ -34,14 +35,16 @@ _log = logging.getLogger(__name__)
 def run(*, scores: list[Path], card: Path, table: Path) -> None:
     """Reads the scores of each domain (named like its file), writes the card as JSON and as text."""
     read = {path.stem: _read(path) for path in scores}
-    sections = {domain: _section([one], pooled=False) for domain, one in read.items()}
-    competition = [one for domain, one in read.items() if domain != HOLDOUT]
+    sections = {domain: _scored(one) for domain, one in read.items()}
+    competition = [one for one in read.values() if one["protocol"] == "naic"]
     if competition:
-        sections = {POOLED: _section(competition, pooled=True), **sections}
+        sections = {POOLED: _pooled(competition), **sections}
+    rules = {domain: {"protocol": one["protocol"], **one["rules"]} for domain, one in read.items()}
     made_by = MadeBy.of("card", REVISION, {}, scores)
+    general = RULES | (POOLED_RULES if competition else {})
     with files.whole(table) as part:
-        part.write_text(_text(sections), encoding="utf-8")
-    content = {"sections": sections, "rules": RULES, "table": files.digest(table)}
+        part.write_text(_text(sections, rules, general), encoding="utf-8")
+    content = {"sections": sections, "rules": general, "protocols": rules, "table": files.digest(table)}
     write_json(card, "Card", made_by, content)
     _log.info("card: wrote %s and %s", card, table)
 
@@ -49,25 +52,34 @@ def run(*, scores: list[Path], card: Path, table: Path) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         _, found = read_json(path, "Scores")
-        _hits(found["entries"][0])
-        return found
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        _scored(found)
+        _pooled([found] if found["protocol"] == "naic" else [])
+        return found if found["rules"].items() else {}
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise ReidError(f"{path}: not a file of scores: {error!r}; run evaluate again") from error
 
 
-def _section(domains: list[dict[str, Any]], *, pooled: bool) -> list[dict[str, Any]]:
+def _scored(domain: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row for each ranking of a domain by itself."""
+    return [{**_kind(entry), **entry["scores"]} for entry in domain["entries"]]
+
+
+def _kind(entry: dict[str, Any]) -> dict[str, Any]:
+    multiple = {"multiple": True} if entry.get("multiple") else {}
+    return {"member": entry["member"], "reranked": entry["reranked"], **multiple}
+
+
+def _pooled(domains: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row of scores for each ranking; the hits of all given domains are put together."""
     rows = []
     for entries in zip(*(domain["entries"] for domain in domains), strict=True):
-        kinds = {(entry["member"], entry["reranked"]) for entry in entries}
-        if len(kinds) > 1:
+        if any(_kind(entry) != _kind(entries[0]) for entry in entries):
             raise ReidError(
                 "the domains' scores were made with different members: run evaluate again for all"
             )
         hits = Hits.joined([_hits(entry) for entry in entries])
         elsewhere = np.concatenate([np.asarray(domain["elsewhere"], np.int64) for domain in domains])
-        member, reranked = kinds.pop()
-        rows.append({"member": member, "reranked": reranked, **score(hits, elsewhere if pooled else None)})
+        rows.append(_kind(entries[0]) | score(hits, elsewhere))
     return rows
 
 
@@ -78,7 +90,9 @@ def _hits(entry: dict[str, Any]) -> Hits:
     )
 
 
-def _text(sections: dict[str, list[dict[str, Any]]]) -> str:
+def _text(
+    sections: dict[str, list[dict[str, Any]]], protocols: dict[str, dict[str, str]], rules: dict[str, str]
+) -> str:
     if not sections:
         return "No score card: the truth about these images is not known.\n"
     out = io.StringIO()
@@ -90,10 +104,27 @@ def _text(sections: dict[str, list[dict[str, Any]]]) -> str:
         for column in COLUMNS:
             table.add_column(column, justify="right")
         for row in rows:
-            kind = "re-ranked" if row["reranked"] else "plain"
-            table.add_row(row["member"], kind, *(f"{100 * row[column]:.1f}" for column in COLUMNS))
+            kind = ("re-ranked" if row["reranked"] else "plain") + ", multiple" * ("multiple" in row)
+            table.add_row(row["member"], kind, *(_percent(row, column) for column in COLUMNS))
         console.print(table)
+        for row in rows:
+            rates = ", ".join(f"{key.removeprefix('TPR@FPR=')}: {100 * value:.1f}"
+                              for key, value in row.items() if key.startswith("TPR@FPR="))  # fmt: skip
+            if rates:
+                console.print(f"  {row['member']}, {'re-ranked' if row['reranked'] else 'plain'}"
+                              f"{', multiple' * ('multiple' in row)}: TPR at FPR {rates}")  # fmt: skip
     console.print("Per cent. Rules:")
-    for rule, meaning in RULES.items():
-        console.print(f"  {rule}: {meaning}.")
+    told = {tuple(rule.items()): [name for name in protocols if protocols[name] == rule]
+            for rule in protocols.values()}  # fmt: skip
+    for rule, domains in told.items():
+        console.print(f"  {', '.join(domains)}:")
+        for topic, meaning in rule:
+            console.print(f"    {topic}: {meaning}.")
+    for topic, meaning in rules.items():
+        console.print(f"  {topic}: {meaning}.")
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _percent(row: dict[str, Any], column: str) -> str:
+    deviation = row.get("deviation", {}).get(column)
+    return f"{100 * row[column]:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")

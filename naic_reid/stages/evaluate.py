@@ -2,22 +2,29 @@
 
 import logging
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
-from naic_reid import lineage
-from naic_reid.artifacts import Features, ImageList, JaccardRows, MadeBy, write_json
+from naic_reid import labels as labelled
+from naic_reid import members
+from naic_reid.artifacts import Features, ImageList, MadeBy, Ranking, write_json
 from naic_reid.config import Ensemble, Fuse, Model, Rerank
-from naic_reid.data import truth as truths
-from naic_reid.errors import ReidError, listing
+from naic_reid.errors import ReidError
 from naic_reid.progress import shown
-from naic_reid.retrieval import fusion, metrics, parallel, products, protocols, scoring
+from naic_reid.retrieval import best as nearest_of
+from naic_reid.retrieval import distances, protocols, vectors
+from naic_reid.retrieval.distances import PLAIN, Member, Mix
+from naic_reid.retrieval.evaluation import Evaluation
+from naic_reid.retrieval.memory import budget
+from naic_reid.retrieval.metrics import MOST_PAIRS, Hits, Roc
 from naic_reid.retrieval.rerank import jaccard as jaccard_of
 
-REVISION = 1
+REVISION = 2
 FUSION = "fusion"
 _log = logging.getLogger(__name__)
 
@@ -27,168 +34,203 @@ def run(
     models: dict[str, Model],
     ensemble: Ensemble,
     fuse: Fuse,
+    seed: int,
+    protocol: str,
     *,
     query_list: Path,
     gallery_list: Path,
+    multi_query_list: list[Path],
     others: list[Path],
     other_queries: list[Path],
     query: list[Path],
     gallery: list[Path],
+    multi_query: list[Path],
     jaccard: list[Path],
+    ranking: Path,
     truth: list[Path],
     scores: Path,
+    device: str = "auto",
     threads: int = 0,
+    memory: str = "",
 ) -> None:
     """Reads one domain's lists and members, writes where each query's positives stand in every ranking.
 
-    Persons come from `truth` (CSV: subset,name,pid,camid) or, without one, from the lists. `others` are
-    the gallery lists of the other domains: positives in them can never be found, and are counted. With
-    `other_queries` they are all the images there are: a row of `truth` about any other is a mistake.
+    What is scored last is what was shipped: `ranking` has to begin as the order that is scored.
+
+    Args:
+        multi_query_list: none, or the list of the images that are averaged for multiple queries.
+        others: gallery lists of the other domains: positives in them can never be found, and are counted.
+        other_queries: with `others`, all the images there are: a row of `truth` about any other is a mistake.
+        multi_query: `Features` of `multi_query_list`, one file a member.
+        truth: who is on each image (CSV: subset,name,pid,camid); none: the lists say it.
     """
     started = time.monotonic()
-    queries, galleries = ImageList.read(query_list), ImageList.read(gallery_list)
-    known = truths.read(truth[0]) if truth else None
-    of_query, _ = _persons("query", queries, [ImageList.read(path) for path in other_queries], known)
-    of_gallery, of_others = _persons("gallery", galleries, [ImageList.read(path) for path in others], known)
-    asked, searched, rest = protocols.numbered(
-        *(_columns(each) for each in (of_query, of_gallery, of_others))
-    )
-    evaluation = scoring.Evaluation(protocols.PROTOCOLS["naic"], asked, searched)
-    elsewhere = protocols.count_of(asked, rest)
-    names = [f"{model}/epoch_{epoch}" for model in models for epoch in ensemble.epochs]
-    weights = [model.weight for model in models.values() for _ in ensemble.epochs]
-    lists = [query_list, gallery_list, *others, *other_queries]
-    inputs = [*lists, *query, *gallery, *jaccard, *truth]
-    members, records = _members(weights, query, gallery, jaccard, queries, galleries)
+    rule = protocols.named(protocol)
+    lists = ImageList.read(query_list), ImageList.read(gallery_list)
+    labels = labelled.read(lists, others, other_queries, multi_query_list, truth)
+    elsewhere = protocols.count_of(labels.query, labels.others)
+    if not elsewhere.any():
+        protocols.require_positives(rule, labels.query, labels.gallery, f"{query_list}, {gallery_list}")
+    files = members.Files(query, gallery, jaccard)
+    inputs = [query_list, gallery_list, *multi_query_list, *others, *other_queries, *files.all, *multi_query]
+    named = members.names(models, ensemble)
+    members.require_one_each("evaluate", named, files)
+    weights = {name: model.weight for name, model in models.items()}
     settings = {"rerank": rerank, "ensemble": ensemble, "weights": weights, "fuse": fuse}
-    made_by = MadeBy.of("evaluate", REVISION, settings, inputs)
-    plain = {name: model.model_dump() for name, model in models.items()}
-    lineage.check_members(plain, ensemble.epochs, made_by, records, query, gallery, jaccard)
-    _log.info("evaluate: %d members, %d queries, %d gallery images", len(names), len(queries), len(galleries))
-    mix = fusion.Mix(rerank.lambda_, rerank.norm, rerank.power)
-    fused = None
-    if fuse.of == "features" and len(members[0].rows.inverse):
-        one, other = fusion.concatenated(members)
-        rows = jaccard_of(
-            one, other, rerank.k1, rerank.k2, norm=rerank.norm, power=rerank.power,
-            count_self=rerank.count_self, threads=threads, memory=products.budget("", "cpu"),
-        )  # fmt: skip
-        fused = fusion.Member(one, other, rows)
-    found = _hits(members, fused, mix, evaluation, threads)
-    entries = [
-        {"member": name, "reranked": reranked, "scores": metrics.score(hit), "hits": _plain(hit)}
-        for (name, reranked), hit in zip(
-            [(name, reranked) for name in [*names, FUSION] for reranked in (False, True)], found, strict=True
-        )
-    ]
+    settings |= {"seed": seed, "protocol": protocol}
+    made_by = MadeBy.of("evaluate", REVISION, settings, [*inputs, ranking, *truth])
+    device = vectors.choose(device)
+    read = members.read(models, ensemble, files, made_by, lists=lists, device=device)
+    _log.info("evaluate: by the protocol %s, %d members, %d queries, %d gallery images",
+              protocol, len(named), len(lists[0]), len(lists[1]))  # fmt: skip
+    scoring = _Scoring(rerank, fuse, Evaluation(rule, labels.query, labels.gallery, seed),
+                       device, threads, budget(memory, device))  # fmt: skip
+    entries = scoring.entries(named, read.members, ranking)
+    if multi_query:
+        averaged, kept = _averaged(read.members, multi_query, labels, device)
+        _log.info("evaluate: multiple queries: %d of %d have none and stay single", kept, len(lists[0]))
+        averaged = scoring.reranked(averaged)
+        entries += [entry | {"multiple": True} for entry in scoring.entries(named, averaged, None)]
     result = {
-        "queries": len(queries),
-        "gallery": len(galleries),
+        "queries": len(lists[0]),
+        "gallery": len(lists[1]),
+        "protocol": protocol,
+        "rules": rule.rules,
+        "draws": scoring.evaluation.draws,
         "elsewhere": elsewhere.tolist(),
         "entries": entries,
     }
     write_json(scores, "Scores", made_by, result)
-    for kind, hit in zip(("plain", "re-ranked"), found[-2:], strict=True):
-        told = (f"{name} {100 * metrics.score(hit)[name]:.1f}" for name in ("R1", "mAP", "mINP"))
-        _log.info("evaluate: fusion %s: %s", kind, ", ".join(told))
+    for entry in entries[2 * len(named) : 2 * len(named) + 2]:
+        told = (f"{name} {100 * entry['scores'][name]:.1f}" for name in ("R1", "mAP", "mINP"))
+        _log.info("evaluate: fusion %s: %s", "re-ranked" if entry["reranked"] else "plain", ", ".join(told))
     _log.info("evaluate: wrote %s in %.1f s", scores, time.monotonic() - started)
 
 
-def _persons(
-    subset: str, images: ImageList, others: list[ImageList], known: truths.Truth | None
-) -> tuple[list[str], list[str]]:
-    """Who is on each image of a list, and of the other lists; an image that nobody knows is an error."""
-    rest = [name for other in others for name in other.names]
-    if known is None:
-        missing = [path for path, person in zip(images.paths, images.identities, strict=True) if not person]
-        if missing:
-            raise listing(missing, f"the {subset} list names no person for these images; give --truth")
-        return list(images.identities), [person for other in others for person in other.identities]
-    told = known.of(subset, [*images.names, *rest])
-    junk = [f"{known.path}:{person.line}" for person in told if person.junk]
-    if junk:
-        raise listing(
-            junk, "junk (pid -1), which this score has no rule for; take these lines and images out"
+def _averaged(
+    single: Sequence[Member], multi_query: Sequence[Path], labels: labelled.Lists, device: str
+) -> tuple[list[Member], int]:
+    """Members whose queries are multiple, and how many queries stay single."""
+    made, kept = [], 0
+    for member, path in zip(single, multi_query, strict=True):
+        more = Features.read(path).values
+        if len(more) != len(labels.multi_query):
+            raise ReidError(
+                f"{path}: {len(more)} features of {len(labels.multi_query)} images: extract again"
+            )
+        union = member.vectors.union
+        query, kept = protocols.averaged(union.query, labels.query, more, labels.multi_query)
+        made.append(Member(query, union.gallery, None, member.weight, device))
+    return made, kept
+
+
+class _Scoring:
+    """How one domain's rankings are scored."""
+
+    def __init__(
+        self, rerank: Rerank, fuse: Fuse, evaluation: Evaluation, device: str, threads: int, memory: int
+    ):
+        self.rerank, self.fuse, self.evaluation = rerank, fuse, evaluation
+        self.speed: dict[str, Any] = {"device": device, "threads": threads, "memory": memory}
+
+    def reranked(self, plain: Sequence[Member]) -> list[Member]:
+        """Members with the Jaccard rows of their features."""
+        settings, made = self.rerank, []
+        for member in plain:
+            query, gallery = member.vectors.union.query, member.vectors.union.gallery
+            rows = jaccard_of(query, gallery, settings.k1, settings.k2, norm=settings.norm,
+                              power=settings.power, count_self=settings.count_self, **self.speed)  # fmt: skip
+            made.append(Member(query, gallery, rows, member.weight, self.speed["device"]))
+        return made
+
+    def entries(
+        self, named: list[members.Name], single: Sequence[Member], shipped: Path | None
+    ) -> list[dict[str, Any]]:
+        """Of each member plain and re-ranked, then of the fusion: scores, and hits where one trial is all."""
+        mixes = (PLAIN, members.mix(self.rerank))
+        fused = single
+        if self.fuse.of == "features" and single[0].vectors.num_query and single[0].vectors.num_gallery:
+            fused = [members.side_by_side(single, self.rerank, **self.speed)]
+        expected = Ranking.read(shipped) if shipped else None
+        rocs = [_roc(self.evaluation, fused, mix) for mix in mixes]
+        num_query, num_gallery = single[0].vectors.num_query, single[0].vectors.num_gallery
+
+        def of_block(start: int, stop: int) -> list[list[Hits]]:
+            shape = stop - start, num_gallery
+            sums = [torch.zeros(shape, device=self.speed["device"]) for _ in mixes]
+            found = []
+            for member in single:
+                alone = [torch.zeros_like(total) for total in sums]
+                member.add(alone, mixes, start)
+                if fused is single:
+                    for total, part in zip(sums, alone, strict=True):
+                        total += part
+                found += [self.evaluation.hits(part.cpu().numpy(), start) for part in alone]
+            for member in fused if fused is not single else ():
+                member.add(sums, mixes, start)
+            if expected is not None:
+                _as_shipped(expected, shipped, fused, mixes[1], sums[1], start)
+            for total, roc in zip(sums, rocs, strict=True):
+                found.append(self.evaluation.hits(total.cpu().numpy(), start, roc))
+            return found
+
+        # Last bits of a product depend on its shape: blocks depend on the gallery, not on what is free.
+        block = nearest_of.block_length(num_gallery, 1 << 28, threads=1, arrays=4)
+        blocks = list(
+            distances.each_block(
+                of_block, num_query, threads=self.speed["threads"], block=block, watch=_watch
+            )
         )
-    persons = [person.identity for person in told]
-    return persons[: len(images)], persons[len(images) :]
+        rows = [(name, reranked) for name in [*map(str, named), FUSION] for reranked in (False, True)]
+        made = []
+        for number, (name, reranked) in enumerate(rows):
+            trials = [parts[number] for parts in blocks]
+            scores = self.evaluation.score(trials)
+            roc = rocs[reranked] if name == FUSION else None
+            entry = {"member": name, "reranked": reranked, "scores": scores | (roc.rates() if roc else {})}
+            if self.evaluation.single:
+                entry["hits"] = _plain(
+                    Hits.joined([parts[0] for parts in trials]) if trials else Hits.empty()
+                )
+            made.append(entry)
+        return made
 
 
-def _columns(persons: list[str]) -> protocols.Columns:
-    nothing = [""] * len(persons)
-    known = [False] * len(persons)
-    return protocols.Columns(persons, nothing, known, known, nothing)
+def _roc(evaluation: Evaluation, fused: Sequence[Member], mix: Mix) -> Roc | None:
+    """For all pairs of the fusion; none where trials leave some out, or there are too many to keep."""
+    pairs = evaluation.pairs
+    different = pairs.num_different(fused[0].vectors.num_gallery)
+    if not evaluation.whole or different > MOST_PAIRS or not len(pairs.positives):
+        return None
+    return Roc(distances.measured_pairs(fused, mix, pairs.positives, pairs.begin), different)
 
 
-def _members(
-    weights: list[float],
-    query: list[Path],
-    gallery: list[Path],
-    jaccard: list[Path],
-    queries: ImageList,
-    galleries: ImageList,
-) -> tuple[list[fusion.Member], dict[Path, MadeBy]]:
-    """The members, and the records of their files."""
-    members = []
-    records: dict[Path, MadeBy] = {}
-    for weight, one, other, overlap in zip(weights, query, gallery, jaccard, strict=True):
-        of_query, of_gallery = Features.read(one), Features.read(other)
-        for path, features, images in ((one, of_query, queries), (other, of_gallery, galleries)):
-            if features.names not in (images.names, images.paths):
-                raise ReidError(f"{path}: its images are not those of the list: extract the features again")
-        rows = JaccardRows.read(overlap)
-        if rows.similarity.shape != (len(queries), len(galleries)):
-            raise ReidError(f"{overlap}: made for {rows.similarity.shape} images: run rerank again")
-        members.append(fusion.Member(of_query.values, of_gallery.values, rows, weight))
-        records |= {one: of_query.made_by, other: of_gallery.made_by, overlap: rows.made_by}
-    return members, records
+def _as_shipped(
+    expected: Ranking, path: Path | None, fused: Sequence[Member], mix: Mix, total: torch.Tensor, start: int
+) -> None:
+    """Put the best of a block in the order in which they were shipped, which is the canonical one.
 
-
-def _hits(
-    members: list[fusion.Member],
-    side_by_side: fusion.Member | None,
-    mix: fusion.Mix,
-    evaluation: scoring.Evaluation,
-    threads: int,
-) -> list[metrics.Hits]:
-    """Hits of each member plain and re-ranked, then of the fusion plain and re-ranked; one product each.
-
-    The fusion is the sum of the members' distances, or the member of their features `side_by_side`.
+    Raises:
+        ReidError: the ranking file has another order.
     """
-    num_query, num_gallery = len(members[0].rows.query), len(members[0].rows.gallery)
-    mixes = (fusion.PLAIN, mix)
-
-    def of_block(span: tuple[int, int]) -> list[metrics.Hits]:
-        start, stop = span
-
-        def measured(distances: NDArray[np.float32]) -> metrics.Hits:
-            return evaluation.hits(distances, start)[0]
-
-        shape = (stop - start, num_gallery)
-        fused = [np.zeros(shape, np.float32) for _ in mixes]
-        found = []
-        for member in members:
-            cosines = member.cosines(start, stop)
-            for which, total in zip(mixes, fused, strict=True):
-                alone = np.zeros(shape, np.float32)
-                member.add(alone, cosines, which, start)
-                found.append(measured(alone))
-                total += alone
-        if side_by_side is not None:
-            cosines = side_by_side.cosines(start, stop)
-            for which, total in zip(mixes, fused, strict=True):
-                total[:] = 0
-                side_by_side.add(total, cosines, which, start)
-        return [*found, *map(measured, fused)]
-
-    # Last bits of a product depend on its shape: blocks depend on the gallery only, and not on what is free.
-    block = fusion.block_length(num_gallery, 1 << 28, threads=1, arrays=4)
-    spans = parallel.spans(num_query, block)
-    blocks = list(shown(products.each(of_block, spans, threads), "evaluate: blocks of queries", len(spans)))
-    if not blocks:
-        return [metrics.Hits.empty() for _ in range(2 * len(members) + 2)]
-    return [metrics.Hits.joined(parts) for parts in zip(*blocks, strict=True)]
+    best, near = nearest_of.of_block(fused, mix, total, start, expected.indices.shape[1])
+    given = expected.indices[start : start + len(best)]
+    wrong = np.flatnonzero((best != given).any(axis=1)) if given.shape == best.shape else np.zeros(1, int)
+    if len(wrong):
+        raise ReidError(
+            f"{path}: does not rank query {start + int(wrong[0])} (from 0) as these features and settings "
+            "do: it was made from others; delete it and run fuse again"
+        )
+    if best.size:
+        canonical = torch.from_numpy(near).to(total.device)
+        last = torch.nextafter(canonical[:, -1:], torch.tensor(torch.inf, device=total.device))
+        torch.maximum(total, last, out=total)  # whoever was not among the best comes after them
+        total.scatter_(1, torch.from_numpy(best).long().to(total.device), canonical)
 
 
-def _plain(found: metrics.Hits) -> dict[str, list[float]]:
+def _watch(steps: Iterator[Any], total: int) -> Iterator[Any]:
+    return shown(steps, "evaluate: blocks of queries", total)
+
+
+def _plain(found: Hits) -> dict[str, list[float]]:
     return {name: values.tolist() for name, values in asdict(found).items()}

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from naic_reid import lineage
-from naic_reid.artifacts import Features, ImageList, MadeBy, write_table
+from naic_reid import members
+from naic_reid.artifacts import ImageList, MadeBy, write_table
 from naic_reid.config import Ensemble, Model, PseudoLabel, Split
 from naic_reid.errors import ReidError
-from naic_reid.retrieval import fusion, products, pseudo_labels
+from naic_reid.retrieval import pseudo_labels
+from naic_reid.retrieval.memory import budget
 
 REVISION = 2
 PAIRS_HEADER = ["identity", "query", "image", "radians"]
@@ -50,13 +51,9 @@ def run(
     started = time.monotonic()
     known = ImageList.read(train)
     domains = pseudo_label.domains or (split.domains if split else ())
-    names = [(name, epoch) for name in models for epoch in ensemble.epochs]
-    weights = [models[name].weight for name, _ in names]
-    if not len(domains) * len(weights) == len(query) == len(gallery):
-        raise ReidError(
-            f"pseudo_label: {len(domains)} domains of {len(weights)} members, but {len(query)} query and "
-            f"{len(gallery)} gallery files: give one of each for every domain and member, in that order"
-        )
+    named = members.names(models, ensemble)
+    members.require_one_each("pseudo_label", named, members.Files(query, gallery), len(domains))
+    weights = [name.weight for name in named]
     inputs = [train, *query_lists, *gallery_lists, *query, *gallery]
     settings = {
         "pseudo_label": pseudo_label,
@@ -77,16 +74,12 @@ def run(
         queries, galleries = ImageList.read(query_lists[number]), ImageList.read(gallery_lists[number])
         for shown in (queries, galleries):
             digests |= dict(zip(shown.paths, shown.digests, strict=True))
-        members = []
-        for (name, epoch), one, other in zip(names, query[mine], gallery[mine], strict=True):
-            of_query, of_gallery = _features(one, queries), _features(other, galleries)
-            for path, features in ((one, of_query), (other, of_gallery)):
-                lineage.check_network(path, features.made_by, name, models[name].model_dump(), epoch)
-            members.append(fusion.Member(of_query.values, of_gallery.values, weight=models[name].weight))
+        files = members.Files(query[mine], gallery[mine])
+        asked, _, _ = members.read(models, ensemble, files, made_by, lists=(queries, galleries))
         found = pseudo_labels.pseudo_labels(
-            members, pseudo_label.threshold,
+            asked, pseudo_label.threshold,
             gallery_rank=pseudo_label.gallery_rank if pseudo_label.rule == "mutual" else None,
-            max_queries=pseudo_label.max_queries, memory=products.budget(memory, "cpu"), threads=threads,
+            max_queries=pseudo_label.max_queries, memory=budget(memory), threads=threads,
         )  # fmt: skip
         new = _rows(found, queries.paths, galleries.paths)
         for identity, _, image, _ in new:
@@ -104,13 +97,6 @@ def run(
     ImageList(paths, identities, made_by, digests=tuple(digests[path] for path in paths)).write(images)
     write_table(pairs, "PseudoLabels", made_by, PAIRS_HEADER, rows)
     _log.info("pseudo_label: wrote %s and %s in %.1f s", images, pairs, time.monotonic() - started)
-
-
-def _features(path: Path, images: ImageList) -> Features:
-    features = Features.read(path)
-    if features.names not in (images.names, images.paths):
-        raise ReidError(f"{path}: its images are not those of the list: extract the features again")
-    return features
 
 
 def _rows(

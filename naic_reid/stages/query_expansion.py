@@ -7,7 +7,8 @@ from pathlib import Path
 from naic_reid import lineage
 from naic_reid.artifacts import Features, MadeBy
 from naic_reid.config import QueryExpansion
-from naic_reid.retrieval import products
+from naic_reid.retrieval import vectors
+from naic_reid.retrieval.memory import budget
 from naic_reid.retrieval.rerank import expanded
 
 REVISION = 1
@@ -36,10 +37,10 @@ def run(
         "query_expansion: %d + %d features towards their %d nearest, by cosine to the power %g",
         len(of_query.names), len(of_gallery.names), query_expansion.k, query_expansion.alpha,
     )  # fmt: skip
-    device = products.choose(device)
+    device = vectors.choose(device)
     values = expanded(
         of_query.values, of_gallery.values, query_expansion.k, query_expansion.alpha,
-        device=device, threads=threads, memory=products.budget(memory, device),
+        device=device, threads=threads, memory=budget(memory, device),
     )  # fmt: skip
     settings = lineage.network(of_query.made_by) | {"query_expansion": query_expansion}
     made_by = MadeBy.of("query_expansion", REVISION, settings, [query, gallery])

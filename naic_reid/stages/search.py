@@ -12,7 +12,9 @@ from naic_reid.artifacts import Features, Floats, Ints, MadeBy, Neighbours, cano
 from naic_reid.config import Search
 from naic_reid.errors import ReidError, extra
 from naic_reid.progress import shown
-from naic_reid.retrieval import exact, nearest, nearest_gpu, products
+from naic_reid.retrieval import search as searching
+from naic_reid.retrieval import vectors
+from naic_reid.retrieval.memory import budget
 
 REVISION = 1
 _log = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ def run(
     lineage.require_twins(query, of_query.made_by, gallery, of_gallery.made_by)
     values = of_query.values, of_gallery.values
     if search.engine == "exact":
-        found = _exact(*values, search.keep, rows, products.choose(device), threads, memory)
+        found = _exact(*values, search.keep, rows, vectors.choose(device), threads, memory)
         if shard:
             arrays = dict(zip(("rows", "distances", "farthest"), found, strict=True))
             arrays["num_query"] = np.array(len(of_query.names))
@@ -67,30 +69,12 @@ def run(
 def _exact(
     query: Floats, gallery: Floats, keep: int, rows: parts.Rows, device: str, threads: int, memory: str
 ) -> tuple[Ints, Floats, Floats]:
-    allowed = products.budget(memory, device)
-    asking = rows.start, rows.stop
-    if device != "cpu":
-        _log.info("search: on %s, at most %d MB", device, allowed // 10**6)
-        union = exact.rows(query, gallery)
-        return nearest_gpu.of_rows(union, keep, asking, device=device, memory=allowed)
-    rounded = nearest.multiplies_bfloat16()
-    size = len(query) + len(gallery), query.shape[1], keep, allowed
-    planned = nearest.plan(*size, threads=threads, rounded=rounded, asking=rows.stop - rows.start)
-    _log.info(
-        "search: about %d MB beyond the features, %s may be used; tiles of %d rows",
-        planned.megabytes, f"{allowed // 10**6} MB", planned.block,
-    )  # fmt: skip
-    return nearest.of_rows(
-        query,
-        gallery,
-        keep,
-        asking,
-        threads=threads,
-        block=planned.block,
-        whole=planned.whole,
-        rounded=rounded,
+    allowed = budget(memory, device)
+    _log.info("search: on %s, at most %d MB beyond the features", device, allowed // 10**6)
+    return searching.of_rows(
+        query, gallery, keep, (rows.start, rows.stop), device=device, threads=threads, memory=allowed,
         watch=lambda steps, total: shown(steps, "search: tiles", total),
-    )
+    )  # fmt: skip
 
 
 def _by_faiss(query: Floats, gallery: Floats, search: Search, threads: int) -> tuple[Neighbours, float]:

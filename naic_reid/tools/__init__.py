@@ -5,6 +5,7 @@ TOOLS = {
     "inspect": "what does the data folder hold, and what would stop the walk?",
     "prepare": "a data set in any layout → a folder for each identity, by links or copies",
     "rank": "two .npy files of features → the re-ranked best of the gallery",
+    "score": "two .npy files of features and who is on them → CMC, mAP, mINP under a protocol",
     "check": "is this file a valid submission?",
     "provenance": "what was this file made from, and is that still so?",
     "on_gpu": "starts a command on a GPU that no other has: several GPUs without Slurm",

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from naic_reid import files
-from naic_reid.artifacts import Floats
+from naic_reid.artifacts import read_npy
 from naic_reid.errors import ReidError
 
 
@@ -54,20 +54,10 @@ def run(options: argparse.Namespace) -> int:
     names = ("k1", "k2", "lambda_", "best", "query_expansion", "alpha", "norm", "power", "count_self",
              "device", "threads", "memory")  # fmt: skip
     settings = {name: getattr(options, name) for name in names}
-    indices, distances = rank(_read(options.query), _read(options.gallery), **settings)
+    indices, distances = rank(read_npy(options.query), read_npy(options.gallery), **settings)
     for path, values in ((options.indices, indices), (options.distances, distances)):
         if path is not None:
             with files.whole(path) as part, part.open("wb") as handle:
                 np.save(handle, values)
     print(f"{options.indices}: {indices.shape[0]} queries, the best {indices.shape[1]} of the gallery each")
     return 0
-
-
-def _read(path: Path) -> Floats:
-    try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ReidError(f"{path}: cannot be read as .npy: {error}; write it with numpy.save") from error
-    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype != np.float32:
-        raise ReidError(f"{path}: must hold one float32 array of shape [images, numbers]")
-    return values

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from naic_reid.artifacts import Floats
-from naic_reid.retrieval import fusion
+from naic_reid.retrieval import best as nearest_of
+from naic_reid.retrieval import distances as engine
 from naic_reid.retrieval.k_reciprocal import jaccard_rows
 from naic_reid.retrieval.nearest import k_nearest
 from tests.oracles import rerank as oracle
@@ -31,8 +32,8 @@ def final_distances(
     rows = jaccard_rows(
         neighbours, query, gallery, k1, k2, norm=norm, power=power, count_self=count_self, threads=2
     )
-    member = fusion.Member(query, gallery, rows)
-    indices, distances = fusion.best([member], fusion.Mix(lambda_, norm, power), len(gallery))
+    member = engine.Member(query, gallery, rows)
+    indices, distances = nearest_of.best([member], engine.Mix(lambda_, norm, power), len(gallery))
     full = np.empty((len(query), len(gallery)), np.float32)
     np.put_along_axis(full, indices, distances, 1)
     return full

@@ -1,5 +1,7 @@
 """CMC, mAP, mINP and the rates of a ROC: equal to the definitions applied list by list."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,9 +9,20 @@ from hypothesis import strategies as st
 
 from naic_reid.artifacts import Floats
 from naic_reid.retrieval import protocols
-from naic_reid.retrieval.metrics import RATES, Hits, Ints64, Meetings, Roc, drawn_first, hits, score
+from naic_reid.retrieval.evaluation import of_distances
+from naic_reid.retrieval.metrics import (
+    RATES,
+    Hits,
+    Ints64,
+    Meetings,
+    Roc,
+    count,
+    drawn_first,
+    hits,
+    positives_of,
+    score,
+)
 from naic_reid.retrieval.protocols import PROTOCOLS, Labels
-from naic_reid.retrieval.scoring import of_distances
 from tests.oracles import metrics as oracle
 
 NAMES = ("R1", "R5", "R10", "mAP", "mAP@200", "mINP")
@@ -37,6 +50,14 @@ def drawn(seed: int, num: int, persons: int) -> Labels:
     return labels(np.where(junk, -1, identities).tolist(), cameras.tolist(), junk.tolist())
 
 
+def found_in(distances: Floats, meetings: Meetings, pieces: int = 1) -> Hits:
+    """The gallery may be given in pieces."""
+    same = positives_of(distances, meetings)
+    ends = np.linspace(0, distances.shape[1], pieces + 1).astype(int)
+    nearer = sum(count(distances[:, a:b].copy(), int(a), same, meetings) for a, b in itertools.pairwise(ends))
+    return hits(nearer, meetings)
+
+
 def entries(made: Labels) -> list[tuple[int, ...]]:
     return list(zip(made.identities.tolist(), made.cameras.tolist(), made.junk.tolist(), strict=True))
 
@@ -60,7 +81,7 @@ def test_scores_are_those_of_the_definitions(
     query, gallery = drawn(seed + 1, num_query, 4), drawn(seed + 2, num_gallery, 6)
     elsewhere = rng.integers(0, 3, num_query) if lost else np.zeros(num_query, np.int64)
     protocol = MARKET if cross_camera else NAIC
-    found = hits(distances, protocols.meetings(protocol, query, gallery))
+    found = found_in(distances, protocols.meetings(protocol, query, gallery), 1 + seed % 3)
     lists = [
         oracle.ranked_hits(distances[q], entries(query)[q], entries(gallery), cross_camera)
         for q in range(num_query)
@@ -81,15 +102,15 @@ def test_blocks_joined_are_the_whole() -> None:
     distances = np.random.default_rng(1).random((9, 50)).astype(np.float32)
     query, gallery = drawn(1, 9, 5), drawn(2, 50, 5)
     meetings = protocols.meetings(MARKET, query, gallery)
-    whole = hits(distances, meetings)
-    parts = [hits(distances[a:b], meetings.of(a, b)) for a, b in [(0, 4), (4, 9)]]
+    whole = found_in(distances, meetings)
+    parts = [found_in(distances[a:b], meetings.of(a, b)) for a, b in [(0, 4), (4, 9)]]
     assert score(Hits.joined(parts)) == score(whole)
 
 
 def test_a_perfect_ranking_scores_one_and_no_query_scores_zero() -> None:
     distances = np.array([[0, 0.1, 1], [1, 1, 0]], np.float32)
     meetings = protocols.meetings(NAIC, labels([0, 1], [0, 0]), labels([0, 0, 1], [0, 0, 0]))
-    perfect = score(hits(distances, meetings))
+    perfect = score(found_in(distances, meetings))
     assert [perfect[name] for name in NAMES] == [1.0] * 6
     nothing = score(Hits.empty())
     assert [nothing[name] for name in NAMES] == [0.0] * 6
@@ -109,7 +130,7 @@ def example(*names: str, cross_camera: bool = True) -> dict[str, float | int]:
         gallery = labels(*EXAMPLES[name])
         distances = np.linspace(0, 1, len(gallery), dtype=np.float32)[None]
         protocol = MARKET if cross_camera else NAIC
-        found.append(hits(distances, protocols.meetings(protocol, labels([7], [1]), gallery)))
+        found.append(found_in(distances, protocols.meetings(protocol, labels([7], [1]), gallery)))
     joined = Hits.joined(found)
     trapezoid = score(joined, trapezoid=True, all_queries=True)
     return score(joined) | {"trapezoid": trapezoid["mAP"], "R1 of all": trapezoid["R1"]}
@@ -142,7 +163,7 @@ def test_worked_examples_of_lists() -> None:
 def test_worked_examples_of_trapezoids(hit: list[int], trapezoid: float, precision: float) -> None:
     distances = np.arange(len(hit), dtype=np.float32)[None]
     meetings = protocols.meetings(NAIC, labels([1], [0]), labels(hit, [0] * len(hit)))
-    found = hits(distances, meetings)
+    found = found_in(distances, meetings)
     assert score(found)["mAP"] == pytest.approx(precision, abs=1e-6)
     assert score(found, trapezoid=True)["mAP"] == pytest.approx(trapezoid, abs=1e-6)
 
@@ -227,7 +248,7 @@ def test_worked_example_of_single_gallery_shot() -> None:
     orders = [[a, b, *(g for g in range(5) if g not in (a, b))] for a in (0, 2) for b in (1, 3)]
     ranks = [int(single_shot(distances, query, gallery, np.array(order))[0]) for order in orders]
     assert sorted(ranks) == [1, 2, 2, 2]
-    assert score(hits(distances, protocols.meetings(MARKET, query, gallery)))["mAP"] == 0.5
+    assert score(found_in(distances, protocols.meetings(MARKET, query, gallery)))["mAP"] == 0.5
 
 
 @settings(max_examples=40, deadline=None)

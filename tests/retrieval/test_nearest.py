@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from naic_reid.artifacts import Floats, Neighbours
 from naic_reid.errors import ReidError
-from naic_reid.retrieval import products
 from naic_reid.retrieval.nearest import k_nearest, of_rows, plan
 from tests.oracles import rerank as oracle
 from tests.retrieval.features import clustered
@@ -149,12 +148,3 @@ def test_less_memory_means_smaller_tiles_then_rows_made_anew_then_a_refusal() ->
 def test_the_plan_is_linear_in_the_number_of_rows() -> None:
     one, ten = (plan(num, 256, 31, 10**12, threads=2).megabytes for num in (10**5, 10**6))
     assert ten < 10 * one
-
-
-def test_a_budget_is_read_as_written_and_nonsense_refused() -> None:
-    amounts = {"800MB": 800 * 10**6, "6GB": 6 * 10**9, "1.5 G": 1.5e9, "2TiB": 2e12, "12345": 12345}
-    assert {text: products.budget(text, "cpu") for text in amounts} == amounts
-    assert products.budget("", "cpu") > 0
-    for text in ("much", "-1GB", "0", "1XB"):
-        with pytest.raises(ReidError, match="is no amount"):
-            products.budget(text, "cpu")

@@ -6,17 +6,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from naic_reid.retrieval import exact, nearest, nearest_gpu
+from naic_reid.retrieval import nearest, nearest_gpu
+from naic_reid.retrieval.vectors import Vectors
 from tests.retrieval.features import clustered
 
 
 def same(query: np.ndarray, gallery: np.ndarray, keep: int, device: str, block: int = 0) -> None:
     expected = nearest.k_nearest(query, gallery, keep)
-    found = nearest_gpu.k_nearest(
-        exact.rows(query, gallery), len(query), keep, device=device, memory=10**9, block=block
-    )
-    for name in ("rows", "distances", "farthest"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+    features = Vectors(query, gallery, device, compiled=False)
+    found = nearest_gpu.of_rows(features, keep, (0, len(features)), memory=10**9, block=block)
+    for name, part in zip(("rows", "distances", "farthest"), found, strict=True):
+        np.testing.assert_array_equal(part, getattr(expected, name), err_msg=name)
 
 
 @settings(max_examples=20, deadline=None)
@@ -40,8 +40,8 @@ def test_the_gpu_path_gives_the_same_bits(
 def test_a_range_of_rows_has_the_bits_it_has_among_all(asking: tuple[int, int]) -> None:
     rows = clustered(3, 200, 45, duplicates=True)
     whole = nearest.k_nearest(rows[:80], rows[80:], 20)
-    union = exact.rows(rows[:80], rows[80:])
-    part = nearest_gpu.of_rows(union, 20, asking, device="cpu", memory=10**9, block=17)
+    features = Vectors(rows[:80], rows[80:], compiled=False)
+    part = nearest_gpu.of_rows(features, 20, asking, memory=10**9, block=17)
     for name, found in zip(("rows", "distances", "farthest"), part, strict=True):
         np.testing.assert_array_equal(found, getattr(whole, name)[slice(*asking)], err_msg=name)
 
@@ -54,17 +54,35 @@ def test_lists_crowded_by_equal_images_are_made_longer() -> None:
 
 def test_running_out_of_memory_halves_the_block_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, tried = clustered(2, 200, 16), []
-    whole = nearest_gpu._Search.of_rows
+    whole = nearest_gpu._Search.of_block
 
-    def of_rows(self, rows: torch.Tensor, length: int):  # type: ignore[no-untyped-def]
-        tried.append(len(rows))
-        if len(rows) > 50:
+    def of_block(self, start: int, stop: int):  # type: ignore[no-untyped-def]
+        tried.append(stop - start)
+        if stop - start > 50:
             raise torch.cuda.OutOfMemoryError
-        return whole(self, rows, length)
+        return whole(self, start, stop)
 
-    monkeypatch.setattr(nearest_gpu._Search, "of_rows", of_rows)
+    monkeypatch.setattr(nearest_gpu._Search, "of_block", of_block)
     same(rows[:20], rows[20:], 11, "cpu", 200)
     assert tried[:4] == [200, 100, 50, 50]
+
+
+def test_a_product_beyond_its_bound_stops_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = clustered(4, 200, 32)
+    monkeypatch.setattr(nearest_gpu, "_to_tf32", lambda values: 1.01 * values)
+    search = nearest_gpu._Search(Vectors(rows[:20], rows[20:]), 11)
+    search.slack = 1e-3  # as if the device had not told the truth about its products
+    with pytest.raises(AssertionError, match="further from its cosine than its bound"):
+        search.of_block(0, 50)
+
+
+def test_lists_grow_where_many_rows_are_crowded() -> None:
+    rows = clustered(5, 400, 24)
+    rows[50:350] = rows[50]
+    search = nearest_gpu._Search(Vectors(rows[:20], rows[20:]), 11)
+    before = search.length
+    search.of_block(0, 200)
+    assert search.length == 2 * before
 
 
 @pytest.mark.gpu

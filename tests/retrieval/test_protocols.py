@@ -5,8 +5,8 @@ import pytest
 
 from naic_reid.errors import ReidError
 from naic_reid.retrieval import protocols
+from naic_reid.retrieval.evaluation import Evaluation, of_distances
 from naic_reid.retrieval.protocols import PROTOCOLS, Columns, Labels, numbered
-from naic_reid.retrieval.scoring import Evaluation, of_distances
 from tests.oracles import metrics as oracle
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from naic_reid.retrieval.fusion import Member
+from naic_reid.retrieval.distances import Member
 from naic_reid.retrieval.pseudo_labels import PseudoLabels, pseudo_labels
 from tests.oracles import pseudo_labels as oracle
 
@@ -47,7 +47,7 @@ def test_persons_are_those_of_the_loops(
 ) -> None:
     members, weights = _world(seed)
     query, gallery = (
-        [_unit(getattr(member.rows, role)) for member in members] for role in ("query", "gallery")
+        [_unit(getattr(member.vectors.union, role)) for member in members] for role in ("query", "gallery")
     )
     expected = oracle.pseudo_labels(query, gallery, weights, threshold, gallery_rank, max_queries)
     assert (

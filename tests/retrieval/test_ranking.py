@@ -8,7 +8,7 @@ import pytest
 from naic_reid.artifacts import Features, Floats
 from naic_reid.errors import ReidError
 from naic_reid.retrieval import ranking
-from naic_reid.retrieval.ranking import fuse, rank, score
+from naic_reid.retrieval.ranking import fuse, rank, score_distances
 from tests.oracles import metrics
 from tests.oracles import rerank as oracle
 
@@ -76,7 +76,7 @@ def test_scores_are_those_of_the_protocol(crossed: bool) -> None:
     queries = list(zip(persons.tolist(), cameras.tolist(), strict=True))
     gallery = list(zip(shown.tolist(), places.tolist(), (shown == -1).tolist(), strict=True))
     valid, expected = metrics.mean_scores(distances.tolist(), queries, gallery, crossed)
-    found = score(distances, persons, shown, *((cameras, places) if crossed else ()))
+    found = score_distances(distances, persons, shown, *((cameras, places) if crossed else ()))
     assert found["queries"] == valid
     for name in ("R1", "R5", "R10", "mAP", "mINP"):
         assert found[name] == pytest.approx(expected[name]), name
@@ -96,10 +96,10 @@ def test_scores_are_those_of_the_protocol(crossed: bool) -> None:
         (lambda: fuse([(QUERY, GALLERY)], [1, 2]), "1 members, weights .*one weight above 0"),
         (lambda: fuse([(QUERY, GALLERY)], [-1]), "one weight above 0"),
         (lambda: fuse([(QUERY, GALLERY), (QUERY, GALLERY[:9])]), "all must be of the same images"),
-        (lambda: score(np.zeros((2, 3)), [1], [1, 1, 1]), "query: 1 entries for 2 rows"),
-        (lambda: score(np.zeros((1, 2)), [1], [1, 2], [1]), "cameras of both"),
-        (lambda: score(np.zeros((1, 2)), [1], [1, 2], protocol="golf"), "protocol 'golf' is unknown"),
-        (lambda: score(np.zeros((1, 2)), [3], [1, 2]), "none of 1 queries has a positive"),
+        (lambda: score_distances(np.zeros((2, 3)), [1], [1, 1, 1]), "query: 1 entries for 2 rows"),
+        (lambda: score_distances(np.zeros((1, 2)), [1], [1, 2], [1]), "cameras of both"),
+        (lambda: score_distances(np.zeros((1, 2)), [1], [1, 2], protocol="golf"), "golf.* is unknown"),
+        (lambda: score_distances(np.zeros((1, 2)), [3], [1, 2]), "none of 1 queries has a positive"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_in_a_sentence(call, says: str) -> None:  # type: ignore[no-untyped-def]

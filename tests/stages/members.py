@@ -57,6 +57,9 @@ class World:
         *,
         truth: bool = True,
         fused: Fuse | None = None,
+        protocol: str = "naic",
+        multiple: bool = False,
+        ranking: Path | None = None,
     ) -> Path:
         scores = self.folder / f"{domain}.json"
         others = [other for other in self.domains if other != domain]
@@ -65,13 +68,18 @@ class World:
             MODELS,
             ENSEMBLE,
             fused or Fuse(),
+            seed=3,
+            protocol=protocol,
             query_list=self.images("query", domain),
             gallery_list=self.images("gallery", domain),
+            multi_query_list=[self.images("multi_query", domain)] if multiple else [],
             others=[self.images("gallery", other) for other in others],
             other_queries=[self.images("query", other) for other in others],
             query=self.paths("query", domain),
             gallery=self.paths("gallery", domain),
+            multi_query=self.paths("multi_query", domain) if multiple else [],
             jaccard=self.paths("jaccard", domain),
+            ranking=self.fuse(domain, fused) if ranking is None else ranking,
             truth=[self.truth] if truth else [],
             scores=scores,
         )

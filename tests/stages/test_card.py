@@ -23,7 +23,7 @@ def scores(tmp_path: Path) -> list[Path]:
     return [
         made.evaluate("green"),
         made.evaluate("normal"),
-        made.evaluate("holdout", truth=False),
+        made.evaluate("holdout", truth=False, protocol="market"),
     ]
 
 
@@ -55,7 +55,7 @@ def test_pooled_scores_count_positives_of_other_domains_as_never_found(
 def test_the_table_names_every_ranking_domain_and_rule(scores: list[Path], tmp_path: Path) -> None:
     sections, text = run(scores, tmp_path)
     for word in ["pooled (30 queries)", "holdout (8 queries)", "a/epoch_1", "b/epoch_2", "fusion",
-                 "re-ranked", "plain", "mAP@200", "junk:", "AP:", "denominator:"]:  # fmt: skip
+                 "re-ranked", "plain", "mAP@200", "cameras:", "AP:", "denominator:"]:  # fmt: skip
         assert word in text
     assert f"{100 * sections['green'][0]['mAP']:.1f}" in text
     assert max(map(len, text.splitlines())) <= 110

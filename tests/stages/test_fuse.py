@@ -62,7 +62,7 @@ def test_two_hundred_are_listed_or_all_there_are(made: World) -> None:
 
 def test_members_and_files_must_be_as_many(made: World) -> None:
     files = {kind: made.paths(kind, "green")[:3] for kind in ("query", "gallery", "jaccard")}
-    with pytest.raises(ReidError, match="4 members in the config, but 3 query"):
+    with pytest.raises(ReidError, match="1 domains of 4 members, but 3 query, 3 gallery, 3 Jaccard"):
         fuse.run(made.settings, MODELS, ENSEMBLE, Fuse(), **files, ranking=made.folder / "r.npz")
 
 

@@ -101,9 +101,8 @@ def test_features_of_a_network_without_its_stripes_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = MadeBy("query_expansion", settings=canonical({"epoch": 1, "model": MODELS["one"].model_dump()}))
-    monkeypatch.setattr(
-        pseudo_label, "_features", lambda path, images: replace(Features.read(path), made_by=record)
-    )
+    read = Features.read
+    monkeypatch.setattr(Features, "read", lambda path: replace(read(path), made_by=record))
     _run(tmp_path, PseudoLabel())
     monkeypatch.setitem(MODELS, "one", MODELS["one"].model_copy(update={"stripes": 6}))
     with pytest.raises(
@@ -112,9 +111,13 @@ def test_features_of_a_network_without_its_stripes_are_refused(
         _run(tmp_path, PseudoLabel())
 
 
-def test_features_of_other_images_are_refused(tmp_path: Path) -> None:
+def test_features_of_other_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _run(tmp_path, PseudoLabel())
-    other = Features(("else.png",), np.array([_near(0, 0)], np.float32))
-    other.write(tmp_path / "other.npz")
-    with pytest.raises(ReidError, match=r"other\.npz: its images are not those of the list"):
-        pseudo_label._features(tmp_path / "other.npz", ImageList.read(tmp_path / "query_green.tsv"))
+    write = Features.write
+
+    def renamed(self: Features, path: Path) -> None:
+        write(replace(self, names=tuple(f"else/{name}" for name in self.names)), path)
+
+    monkeypatch.setattr(Features, "write", renamed)
+    with pytest.raises(ReidError, match=r"query_green\.npz: its images are not those of the list"):
+        _run(tmp_path, PseudoLabel())

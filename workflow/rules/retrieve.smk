@@ -101,6 +101,7 @@ rule fuse:
     threads: 2
     resources:
         **needs(4000, 60, per_megabyte=1),
+        gpu=min(1, GPUS),
     params:
         **door("fuse"),
     shell:
@@ -145,9 +146,12 @@ rule evaluate:
         gallery_list=lambda wildcards: image_list("gallery", wildcards.domain),
         others=other_lists("gallery"),
         other_queries=other_lists("query"),
+        multi_query_list=[],
         query=members(FEATURES, role="query"),
         gallery=members(FEATURES, role="gallery"),
+        multi_query=[],
         jaccard=members(JACCARD),
+        ranking=RANKING,
         truth=lambda wildcards: TRUTH if wildcards.domain in CONFIG.competition else [],
     output:
         scores=SCORES,
@@ -156,6 +160,7 @@ rule evaluate:
     threads: 2
     resources:
         **needs(4000, 60, per_megabyte=1),
+        gpu=min(1, GPUS),
     params:
         **door("evaluate"),
     shell:

@@ -1,11 +1,12 @@
-"""Fusion: the weighted sum of the members' distances, and its best, whatever the blocks."""
+"""The weighted sum of the members' distances, and its best, whatever the blocks and the device."""
 
 import numpy as np
 import pytest
 
 from naic_reid.artifacts import Floats
-from naic_reid.retrieval import fusion
-from naic_reid.retrieval.fusion import Member, Mix
+from naic_reid.retrieval import best as nearest_of
+from naic_reid.retrieval import distances as engine
+from naic_reid.retrieval.distances import PLAIN, Member, Mix
 from naic_reid.retrieval.k_reciprocal import jaccard_rows
 from naic_reid.retrieval.nearest import k_nearest
 from tests.oracles import rerank as oracle
@@ -24,7 +25,7 @@ def member(seed: int, weight: float = 1.0, dimension: int = 48) -> tuple[Member,
 def test_the_sum_is_that_of_the_dense_matrices_with_their_weights() -> None:
     made = [member(1, 1.0, 32), member(2, 0.5, 64), member(3, 2.0, 40)]
     expected = sum(m.weight * oracle.re_ranking(q, g, 20, 4, 0.3) for m, q, g in made)
-    indices, distances = fusion.best([m for m, _, _ in made], Mix(0.3), NUM)
+    indices, distances = nearest_of.best([m for m, _, _ in made], Mix(0.3), NUM)
     full = np.empty((QUERIES, NUM - QUERIES), np.float32)
     np.put_along_axis(full, indices, distances, 1)
     np.testing.assert_allclose(full, expected, atol=1e-5)
@@ -32,8 +33,8 @@ def test_the_sum_is_that_of_the_dense_matrices_with_their_weights() -> None:
 
 def test_the_best_are_the_head_of_the_whole_list_and_ties_go_to_the_lower_index() -> None:
     one, _, _ = member(4)
-    indices, distances = fusion.best([one], Mix(0.8), NUM)
-    head, near = fusion.best([one], Mix(0.8), 25)
+    indices, distances = nearest_of.best([one], Mix(0.8), NUM)
+    head, near = nearest_of.best([one], Mix(0.8), 25)
     np.testing.assert_array_equal(head, indices[:, :25])
     np.testing.assert_array_equal(near, distances[:, :25])
     assert (np.diff(distances, axis=1) >= 0).all()
@@ -44,9 +45,9 @@ def test_the_best_are_the_head_of_the_whole_list_and_ties_go_to_the_lower_index(
 
 def test_block_length_and_threads_never_change_a_bit() -> None:
     members = [member(5)[0], member(6, 3.0)[0]]
-    first = fusion.best(members, Mix(0.8), 50, block=QUERIES, threads=1)
+    first = nearest_of.best(members, Mix(0.8), 50, block=QUERIES, threads=1)
     for block, threads in [(1, 1), (7, 2), (64, 3)]:
-        again = fusion.best(members, Mix(0.8), 50, block=block, threads=threads)
+        again = nearest_of.best(members, Mix(0.8), 50, block=block, threads=threads)
         np.testing.assert_array_equal(again[0], first[0])
         np.testing.assert_array_equal(again[1], first[1])
 
@@ -55,16 +56,15 @@ def test_one_member_fused_is_its_own_ranking_whatever_its_weight() -> None:
     rows = clustered(7, NUM, 48)
     query, gallery = rows[:QUERIES], rows[QUERIES:]
     jaccard = jaccard_rows(k_nearest(query, gallery, 21), query, gallery, 20, 4)
-    one, _ = fusion.best([Member(query, gallery, jaccard)], Mix(), 30)
-    heavy, _ = fusion.best([Member(query, gallery, jaccard, 4.0)], Mix(), 30)
+    one, _ = nearest_of.best([Member(query, gallery, jaccard)], Mix(), 30)
+    heavy, _ = nearest_of.best([Member(query, gallery, jaccard, 4.0)], Mix(), 30)
     np.testing.assert_array_equal(one, heavy)
 
 
 def test_plain_distances_are_one_minus_cosine() -> None:
     rows = clustered(8, 90, 20)
     alone = Member(rows[:9], rows[9:])
-    total = np.zeros((9, 81), np.float32)
-    alone.add(total, alone.cosines(0, 9), fusion.PLAIN, 0)
+    total = engine.summed([alone], PLAIN, 0, 9)
     np.testing.assert_allclose(total, 1 - rows[:9] @ rows[9:].T, atol=1e-6)
 
 
@@ -74,13 +74,42 @@ def test_the_product_reads_a_gallery_longer_than_one_piece() -> None:
     query = rng.normal(size=(3, 4)).astype(np.float32)
     unit = gallery / np.linalg.norm(gallery, axis=1, keepdims=True)
     expected = (query / np.linalg.norm(query, axis=1, keepdims=True)) @ unit.T
-    np.testing.assert_allclose(Member(query, gallery).cosines(0, 3), expected, atol=1e-6)
+    np.testing.assert_allclose(engine.summed([Member(query, gallery)], PLAIN, 0, 3), 1 - expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("num_query", "num_gallery"), [(0, 5), (5, 0), (0, 0), (3, 2)])
 def test_short_and_empty_galleries_give_what_there_is(num_query: int, num_gallery: int) -> None:
     rows = clustered(10, 10, 8)
-    indices, distances = fusion.best(
-        [Member(rows[:num_query], rows[num_query : num_query + num_gallery])], fusion.PLAIN, 200
+    indices, distances = nearest_of.best(
+        [Member(rows[:num_query], rows[num_query : num_query + num_gallery])], PLAIN, 200
     )
     assert indices.shape == distances.shape == (num_query, num_gallery)
+
+
+@pytest.mark.parametrize("mix", [Mix(0.3), Mix(0.3, "none", 2), PLAIN])
+def test_measuring_by_torch_as_on_a_gpu_gives_the_same_bits(mix: Mix) -> None:
+    members = [member(11)[0], member(12, 3.0)[0]]
+    first = nearest_of.best(members, mix, 50)
+    for one in members:
+        one.vectors.compiled = False
+    again = nearest_of.best(members, mix, 50, block=33)
+    np.testing.assert_array_equal(again[0], first[0])
+    np.testing.assert_array_equal(again[1], first[1])
+
+
+def test_a_list_crowded_by_equal_images_is_made_longer() -> None:
+    rows = clustered(13, 700, 24)
+    rows[100:600] = rows[100]
+    query, gallery = rows[90:105], rows[105:]
+    whole, _ = nearest_of.best([Member(query, gallery)], PLAIN, len(gallery))
+    head, _ = nearest_of.best([Member(query, gallery)], PLAIN, 10)
+    np.testing.assert_array_equal(head, whole[:, :10])
+
+
+def test_measured_pairs_are_those_of_the_whole_ranking() -> None:
+    one, _, _ = member(14)
+    indices, values = nearest_of.best([one], Mix(0.3), NUM)
+    begin = np.cumsum([0, *np.arange(QUERIES) % 4])
+    rows = np.concatenate([indices[q, :: 1 + q % 3][: q % 4] for q in range(QUERIES)])
+    expected = np.concatenate([values[q, :: 1 + q % 3][: q % 4] for q in range(QUERIES)])
+    np.testing.assert_array_equal(engine.measured_pairs([one], Mix(0.3), rows, begin), expected)

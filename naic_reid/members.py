@@ -1,0 +1,137 @@
+"""The members of an ensemble, read from their files: every model's every fused epoch, with its weight."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from naic_reid import lineage
+from naic_reid.artifacts import Features, ImageList, JaccardRows, MadeBy
+from naic_reid.config import Ensemble, Model, Rerank
+from naic_reid.errors import ReidError
+from naic_reid.retrieval import rerank
+from naic_reid.retrieval.best import concatenated
+from naic_reid.retrieval.distances import Member, Mix
+
+
+class Name(NamedTuple):
+    """Which member: a model's checkpoint, and the weight of its distances in the sum."""
+
+    model: str
+    epoch: int
+    weight: float
+
+    def __str__(self) -> str:
+        return f"{self.model}/epoch_{self.epoch}"
+
+
+class Files(NamedTuple):
+    """One file a member, in the order of `names`; no Jaccard files where distances stay plain."""
+
+    query: Sequence[Path]
+    gallery: Sequence[Path]
+    jaccard: Sequence[Path] = ()
+
+    @property
+    def all(self) -> list[Path]:
+        return [*self.query, *self.gallery, *self.jaccard]
+
+
+class Read(NamedTuple):
+    """Members, and the names of their images."""
+
+    members: list[Member]
+    queries: tuple[str, ...]
+    galleries: tuple[str, ...]
+
+
+def names(models: Mapping[str, Model], ensemble: Ensemble) -> list[Name]:
+    """Models in the order of the config, then their epochs: the order of all lists of members' files."""
+    return [Name(name, epoch, model.weight) for name, model in models.items() for epoch in ensemble.epochs]
+
+
+def require_one_each(stage: str, named: Sequence[Name], files: Files, domains: int = 1) -> None:
+    """Refuse lists of files that are not one a member and domain.
+
+    Raises:
+        ReidError: there are more or fewer.
+    """
+    counts = {len(files.query), len(files.gallery)} | ({len(files.jaccard)} if files.jaccard else set())
+    if counts != {domains * len(named)}:
+        jaccard = f", {len(files.jaccard)} Jaccard" if files.jaccard else ""
+        raise ReidError(
+            f"{stage}: {domains} domains of {len(named)} members, but {len(files.query)} query, "
+            f"{len(files.gallery)} gallery{jaccard} files: give one of each for every domain, model and "
+            "epoch, in that order"
+        )
+
+
+def read(
+    models: Mapping[str, Model],
+    ensemble: Ensemble,
+    files: Files,
+    reader: MadeBy,
+    *,
+    lists: tuple[ImageList, ImageList] | None = None,
+    device: str = "cpu",
+) -> Read:
+    """The members of one domain, checked against each other, the config and the lists of images.
+
+    Args:
+        models: of the config.
+        ensemble: of the config.
+        files: of the members.
+        reader: record of what is being made from all files, which are among its inputs.
+        lists: of query and gallery images; none: all members must agree.
+        device: where their distances are computed.
+
+    Raises:
+        ReidError: files are not those of their member, of its features or of the images.
+    """
+    jaccard: Sequence[Path | None] = files.jaccard or [None] * len(files.query)
+    members: list[Member] = []
+    known: list[tuple[str, ...]] = []
+    for name, one, other, rows in zip(
+        names(models, ensemble), files.query, files.gallery, jaccard, strict=True
+    ):
+        pair = Features.read(one), Features.read(other)
+        for side, path, features in zip((0, 1), (one, other), pair, strict=True):
+            if lists and features.names not in (lists[side].names, lists[side].paths):
+                raise ReidError(f"{path}: its images are not those of the list: extract the features again")
+            if not lists and known and features.names != known[side]:
+                raise ReidError(
+                    f"{path}: its images are not those of the first member: extract all from one list"
+                )
+            lineage.check_network(
+                path, features.made_by, name.model, models[name.model].model_dump(), name.epoch
+            )
+        known = [features.names for features in pair]
+        overlap = _overlap(rows, reader, [one, other], (len(known[0]), len(known[1]))) if rows else None
+        members.append(Member(pair[0].values, pair[1].values, overlap, name.weight, device))
+    return Read(members, known[0], known[1])
+
+
+def _overlap(path: Path, reader: MadeBy, features: list[Path], shape: tuple[int, int]) -> JaccardRows:
+    rows = JaccardRows.read(path)
+    lineage.agree(path, rows.made_by, reader, features)
+    if rows.similarity.shape != shape:
+        raise ReidError(
+            f"{path}: made for {rows.similarity.shape} images: run rerank on these features again"
+        )
+    return rows
+
+
+def mix(settings: Rerank) -> Mix:
+    """How a re-ranked distance is made, by the config."""
+    return Mix(settings.lambda_, settings.norm, settings.power)
+
+
+def side_by_side(
+    members: Sequence[Member], settings: Rerank, *, device: str, threads: int, memory: int
+) -> Member:
+    """One member with all features side by side, re-ranked once, in the place of the members' sum."""
+    query, gallery = concatenated(members)
+    rows = rerank.jaccard(
+        query, gallery, settings.k1, settings.k2, norm=settings.norm, power=settings.power,
+        count_self=settings.count_self, device=device, threads=threads, memory=memory,
+    )  # fmt: skip
+    return Member(query, gallery, rows, device=device)

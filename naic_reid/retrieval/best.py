@@ -1,0 +1,89 @@
+"""The best of the gallery for each query by the members' summed distances; the same bits in any blocks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from naic_reid.artifacts import Floats, Ints
+from naic_reid.retrieval import distances, parallel
+from naic_reid.retrieval.distances import Member, Mix
+
+_MARGIN = 56  # more than are asked for: room for those that rounding may have put in the wrong order
+
+
+def best(
+    members: Sequence[Member],
+    mix: Mix,
+    num_best: int,
+    *,
+    threads: int = 0,
+    block: int = distances.BLOCK,
+    watch: parallel.Watch = parallel.unwatched,
+) -> tuple[Ints, Floats]:
+    """The num_best nearest gallery rows of each query by the sum of the members' distances.
+
+    Returns:
+        int32 [Q, R] into the gallery, nearest first, and float32 [Q, R]; R = min(num_best, G). Ties go to
+        the lower index.
+    """
+
+    def fill(start: int, stop: int) -> tuple[Ints, Floats]:
+        return of_block(members, mix, distances.summed(members, mix, start, stop), start, num_best)
+
+    num_query, num_gallery = members[0].vectors.num_query, members[0].vectors.num_gallery
+    nothing = np.empty((0, min(num_best, num_gallery)))
+    found = [(nothing.astype(np.int32), nothing.astype(np.float32))]
+    found += distances.each_block(fill, num_query, threads=threads, block=block, watch=watch)
+    indices, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return indices, values
+
+
+def of_block(
+    members: Sequence[Member], mix: Mix, total: torch.Tensor, start: int, num_best: int
+) -> tuple[Ints, Floats]:
+    """The best for queries start …, whose summed distances are `total` [B, G] to rounding.
+
+    These only make a short list, as long as the bound of their error asks for; the list is summed again
+    from canonical distances, so the result depends on neither block nor threads nor device.
+    """
+    num_gallery = total.shape[1]
+    num_best = min(num_best, num_gallery)
+    if not total.numel():
+        return np.empty((len(total), num_best), np.int32), np.empty((len(total), num_best), np.float32)
+    error = sum(member.error(mix, start, start + len(total)) for member in members)
+    length = num_best + _MARGIN
+    while True:
+        values, near = total.topk(min(length, num_gallery), largest=False)
+        limit = values[:, num_best - 1].double() + 2 * len(members) * error
+        needed = int((values <= limit[:, None]).sum(1).max())
+        if needed < length or length >= num_gallery:
+            break
+        length *= 4
+    near = near[:, :needed].sort().values  # in the order of index, which the sort below keeps among equals
+    sums = sum(member.measured(near, mix, start) for member in members)
+    assert isinstance(sums, torch.Tensor)
+    final, order = sums.float().sort(stable=True)
+    return near.gather(1, order)[:, :num_best].int().cpu().numpy(), final[:, :num_best].cpu().numpy()
+
+
+def block_length(num_gallery: int, memory: int, *, threads: int = 0, arrays: int = 2) -> int:
+    """How many queries may be done at once within so many bytes; each takes float32 [arrays, G] a thread."""
+    one = 4 * arrays * max(num_gallery, 1) * parallel.num_threads(threads)
+    return max(1, min(distances.BLOCK, memory // one))
+
+
+def concatenated(members: Sequence[Member]) -> tuple[Floats, Floats]:
+    """Query and gallery features [Q, ΣD], [G, ΣD]; their distance is the members' weighted mean.
+
+    Each member's unit rows times the root of its share of the weights, side by side; held in memory.
+    """
+    total = sum(member.weight for member in members)
+    num_query, num_gallery = members[0].vectors.num_query, members[0].vectors.num_gallery
+    parts = [
+        member.vectors.unit(0, num_query + num_gallery).cpu().numpy()
+        * np.float32((member.weight / total) ** 0.5)
+        for member in members
+    ]
+    both = np.concatenate(parts, axis=1)
+    return both[:num_query], both[num_query:]

@@ -1,0 +1,119 @@
+"""Hits and scores of a ranking under a protocol, from blocks of distances of any kind."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from naic_reid.artifacts import Floats
+from naic_reid.retrieval import metrics, parallel, protocols
+from naic_reid.retrieval.metrics import Hits, Ints64, Roc
+from naic_reid.retrieval.protocols import Labels, Protocol
+
+BLOCK = 256  # queries in a block of a matrix of distances
+
+
+class Evaluation:
+    """Who meets whom in every trial of a protocol; turns blocks of distances into hits, and hits into scores.
+
+    Args:
+        protocol: the rule.
+        query: labels of the queries.
+        gallery: labels of the gallery.
+        seed: of the protocol's draws.
+    """
+
+    def __init__(self, protocol: Protocol, query: Labels, gallery: Labels, seed: int = 0):
+        self.protocol = protocol
+        self.trials = list(protocols.trials(protocol, query, gallery, seed))
+        self.meetings = [
+            protocols.meetings(protocol, query.at(queries), gallery.at(rows)) for queries, rows in self.trials
+        ]
+        self.pairs = protocols.meetings(protocol, query, gallery)
+        self.orders = (
+            protocols.orders(len(gallery), seed) if protocol.trial == "single_shot" else list[Ints64]()
+        )
+        self.whole = protocol.trial in ("whole", "single_shot")
+        """Whether every query meets the whole gallery, so that all pairs can be asked for their rates."""
+        self.single = len(self.trials) == 1 and not self.orders
+        self.draws = [order.tolist() for order in self.orders]
+        """What was drawn, a list a trial: the order of the gallery, or the images that are the gallery."""
+        if protocol.trial == "split":
+            self.draws = [trial.gallery.tolist() for trial in self.trials]
+        own = len(gallery) + np.arange(len(gallery))  # a distractor is a person of its own
+        persons = np.where(gallery.identities < 0, own, gallery.identities)
+        self.persons = np.unique(persons, return_inverse=True)[1]
+
+    def hits(self, distances: Floats, start: int, roc: Roc | None = None) -> list[Hits]:
+        """Of every trial, the hits of a block [B, G] of queries `start` …, as far as they take part.
+
+        The block is changed: see `metrics.count`. `roc` is passed its pairs of different persons.
+        """
+        stop = start + len(distances)
+        found = []
+        mine = self.pairs.of(start, stop)
+        drawn = [metrics.drawn_first(distances, mine, self.persons, order) for order in self.orders]
+        for (queries, rows), meetings in zip(self.trials, self.meetings, strict=True):
+            first, last = (int(at) for at in np.searchsorted(queries, (start, stop)))
+            chosen = distances
+            if not self.whole:
+                chosen = distances[np.ix_(queries[first:last] - start, rows)]
+            of_trial = meetings.of(first, last)
+            same = metrics.positives_of(chosen, of_trial)
+            found.append(metrics.hits(metrics.count(chosen, 0, same, of_trial), of_trial))
+        if roc is not None:
+            roc.add(distances)
+        return [replace(found[0], first=first) for first in drawn] or found
+
+    def score(self, blocks: Sequence[list[Hits]]) -> dict[str, Any]:
+        """The scores by the hits of the trials for consecutive blocks of queries.
+
+        They are means over the trials; with more than one also their deviations are told.
+        """
+        trials = [Hits.joined(parts) for parts in zip(*blocks, strict=True)] or [Hits.empty()]
+        rule = self.protocol
+        each = [
+            metrics.score(found, trapezoid=rule.trapezoid, all_queries=rule.all_queries) for found in trials
+        ]
+        scores: dict[str, Any] = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+        scores["queries"] = round(scores["queries"])
+        if len(each) > 1:
+            names = [name for name in each[0] if name != "queries"]
+            scores["deviation"] = {name: float(np.std([one[name] for one in each], ddof=1)) for name in names}
+            scores["trials"] = len(each)
+        return scores
+
+
+def of_distances(
+    distances: Floats,
+    query: Labels,
+    gallery: Labels,
+    protocol: Protocol,
+    *,
+    seed: int = 0,
+    rates: bool = True,
+    threads: int = 0,
+) -> dict[str, Any]:
+    """CMC, mAP and mINP of a whole matrix of distances, and with `rates` the TPR at small FPR.
+
+    Args:
+        distances: float32 [Q, G], smaller is nearer; equal ones rank by index.
+        query: labels of the queries.
+        gallery: labels of the gallery.
+        protocol: the rule.
+        seed: of the protocol's draws.
+        rates: also `metrics.Roc.rates`, of protocols whose trial is the whole gallery.
+        threads: 0 means all processors.
+    """
+    evaluation = Evaluation(protocol, query, gallery, seed)
+    roc = None
+    if rates and evaluation.whole:
+        same = metrics.positives_of(distances, evaluation.pairs)
+        roc = Roc(same, evaluation.pairs.num_different(len(gallery)))
+
+    def block(span: tuple[int, int]) -> list[Hits]:
+        return evaluation.hits(distances[slice(*span)].copy(), span[0], roc)
+
+    found = parallel.each(block, parallel.spans(len(query), BLOCK), threads)
+    return evaluation.score(found) | (roc.rates() if roc else {})

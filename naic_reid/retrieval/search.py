@@ -1,0 +1,52 @@
+"""Exact nearest neighbours on any device, within an amount of memory."""
+
+from naic_reid.artifacts import Floats, Ints, Neighbours
+from naic_reid.retrieval import nearest, nearest_gpu, parallel
+from naic_reid.retrieval.vectors import Vectors
+
+
+def k_nearest(
+    query: Floats, gallery: Floats, keep: int, *, device: str = "cpu", threads: int = 0, memory: int
+) -> Neighbours:
+    """The min(keep, N) nearest rows of every row, itself first, and its farthest distance: see `of_rows`."""
+    asking = 0, len(query) + len(gallery)
+    found = of_rows(query, gallery, keep, asking, device=device, threads=threads, memory=memory)
+    return Neighbours(*found, len(query))
+
+
+def of_rows(
+    query: Floats,
+    gallery: Floats,
+    keep: int,
+    asking: tuple[int, int],
+    *,
+    device: str = "cpu",
+    threads: int = 0,
+    memory: int,
+    watch: parallel.Watch = parallel.unwatched,
+) -> tuple[Ints, Floats, Floats]:
+    """The nearest rows of rows start … stop, their distances, and the farthest; the same bits anywhere.
+
+    Args:
+        query: float32 [Q, D], normalised inside.
+        gallery: float32 [G, D].
+        keep: neighbours of each row, itself counted; at most N are there.
+        asking: start and stop of the rows whose neighbours are wanted.
+        device: where to compute.
+        threads: on a processor; 0 means all.
+        memory: bytes to stay within on the device, the features on a processor aside.
+        watch: is passed the steps as they are done.
+
+    Raises:
+        ReidError: a row is zero or not finite, or memory does not suffice.
+    """
+    if device != "cpu":
+        return nearest_gpu.of_rows(Vectors(query, gallery, device), keep, asking, memory=memory)
+    rounded = nearest.multiplies_bfloat16()
+    num, dimension = len(query) + len(gallery), query.shape[1]
+    block, whole, _ = nearest.plan(
+        num, dimension, min(keep, num), memory, threads=threads, rounded=rounded, asking=asking[1] - asking[0]
+    )
+    return nearest.of_rows(
+        query, gallery, keep, asking, threads=threads, block=block, whole=whole, rounded=rounded, watch=watch
+    )

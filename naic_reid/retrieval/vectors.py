@@ -1,0 +1,136 @@
+"""Query ∪ gallery on a device: to multiply fast, and to measure in the one canonical order of `exact`.
+
+A float32 product only tells what has to be looked at, within a bound (`rounding`); what counts is then
+measured. Measured cosines have the same bits on every device: on a processor by the compiled kernel of
+`exact`, elsewhere by torch in float64, in the same order of summation.
+"""
+
+import ctypes
+
+import torch
+
+from naic_reid.artifacts import Floats
+from naic_reid.retrieval import exact
+
+_PIECE = 1 << 26  # float64 products measured in one go, 512 MB
+_STEP = 1 << 13  # gallery rows multiplied in one go: a mapped gallery is read in such pieces
+
+
+class Vectors:
+    """Rows 0 … Q + G − 1, queries first.
+
+    Args:
+        query: float32 [Q, D], any length of rows; on a processor not copied, so it may be mapped.
+        gallery: float32 [G, D].
+        device: where to compute.
+        compiled: measure by `exact`'s kernel; None: on a processor.
+
+    Raises:
+        ReidError: a row is zero or not finite, or query and gallery do not fit each other.
+    """
+
+    def __init__(self, query: Floats, gallery: Floats, device: str = "cpu", *, compiled: bool | None = None):
+        self.union = exact.rows(query, gallery)
+        self.device = torch.device(device)
+        self.compiled = self.device.type == "cpu" if compiled is None else compiled
+        self.parts = [_tensor(part).to(self.device) for part in (self.union.query, self.union.gallery)]
+        self.inverse = torch.from_numpy(self.union.inverse).to(self.device)
+
+    def __len__(self) -> int:
+        return self.num_query + self.num_gallery
+
+    @property
+    def dimension(self) -> int:
+        return int(self.union.gallery.shape[1])
+
+    @property
+    def num_query(self) -> int:
+        return len(self.union.query)
+
+    @property
+    def num_gallery(self) -> int:
+        return len(self.union.gallery)
+
+    def rows(self, chosen: torch.Tensor) -> torch.Tensor:
+        """Chosen rows as they were given, float32 [len(chosen), D], a copy."""
+        out = torch.empty((len(chosen), self.dimension), device=self.device)
+        of_query = chosen < self.num_query
+        out[of_query] = self.parts[0][chosen[of_query]]
+        out[~of_query] = self.parts[1][chosen[~of_query] - self.num_query]
+        return out
+
+    def unit(self, start: int, stop: int) -> torch.Tensor:
+        """Rows start … stop at unit length, float32 [stop − start, D], a copy."""
+        query, gallery = self.parts
+        num = self.num_query
+        both = torch.cat([query[start : min(stop, num)], gallery[max(start - num, 0) : max(stop - num, 0)]])
+        both *= self.inverse[start:stop, None].float()
+        return both
+
+    def unit_of(self, chosen: torch.Tensor) -> torch.Tensor:
+        """Chosen rows at unit length, float32 [len(chosen), D]."""
+        return self.rows(chosen) * self.inverse[chosen, None].float()
+
+    def products(self, factors: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        """Products of `factors` [B, D] with unit gallery rows start … stop, float32 [B, stop − start]."""
+        made = factors @ self.parts[1][start:stop].T
+        made *= self.inverse[None, self.num_query + start : self.num_query + stop].float()
+        return made
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """Pieces of the gallery to multiply in one go."""
+        return [(at, min(at + _STEP, self.num_gallery)) for at in range(0, self.num_gallery, _STEP)]
+
+    def measure(self, rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        """Canonical cosines of each of `rows` [B] with its `others` [B, L], float32 [B, L]."""
+        if self.compiled:
+            return torch.from_numpy(exact.cosines(self.union, rows.numpy(), others.numpy()))
+        one = rows[:, None].expand_as(others).reshape(-1)
+        other = others.reshape(-1)
+        step = max(1, _PIECE // self.dimension)
+        pieces = [
+            self._cosines(one[at : at + step], other[at : at + step]) for at in range(0, len(one), step)
+        ]
+        return torch.cat([*pieces, torch.empty(0, device=self.device)]).reshape(others.shape)
+
+    def _cosines(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        made = self.rows(one).double() * self.rows(other).double()
+        whole = made.shape[1] // exact.LANES * exact.LANES
+        sums = torch.zeros((len(one), exact.LANES), dtype=torch.float64, device=made.device)
+        for start in range(0, whole, exact.LANES):
+            sums += made[:, start : start + exact.LANES]
+        sums = (sums[:, 0:8] + sums[:, 8:16]) + (sums[:, 16:24] + sums[:, 24:32])
+        for half in (4, 2, 1):
+            sums = sums[:, :half] + sums[:, half:]
+        total = sums[:, 0]
+        for column in range(whole, made.shape[1]):
+            total = total + made[:, column]
+        return (total * (self.inverse[one] * self.inverse[other])).float()
+
+
+def distance(cosines: torch.Tensor) -> torch.Tensor:
+    """2 − 2·cos ≥ 0, as `exact.distance`."""
+    return (2 - 2 * cosines).clamp(min=0)
+
+
+def choose(device: str) -> str:
+    """The device meant by "auto": a GPU where there is one."""
+    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def rounding(dimension: int) -> float:
+    """A bound on the error of a float32 product of unit rows of this length, summed in any order.
+
+    D·2⁻²⁴ (Higham 2002, eq. 3.5), twice for safety, and what bringing to unit length adds.
+    """
+    return dimension * 2.0**-23 + 2.0**-21
+
+
+def _tensor(values: Floats) -> torch.Tensor:
+    """The same memory as a float32 tensor, to be read only and no longer than `values` lives."""
+    if values.size == 0:
+        return torch.empty(values.shape)
+    # torch has no read-only tensors and warns of arrays that are (a mapped file); hence the address.
+    memory = (ctypes.c_float * values.size).from_address(values.ctypes.data)
+    return torch.frombuffer(memory, dtype=torch.float32).reshape(values.shape)

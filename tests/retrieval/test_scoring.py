@@ -1,0 +1,102 @@
+"""Scores from features and labels: those of the definitions, whichever way they are counted."""
+
+import numpy as np
+import pytest
+
+from naic_reid.artifacts import Floats
+from naic_reid.errors import ReidError
+from naic_reid.retrieval import scoring
+from naic_reid.retrieval.scoring import score
+from tests.oracles import metrics as oracle
+from tests.oracles import rerank as dense
+from tests.retrieval.features import clustered
+
+QUERIES, NUM = 40, 400
+
+
+def world(seed: int = 1) -> tuple[Floats, Floats, list[list[int]]]:
+    """Features, and identities and cameras of query and gallery with junk (−1) and distractors (0)."""
+    rng = np.random.default_rng(seed)
+    persons = np.concatenate([rng.integers(1, 9, QUERIES), rng.integers(-1, 11, NUM - QUERIES)])
+    rows = rng.normal(size=(12, 24))[persons] + 1.5 * rng.normal(size=(NUM, 24))
+    cameras = rng.integers(0, 3, NUM)
+    lists = [persons[:QUERIES], persons[QUERIES:], cameras[:QUERIES], cameras[QUERIES:]]
+    rows = rows.astype(np.float32)
+    return rows[:QUERIES], rows[QUERIES:], [values.tolist() for values in lists]
+
+
+def expected(distances: Floats, labels: list[list[int]]) -> dict[str, float]:
+    queries = list(zip(labels[0], labels[2], strict=True))
+    gallery = [(p, c, p == -1) for p, c in zip(labels[1], labels[3], strict=True)]
+    num, means = oracle.mean_scores(distances, queries, gallery, cross_camera=True)
+    same, different = oracle.pairs(distances, queries, gallery, cross_camera=True)
+    rates = {f"TPR@FPR={rate:g}": oracle.tar_at_far(same, different, rate) for rate in (1e-4, 1e-3, 1e-2)}
+    swapped = {
+        f"fast-reid TPR@FPR={rate:g}": oracle.fast_reid_tpr(same, different, rate)
+        for rate in (1e-4, 1e-3, 1e-2)
+    }
+    return {"queries": num, **means, **rates, **swapped}
+
+
+def agree(found: dict[str, float], wanted: dict[str, float]) -> None:
+    for name, value in wanted.items():
+        if name != "trapezoid":
+            assert found[name] == pytest.approx(value, abs=1e-6), name
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_scores_are_those_of_the_definitions(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    query, gallery, labels = world(seed)
+    distances = dense.squared_distances(query, gallery)[:QUERIES, QUERIES:] / 2
+    wanted = expected(distances, labels)
+    agree(score(query, gallery, *labels, device="cpu"), wanted)
+    monkeypatch.setattr(scoring, "_BLOCK", 7)
+    agree(score(query, gallery, *labels, device="cpu", threads=2), wanted)
+
+
+def test_the_gallery_in_pieces_is_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, gallery, labels = world(3)
+    whole = score(query, gallery, *labels, device="cpu")
+    monkeypatch.setattr("naic_reid.retrieval.vectors._STEP", 50)
+    assert score(query, gallery, *labels, device="cpu") == pytest.approx(whole, abs=1e-9)
+
+
+def test_whole_rows_count_as_pieces_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, gallery, labels = world(4)
+    pieces = score(query, gallery, *labels, device="cpu")
+    monkeypatch.setattr(scoring, "_by_pieces", lambda m, e, t: scoring._by_rows(m, scoring.PLAIN, e, t))
+    assert score(query, gallery, *labels, device="cpu") == pytest.approx(pieces, abs=1e-9)
+
+
+def test_re_ranked_scores_leave_junk_out_first() -> None:
+    query, gallery, labels = world(5)
+    kept = np.flatnonzero(np.array(labels[1]) != -1)
+    without = [labels[0], np.array(labels[1])[kept].tolist(), labels[2], np.array(labels[3])[kept].tolist()]
+    distances = dense.re_ranking(query, gallery[kept], 10, 3, 0.3)
+    found = score(query, gallery, *labels, reranked=True, k1=10, k2=3, device="cpu")
+    agree(found, expected(distances, without))
+
+
+def test_without_cameras_none_is_left_out_and_names_do_as_well_as_numbers() -> None:
+    query, gallery, labels = world(6)
+    names = [[f"p{n}" if n >= 0 else "-1" for n in values] for values in labels[:2]]
+    found = score(query, gallery, *names, device="cpu")
+    assert found == score(query, gallery, *labels[:2], protocol="naic", device="cpu")
+    assert found["mAP"] != score(query, gallery, *labels, device="cpu")["mAP"]
+
+
+def test_vehicles_are_drawn_from_one_list() -> None:
+    rows = clustered(7, 60, 16)
+    who = [n % 12 for n in range(60)]
+    found = score(rows, rows, who, who, protocol="vehicleid", device="cpu", seed=3)
+    assert found["trials"] == 10 and found["queries"] == 48 and found["mAP"] == pytest.approx(found["mINP"])
+
+
+def test_mistakes_are_told_in_a_sentence() -> None:
+    query, gallery, labels = world(8)
+    with pytest.raises(ReidError, match="gallery: 360 rows of features, but 359 identities"):
+        score(query, gallery, labels[0], labels[1][1:])
+    with pytest.raises(ReidError, match="query: 40 rows of features, but 39 cameras"):
+        score(query, gallery, labels[0], labels[1], labels[2][1:], labels[3])
+    with pytest.raises(ReidError, match="none of 40 queries has a positive"):
+        score(query, gallery, labels[0], [99] * 360)
