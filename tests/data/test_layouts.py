@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scipy.io import savemat
 
 from naic_reid.data import layouts
@@ -251,6 +253,7 @@ GOOD = {
         ("table", {"t.csv": "path,identity,role\na.png,,query\n"}, "t.csv:2", "identity is missing"),
         ("table", {"t.csv": "path,identity,role\na.png,1,query\nb.png,1\n"}, "t.csv:3", "the 3 columns"),
         ("table", {"t.csv": "path,person\na.png,1\n"}, "t.csv:1", "has no column identity, role"),
+        ("table", {"t.csv": "path,identity,role\n" + "x" * 200_000}, "t.csv:2", "is no CSV table"),
         (
             "table",
             {"t.csv": "path,identity,role\na.png,1,query\na.png,2,query\n"},
@@ -366,3 +369,36 @@ def test_the_page_about_data_sets_says_what_the_layouts_say() -> None:
     assert datasets_table.page() == datasets_table.PAGE.read_text("utf-8"), (
         "python -m tests.data.datasets_table rewrites it"
     )
+
+
+_LISTS = {
+    "msmt17": ("list_train.txt",),
+    "vehicleid": ("train_test_split/train_list.txt", "train_test_split/test_list_800.txt"),
+    "veriwild": ("train_test_split/train_list.txt", "train_test_split/vehicle_info.txt"),
+    "table": ("t.csv",),
+    "cuhk03_np": ("cuhk03_new_protocol_config_labeled.mat",),
+}
+_LINE = st.one_of(
+    st.binary(max_size=40),
+    st.sampled_from([
+        b"path,identity,role", b"a.png,1,query", b'"', b"0000001 7", b"../x 7", b"00001/000001", b"id;c", b"",
+        b"00001/000001;3", b"0000/0000_000_01_0303morning_0001_0.jpg 0", b"\0", b"MATLAB 5.0", b"a,,",
+    ]),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _LISTS)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_a_list_holds_is_rows_or_problems_and_no_crash(
+    name: str, tmp_path: Path, data: st.DataObject
+) -> None:
+    folder = _files(tmp_path / "data", *GOOD.get(name, ()))
+    for path in _LISTS[name]:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(b"\n".join(data.draw(st.lists(_LINE, max_size=8))))
+    try:
+        found = layouts.look(folder, name)
+    except ReidError:
+        return
+    assert all((folder / row.path).resolve().is_relative_to(folder) for row in found.rows)

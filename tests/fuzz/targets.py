@@ -20,12 +20,14 @@ from naic_reid import artifacts, config, lineage, parts
 from naic_reid.artifacts import Features, ImageList, JaccardRows, MadeBy, Neighbours, Ranking
 from naic_reid.artifacts.json_files import checksum_of
 from naic_reid.data import images, label_lists
+from naic_reid.data.labelled import Labelled
+from naic_reid.data.layouts import Row
 from naic_reid.data.records import Records
 from naic_reid.errors import ReidError
 from naic_reid.retrieval import submission
 
 PLACE = Path(tempfile.mkdtemp(prefix="fuzz"))
-TABLES = (ImageList, Records)
+TABLES = (ImageList, Records, Labelled)
 ARRAYS = (Features, Neighbours, JaccardRows, Ranking)
 MEMBERS = {
     Features: ("names", "values"),
@@ -143,6 +145,8 @@ def seeds() -> Iterator[bytes]:
     made_by = MadeBy("split", 1, "1", "{}", (("a", "00"),))
     ImageList(("a.png", "b.png"), ("s/1", ""), made_by).write(PLACE / "list.tsv")
     Records.of([("a.png", "s/1", 1, "00", "11", "", "")], made_by).write(PLACE / "records.tsv")
+    row = Row("a.png", "query", "m/0002", "m/1", "3", "junk")
+    Labelled((row,), (7,), made_by).write(PLACE / "labels.tsv")
     unit = np.eye(2, 3, dtype=np.float32)
     Features(("a", "b"), unit, made_by).write(PLACE / "features.npz")
     rows = np.array([[0, 1], [1, 0]], np.int32)

@@ -26,7 +26,12 @@ def rows(folder: Folder, options: Options) -> Iterator[Row]:
     if lines and missing:
         folder.wrong(f"has no column {', '.join(missing)}; it needs path, identity, role", file, 1)
         return
-    for line, raw in zip(list(lines)[1:], reader, strict=False):
+    try:
+        read = list(zip(list(lines)[1:], reader, strict=False))
+    except csv.Error as error:
+        folder.wrong(f"is no CSV table: {error}", file, reader.line_num + 1)
+        return
+    for line, raw in read:
         if None in raw or None in raw.values():
             folder.wrong(f"has not the {len(header)} columns of its header", file, line)
             continue
