@@ -208,7 +208,7 @@ def synchronised(device: torch.device) -> float:
 
 
 def run(options: argparse.Namespace) -> None:
-    """The whole stage on drawn images, two epochs; the second's lines of history count."""
+    """The whole stage on drawn images, two epochs; the second's speeds count."""
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -224,7 +224,8 @@ def run(options: argparse.Namespace) -> None:
             pretrained=[], checkpoints=[folder / "epoch_2.pt"], history=folder / "history.jsonl",
             workers=options.workers, device=options.device, threads=options.threads,
         )  # fmt: skip
-        lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+        (speeds,) = folder.glob("scratch/train/*/speeds.jsonl")
+        lines = [json.loads(line) for line in speeds.read_text().splitlines()]
     lines = [line for line in lines if line["epoch"] == 2]
     rate = np.median([line["images_per_second"] for line in lines])
     waited = np.mean([line["share_waited"] for line in lines])

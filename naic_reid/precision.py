@@ -51,9 +51,9 @@ def autocast(word: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=_DTYPES[word] if half else None, enabled=half)
 
 
-def scaler(word: str, device: torch.device) -> torch.amp.GradScaler:
-    """What keeps small gradients of float16 above 0 (Micikevicius et al. 2018, section 3.2); else idle."""
-    return torch.amp.GradScaler(device.type, enabled=word == "fp16")
+def scales_losses(word: str) -> bool:
+    """Whether small gradients would be 0 in it, so that losses are scaled (Micikevicius et al. 2018)."""
+    return _DTYPES[word] == torch.float16
 
 
 @contextlib.contextmanager

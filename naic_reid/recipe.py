@@ -6,13 +6,13 @@ import shutil
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from naic_reid import losses
 from naic_reid.config import Loss, Train
 from naic_reid.errors import ReidError
 from naic_reid.models.embedder import Embedder
 from naic_reid.training import optimizers, schedule
+from naic_reid.training.average import Average
 from naic_reid.training.learner import Learner, Term
 
 _log = logging.getLogger(__name__)
@@ -53,16 +53,18 @@ def optimizer(train: Train, learner: Learner) -> torch.optim.Optimizer:
     named = list(learner.named_parameters())
     body = [p for name, p in named if name.startswith("embedder.backbone.")]
     head = [p for name, p in named if not name.startswith("embedder.backbone.")]
-    rates = (train.learning_rate, train.head_learning_rate or train.learning_rate)
-    return optimizers.build(train.optimizer, zip((body, head), rates, strict=True), train.weight_decay)
+    groups = {"body": (body, train.learning_rate), "head": (head, _head_rate(train))}
+    return optimizers.build(train.optimizer, groups, train.weight_decay)
 
 
-def average(train: Train, embedder: Embedder) -> AveragedModel | None:
+def set_rates(train: Train, optimizer: torch.optim.Optimizer) -> None:
+    """Give the optimizer's groups the recipe's learning rates, before the schedule."""
+    optimizers.set_rates(optimizer, {"body": train.learning_rate, "head": _head_rate(train)})
+
+
+def average(train: Train, embedder: Embedder) -> Average[Embedder] | None:
     """The moving average of weights and running statistics, if there shall be one."""
-    if train.ema is None:
-        return None
-    mean = get_ema_multi_avg_fn(train.ema)  # type: ignore[no-untyped-call]
-    return AveragedModel(embedder, multi_avg_fn=mean, use_buffers=True)
+    return None if train.ema is None else Average(embedder, train.ema)
 
 
 def factor(train: Train, epoch: int, share: float) -> float:
@@ -87,30 +89,34 @@ def compiled(learner: Learner) -> nn.Module:
     return faster
 
 
-def identities(batch: int, num_instances: int, classes: int, parts: int) -> int:
-    """How many identities a batch shows: what is configured, if there are as many, in equal parts."""
+def identities(batch: int, num_instances: int, classes: int, cuts: int) -> int:
+    """P of a batch of P × K (num_instances): as configured, if there are as many, a multiple of `cuts`."""
     wanted = batch // num_instances
     if wanted > classes:
         raise ReidError(
             f"train.batch {batch} is {wanted} identities of {num_instances} images, and there are {classes}: "
             f"at most {classes * num_instances}"
         )
-    found = min(wanted, classes) // parts * parts
+    found = wanted // cuts * cuts
     if found < 2:
         raise ReidError(
-            f"{classes} identities, {wanted} to a batch, make no {parts} parts: lower train.accumulate or "
-            "the number of processes, or make train.batch larger"
+            f"{classes} identities, {wanted} to a batch, cannot be cut into {cuts}: lower train.accumulate "
+            "or the number of processes, or make train.batch larger"
         )
     if found < wanted:
-        _log.warning("train: batches of %d identities instead of %d: %d to show, %d equal parts",
-                     found, wanted, classes, parts)  # fmt: skip
+        _log.warning("train: batches of %d identities instead of %d: %d to show, cut into %d",
+                     found, wanted, classes, cuts)  # fmt: skip
     return found
 
 
-def parts(identities: int, group: int, accumulate: int) -> list[int]:
-    """Images that may go through the network at once, largest first: whole groups, of two identities."""
+def micro_batches(identities: int, num_instances: int, accumulate: int) -> list[int]:
+    """Images that may go through the network at once, largest first: all of two identities or more."""
     cuts = [n for n in range(accumulate, max(accumulate, identities // 2) + 1) if identities % n == 0]
-    return [identities // n * group for n in cuts]
+    return [identities // n * num_instances for n in cuts]
+
+
+def _head_rate(train: Train) -> float:
+    return train.head_learning_rate or train.learning_rate
 
 
 def _losses(train: Train) -> list[Loss]:

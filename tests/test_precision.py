@@ -47,8 +47,8 @@ def test_a_product_has_the_type_and_the_error_that_its_word_says(word: str) -> N
     assert least <= error <= most
 
 
-def test_only_fp16_scales_its_gradients() -> None:
-    assert [word for word in precision.PRECISIONS if precision.scaler(word, CPU).is_enabled()] == ["fp16"]
+def test_only_fp16_needs_scaled_losses() -> None:
+    assert [word for word in precision.PRECISIONS if precision.scales_losses(word)] == ["fp16"]
 
 
 @pytest.mark.gpu

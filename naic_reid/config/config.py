@@ -167,11 +167,15 @@ class Config(Section):
                 f"models.{name}.carry_classes needs pretrained: a checkpoint of this project",
             )
             try:
-                epochs = self.train.adapted(model.recipe).epochs
+                train = self.train.adapted(model.recipe)
             except ReidError as error:
                 raise ValueError(f"models.{name}.{error}") from None
-            late = [epoch for epoch in self.ensemble.epochs if epoch > epochs]
-            require(not late, f"ensemble.epochs {late} lie beyond train.epochs {epochs} of models.{name}")
+            late = [epoch for epoch in self.ensemble.epochs if epoch > train.epochs]
+            require(
+                not late, f"ensemble.epochs {late} lie beyond train.epochs {train.epochs} of models.{name}"
+            )
+            idle = train.schedule.beyond(train.epochs)
+            require(not idle, f"train.schedule of models.{name}: {idle} beyond train.epochs {train.epochs}")
         return self
 
     @model_validator(mode="after")

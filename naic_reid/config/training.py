@@ -31,6 +31,9 @@ METRIC_LOSSES: dict[str, tuple[str, ...]] = {
 }
 
 
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+
+
 class Loss(Section):
     """One term of the training loss."""
 
@@ -94,11 +97,48 @@ class Schedule(Section):
     )
     each: Literal["epoch", "step"] = Field("epoch", description="how often the rate is set")
 
+    def beyond(self, epochs: int) -> str:
+        """What of it would never come, or not in full, within so many epochs; nothing where all does."""
+        if self.warmup_epochs > epochs:
+            return f"warmup_epochs {self.warmup_epochs} reach"
+        if self.kind == "cosine":
+            flat = self.warmup_epochs + self.flat_epochs
+            return f"flat_epochs {self.flat_epochs} after warmup_epochs reach" if flat > epochs else ""
+        late = [milestone for milestone in self.milestones if milestone >= epochs]
+        return f"milestones {late} (from 0) lie" if late else ""
+
+
+class Change(Section):
+    """Words of the recipe that are others from one step on: how a run that diverged there goes on."""
+
+    epoch: Count = Field(description="from 1, as in messages and the history")
+    step: Count = Field(1, description="of that epoch, from 1")
+    learning_rate: Positive | None = Field(None, description="(lr) from there on; none: as before")
+    head_learning_rate: Positive | None = Field(None, description="from there on; none: as before")
+    precision: Precision | None = Field(None, description="from there on; none: as before")
+    clip: Positive | None = Field(None, description="from there on; none: as before")
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """What changes."""
+        return self.model_dump(exclude={"epoch", "step"}, exclude_none=True)
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        require(
+            bool(self.words), "changes nothing: give learning_rate, head_learning_rate, precision or clip"
+        )
+        return self
+
 
 class Train(Section):
     """The recipe that all models share."""
 
     epochs: Count = Field(60, description="passes over the training list")
+    checkpoint_every: Count = Field(
+        5, description="epochs between checkpoints that a run keeps, for ensemble.epochs to pick from; the "
+        "last and those picked are kept, too; changes no result"
+    )  # fmt: skip
     steps_per_epoch: Count | None = Field(None, description="cut an epoch to this many steps; none: whole")
     batch: Annotated[int, Field(ge=1, le=1 << 20)] = Field(
         224, description="images in a batch: P identities × num_instances"
@@ -107,23 +147,33 @@ class Train(Section):
     optimizer: Literal["ranger", "adam", "adamw", "sgd", "apex_adam", "apex_sgd"] = Field(
         "ranger", description="ranger: RAdam with look-ahead; apex_…: where NVIDIA's apex is installed"
     )
-    learning_rate: Positive = Field(0.01, description="of the body, before the schedule")
-    head_learning_rate: Positive | None = Field(None, description="of the classifier; none: as the body")
+    learning_rate: Positive = Field(0.01, description="lr of the body, before the schedule")
+    head_learning_rate: Positive | None = Field(None, description="lr of the classifier; none: as the body")
     weight_decay: NotNegative = Field(5.0e-4, description="decoupled for ranger: rate × decay")
     schedule: Schedule = Field(default_factory=Schedule)
     identity_loss: Loss = Field(default_factory=lambda: Loss(name="arcface", scale=30, margin=0.4))
     metric_loss: Loss | None = Field(default_factory=lambda: Loss(name="weighted_triplet"))
     more_losses: tuple[Loss, ...] = Field((), description="further metric losses, e.g. center")
     augment: Augment = Field(default_factory=Augment)
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] = Field(
+    precision: Precision = Field(
         "fp16", description="of products; tf32: GPUs since Ampere; fp16 scales losses, slow on a processor"
     )
-    clip: Positive | None = Field(None, description="greatest length of the gradient; none: any")
+    deterministic: bool = Field(
+        True, exclude_if=bool,
+        description="equal runs give equal bits on a GPU, too; false: its quickest kernels",
+    )  # fmt: skip
+    clip: Positive | None = Field(None, description="greatest length (norm) of the gradient; none: any")
     accumulate: Count = Field(
-        1, description="parts a batch is cut into, one after the other: less memory; losses see their part"
+        1,
+        description="micro-batches of a batch, one after the other: less memory; losses see only theirs",
     )
     accumulate_to_fit: bool = Field(
-        False, exclude_if=not_, description="cut batches into more parts where a GPU's memory is too small"
+        False, exclude_if=not_, description="more micro-batches where a GPU's memory is too small"
+    )
+    changes: tuple[Change, ...] = Field(
+        (),
+        exclude_if=not_,
+        description="words that are others from a step on; what was trained before is kept",
     )
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="decay of the moving average of weights, which is then what is kept"
@@ -158,6 +208,14 @@ class Train(Section):
         recipe: Train = validated(Train, raw, "recipe")
         return recipe
 
+    def at(self, epoch: int, step: int) -> "Train":
+        """The recipe of one step, both from 0, after the changes until then."""
+        words: dict[str, Any] = {}
+        for change in self.changes:
+            if (change.epoch - 1, change.step - 1) <= (epoch, step):
+                words |= change.words
+        return self.model_copy(update=words) if words else self
+
     @field_validator("cameras")
     @classmethod
     def _a_pattern(cls, cameras: str | None) -> str | None:
@@ -181,6 +239,14 @@ class Train(Section):
         return self
 
     @model_validator(mode="after")
+    def _changes_come_in_order(self) -> Self:
+        places = [(change.epoch, change.step) for change in self.changes]
+        require(places == sorted(set(places)), "changes must come in the order of their epochs and steps")
+        late = [epoch for epoch, _ in places if epoch > self.epochs]
+        require(not late, f"changes in the epochs {late} lie beyond train.epochs {self.epochs}")
+        return self
+
+    @model_validator(mode="after")
     def _groups(self) -> Self:
         names = [loss.name for loss in (self.identity_loss, self.metric_loss, *self.more_losses) if loss]
         require(len(set(names)) == len(names), "two of the losses have the same name")
@@ -188,7 +254,7 @@ class Train(Section):
         require(not strange, f"more_losses {strange} are none of {', '.join(METRIC_LOSSES)}")
         require(
             self.batch // self.num_instances >= 2 * self.accumulate,
-            f"accumulate {self.accumulate} leaves parts of the batch with fewer than 2 identities",
+            f"accumulate {self.accumulate} leaves micro-batches of fewer than 2 identities",
         )
         require(
             self.batch % self.num_instances == 0,

@@ -1,22 +1,25 @@
 """One model, trained at one resolution: the training list → checkpoints at the ensemble's epochs.
 
 The work is done in a folder of its own under `scratch`, named after everything that decides the
-result. A run that was cut off goes on there from its last saved step, to the same bits; a finished
-one only hands over its files. Class indices are the ranks of the identities in lexicographic order.
+trajectory. A run that was cut off goes on there from its last saved step, to the same bits; a finished
+one only hands over its files. Every `checkpoint_every`-th epoch is kept there, so that another choice of
+`ensemble.epochs` trains nothing again. Class indices are the ranks of the identities in lexicographic order.
 """
 
 import contextlib
 import logging
 import shutil
+import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from naic_reid import machine, models, precision, recipe
 from naic_reid.architecture import Architecture
@@ -35,10 +38,15 @@ from naic_reid.training import loop, resume
 from naic_reid.training.freezing import freeze
 from naic_reid.training.history import History
 from naic_reid.training.learner import Learner
-from naic_reid.training.repeatable import generators, repeatable, set_generators
+from naic_reid.training.repeatable import repeatable
+from naic_reid.training.saving import Pace, Writer
+from naic_reid.training.state import State
+from naic_reid.training.step import Batch, NotFiniteError, Plan, Record
 from naic_reid.training.team import Team, joined
 
-REVISION = 2
+REVISION = 3
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 _log = logging.getLogger(__name__)
 
@@ -79,227 +87,375 @@ def run(
     started = time.monotonic()
     listed = ImageList.read(images)
     train = train.adapted(model.recipe)
-    # The weight is for the fusion: another one is no reason to train again.
-    network = model.model_dump(exclude={"weight", "recipe"})
-    settings = {"seed": seed, "train": train, "model": network, "ensemble": ensemble}
     contents = {"images": known_digest(images), "pretrained": [known_digest(path) for path in pretrained]}
-    decisive = canonical({**settings, **contents, "revision": REVISION})
-    made_by = MadeBy.of("train", REVISION, settings, [images, *pretrained])
-    name = f"{model.backbone.replace('/', '_')}_{model.height}x{model.width}"
-    home = resume.folder_of(scratch / "train", name, decisive)
-    kept = {epoch: home / f"epoch_{epoch}.pt" for epoch in ensemble.epochs}
+    home = _Home(scratch / "train", seed, train, model, contents)
+    made_by = MadeBy.of("train", REVISION, home.settings(train), [images, *pretrained])
     with contextlib.ExitStack() as stack:
-        stack.enter_context(repeatable(threads))
-        stack.enter_context(precision.float32_products(train.precision))
+        stack.enter_context(repeatable(threads, deterministic=train.deterministic))
         team = stack.enter_context(joined(device))
         keep_freed_memory()
         if team.leads:
-            folder = stack.enter_context(resume.run_folder(scratch / "train", name, decisive))
-        else:  # what the others write nobody reads
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        if team.largest(int((home / "finished").exists())):
-            _log.info("train: %s is finished: only its files are handed over", home)
-            _check_kept(home, kept.values())
+            stack.enter_context(resume.run_folder(home.parent, home.name, home.trajectory))
+        if team.first_says((home.path / "finished").exists()):
+            _log.info("train: %s is finished: only its files are handed over", home.path)
+            home.refuse_lost(ensemble.epochs, train.epochs)
         else:
             source, classes = _source(data, listed, images, model, train, seed, machine.amount(image_memory))
-            learnt = _learn(
-                seed, train, model, source, classes, pretrained, home / "state.pt", folder, team, workers,
-                save_seconds, compiled, set(kept), decisive,
-            )  # fmt: skip
-            for epoch, embedder, classifier in learnt:
-                if team.leads:
-                    done = weights.Checkpoint.of(
-                        embedder, classifier, epoch, classes, Architecture.within(network), made_by
-                    )
-                    done.write(kept[epoch])
-            if team.leads:
-                (home / "finished").touch()
+            task = _Task(seed, train, model, source, classes, team, workers)
+            _learn(task, home, {*ensemble.epochs}, made_by, _state(task, pretrained, compiled), save_seconds)
         if team.leads:
             for epoch, path in zip(ensemble.epochs, checkpoints, strict=True):
-                _hand_over(kept[epoch], path)
-            _hand_over(home / "history.jsonl", history)
+                home.hand_over(epoch, path, made_by)
+            with whole(history) as part:
+                shutil.copyfile(home.path / "history.jsonl", part)
             _log.info("train: wrote %d checkpoints in %.1f s", len(checkpoints), time.monotonic() - started)
+        team.first_says(True)  # none leaves before all is there
 
 
-def _learn(
-    seed: int,
-    train: Train,
-    model: Model,
-    source: TrainingImages,
-    classes: tuple[str, ...],
-    pretrained: list[Path],
-    saved: Path,
-    folder: Path,
-    team: Team,
-    workers: int,
-    save_seconds: float,
-    compiled: bool,
-    wanted: set[int],
-    decisive: str,
-) -> Iterator[tuple[int, Embedder, nn.Module]]:
-    """Train to the last epoch; yields each wanted epoch, from 1, with the network and classifier after it."""
+@dataclass(frozen=True)
+class _Home:
+    """Where a run lives, named after what decides its trajectory; and what lies there."""
+
+    parent: Path
+    seed: int
+    train: Train
+    model: Model
+    contents: Mapping[str, Any]
+    """Digests of the inputs."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.model.backbone.replace('/', '_')}_{self.model.height}x{self.model.width}"
+
+    def settings(self, train: Train) -> dict[str, Any]:
+        """All that decides a trajectory, but for the inputs; not which of its epochs are kept."""
+        recipe = train.model_dump(mode="json", by_alias=True, exclude={"checkpoint_every"})
+        network = self.model.model_dump(mode="json", exclude={"weight", "recipe"})
+        return {"seed": self.seed, "train": recipe, "model": network}
+
+    def trajectory_of(self, train: Train) -> str:
+        return canonical({**self.settings(train), **self.contents, "revision": REVISION})
+
+    @cached_property
+    def trajectory(self) -> str:
+        return self.trajectory_of(self.train)
+
+    @cached_property
+    def path(self) -> Path:
+        return resume.folder_of(self.parent, self.name, self.trajectory)
+
+    def kept(self, epoch: int) -> Path:
+        """The checkpoint after that many epochs."""
+        return self.path / f"epoch_{epoch}.pt"
+
+    def load(self, *, leads: bool) -> dict[str, Any] | None:
+        """The state to go on from: of this run or, before its last change, of the run without that."""
+        if (found := resume.load(self.path / "state.pt", self.trajectory)) is not None:
+            return found
+        *earlier, last = self.train.changes or (None,)
+        if last is None:
+            return None
+        before = replace(self, train=self.train.model_copy(update={"changes": tuple(earlier)}))
+        found = before.load(leads=leads)
+        if found is None or (found["epoch"], found["step"]) > (last.epoch - 1, last.step - 1):
+            return None
+        _log.info("train: takes over what %s trained before the change in epoch %d", before.path, last.epoch)
+        if leads:
+            for path in (*before.path.glob("epoch_*.pt"), before.path / "history.jsonl"):
+                with whole(self.path / path.name) as part:
+                    shutil.copyfile(path, part)
+        return found
+
+    def refuse_lost(self, epochs: Iterable[int], passed: int) -> None:
+        """Refuse epochs that the run has passed and not kept.
+
+        Raises:
+            ReidError: there are some; it names what was kept.
+        """
+        lost = [epoch for epoch in epochs if epoch <= passed and not self.kept(epoch).exists()]
+        there = sorted(int(path.stem.removeprefix("epoch_")) for path in self.path.glob("epoch_*.pt"))
+        if lost:
+            raise ReidError(
+                f"ensemble.epochs {lost} were trained and not kept; kept are {there}: choose among these, or "
+                f"delete {self.path} to train again from the beginning"
+            )
+
+    def hand_over(self, epoch: int, path: Path, made_by: MadeBy) -> None:
+        """What a run left may lie there for months: nothing damaged is handed over."""
+        try:
+            checkpoint = weights.Checkpoint.read(self.kept(epoch))
+        except ReidError as error:
+            raise ReidError(f"{error}; to train anew, delete {self.path}") from error
+        replace(checkpoint, made_by=made_by).write(path)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is trained on what, by whom."""
+
+    seed: int
+    train: Train
+    model: Model
+    source: TrainingImages
+    classes: tuple[str, ...]
+    team: Team
+    workers: int
+
+    @cached_property
+    def identities(self) -> int:
+        """P of the P × K images in a batch of the whole team."""
+        cuts = self.train.accumulate * self.team.size
+        return recipe.identities(self.train.batch, self.train.num_instances, len(self.classes), cuts)
+
+    @property
+    def micro_batches(self) -> list[int]:
+        """Images that may go through the network at once; those of a team cannot begin a step anew."""
+        own = self.identities // self.team.size
+        sizes = recipe.micro_batches(own, self.train.num_instances, self.train.accumulate)
+        return sizes if self.train.accumulate_to_fit and self.team.size == 1 else sizes[:1]
+
+
+def _state(task: _Task, pretrained: list[Path], compiled: bool) -> State:
+    """What training moves, at its beginning."""
+    train, model, team = task.train, task.model, task.team
     if team.size > 1 and train.freeze_epochs:
         raise ReidError("train.freeze_epochs needs one process: start the stage without torchrun")
-    torch.manual_seed(seed)
+    torch.manual_seed(task.seed)
     embedder = models.build(Architecture.within(model.model_dump()))
     for path in pretrained:
         _log.info("train: %s: %s", path, weights.load_pretrained(embedder.backbone, path))
-    learner = recipe.learner(train, embedder, len(classes))
+    learner = recipe.learner(train, embedder, len(task.classes))
     for path in pretrained if model.carry_classes else ():
-        carried = weights.carry_classes(learner.classifier, embedder, classes, path)
-        _log.info("train: %s: %d of %d classes are carried over", path, carried, len(classes))
-    device = team.device
-    learner.to(device).to(memory_format=torch.channels_last).train()
+        carried = weights.carry_classes(learner.classifier, embedder, task.classes, path)
+        _log.info("train: %s: %d of %d classes are carried over", path, carried, len(task.classes))
+    learner.to(team.device).to(memory_format=torch.channels_last).train()
     optimizer = recipe.optimizer(train, learner)
-    autocast = partial(precision.autocast, train.precision, device)
-    scaler = precision.scaler(train.precision, device)
-    if scaler.is_enabled() and device.type == "cpu":
-        _log.warning("train: fp16 is many times slower than bf16 on a processor: set train.precision")
     average = recipe.average(train, embedder)
-    variation = augment.Recipe(**train.augment.model_dump())
-    group = train.num_instances
-    identities = recipe.identities(train.batch, group, len(classes), train.accumulate * team.size)
-    own = identities // team.size * group
-    part = slice(team.rank * own, (team.rank + 1) * own)
-    cameras = cameras_of(source.paths, train.cameras, source.cameras) if train.cameras else None
+    freeze(embedder, train.freeze, norm=train.freeze_norm)
+    called = team.wrapped(recipe.compiled(learner) if compiled else learner, sync_norm=train.sync_norm)
+    if team.rank:  # equal networks, and each process's own random draws
+        torch.manual_seed(task.seed + (team.rank << 32))
+    return State(learner, optimizer, called=called, average=average)
 
-    sampler = Sampler(source.labels, identities, group, seed, cameras=cameras, steps=train.steps_per_epoch)
-    order = sampler.rows
 
-    def batches(epoch: int, first: int) -> Iterator[loop.Step]:
-        kept = train.freeze_epochs is None or epoch < train.freeze_epochs
-        freeze(embedder, train.freeze, frozen=kept, norm=train.freeze_norm)
-        made = source.batches(
-            order(epoch), variation, seed, epoch, first=first, part=part, workers=workers,
-            pinned=device.type == "cuda",
+class _Epochs:
+    """Which images each batch shows, and how each step is taken."""
+
+    def __init__(self, task: _Task, state: State, asked: "_Asked") -> None:
+        self._task, self._state, self._asked = task, state, asked
+        train, source = task.train, task.source
+        self._terms = recipe.terms(train, _embedder(state))
+        cameras = cameras_of(source.paths, train.cameras, source.cameras) if train.cameras else None
+        self._sampler = Sampler(
+            source.labels, task.identities, train.num_instances, task.seed, cameras=cameras,
+            steps=train.steps_per_epoch,
+        )  # fmt: skip
+        self.rows = self._sampler.rows
+        """Of each batch of an epoch: int64 [steps, images]."""
+        self._variation = augment.Recipe(**train.augment.model_dump())
+        own = task.identities // task.team.size * train.num_instances
+        self._slice = slice(task.team.rank * own, (task.team.rank + 1) * own)
+
+    def batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        """Those of an epoch from a step on, this process's slice of each."""
+        train, device = self._task.train, self._task.team.device
+        frozen = train.freeze_epochs is None or epoch < train.freeze_epochs
+        freeze(_embedder(self._state), train.freeze, frozen=frozen, norm=train.freeze_norm)
+        made = self._task.source.batches(
+            self.rows(epoch), self._variation, self._task.seed, epoch, first=first, part=self._slice,
+            workers=self._task.workers, pinned=device.type == "cuda",
         )  # fmt: skip
         for batch in made:
-            yield *batch.finished(device), batch.paths
+            yield Batch(*batch.finished(device), batch.paths)
 
-    keepers: dict[str, Any] = {"learner": learner, "optimizer": optimizer, "scaler": scaler}
-    if average is not None:
-        keepers["average"] = average
-    start, position = (0, 0), None
-    if (found := resume.load(saved, decisive)) is not None:
-        start, position = (found["epoch"], found["step"]), found["history"] if team.leads else None
-        for name, keeper in keepers.items():
-            keeper.load_state_dict(found[name])
-        set_generators(found["generators"])
-        _log.info("train: goes on from epoch %d, step %d", start[0] + 1, start[1] + 1)
-    freeze(embedder, train.freeze, norm=train.freeze_norm)
-    _log.info(
-        "train: %s at %d × %d on %s: %d images of %d identities, %d epochs of about %d steps of %d images",
-        model.backbone, model.height, model.width, device, len(source.paths), len(classes), train.epochs,
-        len(order(min(start[0], train.epochs - 1))), identities * group,
-    )  # fmt: skip
-
-    trained = team.wrapped(recipe.compiled(learner) if compiled else learner, sync_norm=train.sync_norm)
-
-    def steps(begin: tuple[int, int], part: int) -> Iterator[loop.Record]:
-        return loop.run(
-            trained, recipe.terms(train, embedder), optimizer, batches,
-            lambda epoch, step: recipe.factor(train, epoch, step / len(order(epoch))), epochs=train.epochs,
-            steps=lambda epoch: len(order(epoch)), start=begin, autocast=autocast, scaler=scaler,
-            clip=train.clip, part=part, mean=team.mean,
+    def plan(self, epoch: int, step: int) -> Plan:
+        """How a step is taken; sets the learning rates that the recipe has then."""
+        train, steps = self._task.train.at(epoch, step), len(self.rows(epoch))
+        recipe.set_rates(train, self._state.optimizer)
+        return Plan(
+            self._terms, steps, recipe.factor(train, epoch, step / steps), train.precision,
+            train.clip, mean=self._task.team.mean, flags=self._asked.flags(),
         )  # fmt: skip
 
-    parts = recipe.parts(identities // team.size, group, train.accumulate)
-    # Processes that train together would wait for one that begins its step anew.
-    parts = parts if train.accumulate_to_fit and team.size == 1 else parts[:1]
-    records = _within_memory(steps, start, parts, learner, model, identities * group, autocast)
-    pace = resume.Pace(save_seconds)
-    shown = followed("training", train.epochs, on=team.leads)
-    with History(folder, position) as lines, resume.stop_signals() as asked, shown as show:
-
-        def state(epoch: int, step: int) -> dict[str, Any]:
-            kept = {name: keeper.state_dict() for name, keeper in keepers.items()}
-            kept |= {"epoch": epoch, "step": step, "generators": generators(), "history": lines.position()}
-            return kept | {"settings": decisive, "classes": list(classes)}
-
-        def keep_step(epoch: int, step: int) -> Path:
-            rows = order(epoch)[step]
-            images = {"rows": torch.from_numpy(rows), "paths": [source.paths[row] for row in rows]}
-            for path in (saved, folder / "not_finite.pt"):
-                resume.save(path, state(epoch, step) | images)
-            return path
-
-        for record in _kept_when_not_finite(records, keep_step if team.leads else None):
-            lines.add(record)
-            show(*_told(record, train.epochs))
-            if average is not None:
-                average.update_parameters(embedder)
-            epoch, step = record.following
-            if record.ends_epoch and epoch in wanted:
-                network = embedder if average is None else cast(Embedder, average.module)
-                yield epoch, network, learner.classifier
-            stop = team.largest(asked[0] if asked else 0)
-            if team.leads and (pace.due or stop):
-                with pace.saving():
-                    resume.save(saved, state(epoch, step))
-            if stop:
-                _log.warning("train: stopped by signal %d after saving: run again to go on", stop)
-                raise SystemExit(128 + stop)
+    def changed(self, record: Record) -> dict[str, Any]:
+        """The words of the recipe that changed with the record's step."""
+        place = (record.epoch + 1, record.step + 1)
+        return next((c.words for c in self._task.train.changes if (c.epoch, c.step) == place), {})
 
 
-def _kept_when_not_finite(
-    records: Iterator[loop.Record], keep: Callable[[int, int], Path] | None
-) -> Iterator[loop.Record]:
-    """The records; a step that is not finite is kept before the error goes on, which then names the file."""
-    try:
-        yield from records
-    except loop.NotFiniteError as error:
-        if keep is None:
-            raise
-        path = keep(error.epoch, error.step)
-        raise ReidError(f"{error}; {path} keeps the step, and the same command begins with it") from error
+class _Asked:
+    """What any process asks of all: to save, or to stop. Flags travel with a step's numbers and are heard by
+    all processes with them."""
+
+    def __init__(self, team: Team, signals: list[int], pace: Pace, writer: Writer) -> None:
+        self._team, self._signals, self._pace, self._writer = team, signals, pace, writer
+        self.save, self.stop = False, 0
+        """Whether to save; the signal to stop by, or 0."""
+
+    def flags(self) -> Tensor:
+        due = self._team.leads and self._pace.due and self._writer.idle
+        mine = [due, *(number in self._signals for number in _SIGNALS)]
+        numbers = torch.tensor(mine, dtype=torch.float32, pin_memory=self._team.device.type == "cuda")
+        return numbers.to(self._team.device, non_blocking=True)
+
+    def hear(self, record: Record) -> None:
+        save, *stops = record.flags
+        self.save |= save > 0
+        self.stop = self.stop or next((n for n, asked in zip(_SIGNALS, stops, strict=True) if asked > 0), 0)
 
 
-def _within_memory(
-    steps: Callable[[tuple[int, int], int], Iterator[loop.Record]],
-    start: tuple[int, int],
-    parts: list[int],
-    learner: Learner,
-    model: Model,
-    batch: int,
-    autocast: Callable[[], contextlib.AbstractContextManager[Any]],
-) -> Iterator[loop.Record]:
-    """The records; a step that a GPU has no memory for is begun anew in the next smaller parts.
-
-    When there are none left, an error says how much would fit. Tested with an error raised for it, not yet
-    on a GPU that was full.
-    """
-    for part in parts:
+def _learn(
+    task: _Task, home: _Home, wanted: set[int], made_by: MadeBy, state: State, save_seconds: float
+) -> None:
+    """Train to the last epoch, keeping checkpoints, the history and states to go on from."""
+    train, team = task.train, task.team
+    position = _gone_on(task, home, state)
+    home.refuse_lost(wanted, state.epoch)
+    wanted = {*wanted, *range(train.checkpoint_every, train.epochs + 1, train.checkpoint_every), train.epochs}
+    with contextlib.ExitStack() as stack:
+        folder = home.path if team.leads else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        writer = stack.enter_context(Writer().finishing())
+        lines = stack.enter_context(History(folder, position, processes=team.size))
+        signals = stack.enter_context(resume.stop_signals())
+        show = stack.enter_context(followed("training", train.epochs, on=team.leads))
+        pace = Pace(save_seconds)
+        asked = _Asked(team, signals, pace, writer)
+        epochs = _Epochs(task, state, asked)
+        _announce(task, state, len(epochs.rows(min(state.epoch, train.epochs - 1))))
+        records = loop.run(
+            state, epochs.batches, epochs.plan, epochs=train.epochs, micro_batches=task.micro_batches,
+            pause=lambda: asked.save or bool(asked.stop),
+        )  # fmt: skip
         try:
-            for record in steps(start, part):
-                yield record
-                start = record.following
-            return
-        except torch.OutOfMemoryError:
-            _log.warning(
-                "train: no memory for %d images at once, in epoch %d, step %d",
-                part,
-                start[0] + 1,
-                start[1] + 1,
-            )
-        # Outside of that block, what the failed step held is free again.
-    fits = batch
-    device = next(learner.parameters()).device
+            for record in records:
+                lines.add(record, epochs.changed(record))
+                show(*_told(record, state.overflows, train.epochs, team.size))
+                asked.hear(record)
+                if record.settled and record.ends_epoch and state.epoch in wanted:
+                    _keep(task, state, home, writer, made_by)
+                if record.settled and (asked.save or asked.stop):
+                    with pace.saving():
+                        _save(task, state, home, writer, lines)
+                    asked.save = False
+                if record.settled and asked.stop:
+                    _log.warning("train: stopped by signal %d after saving: run again to go on", asked.stop)
+                    raise SystemExit(128 + asked.stop)
+        except NotFiniteError as error:
+            rows = torch.from_numpy(epochs.rows(error.epoch)[error.step])
+            raise _kept_step(task, state, home, writer, lines, rows, error) from error
+        except loop.TooLargeError as error:
+            raise ReidError(f"{error}{_advice(task, state)}") from error
+    if team.leads:
+        (home.path / "finished").touch()
+
+
+def _gone_on(task: _Task, home: _Home, state: State) -> dict[str, Any] | None:
+    """Put the state where a cut-off run left it, if there is one; where its history stood then."""
+    found = home.load(leads=task.team.leads)
+    if found is None:
+        return None
+    state.load(found, task.team.rank)
+    if len(found["generators"]) != task.team.size:
+        _log.warning(
+            "train: was saved by %d processes and goes on with %d: dropout is another than without the cut",
+            len(found["generators"]), task.team.size,
+        )  # fmt: skip
+    _log.info("train: goes on from epoch %d, step %d", state.epoch + 1, state.step + 1)
+    position: dict[str, Any] = found["history"]
+    return position if task.team.leads else None
+
+
+def _announce(task: _Task, state: State, steps: int) -> None:
+    train, model, team = task.train, task.model, task.team
+    _log.info(
+        "train: %s at %d × %d on %s: %d images of %d identities, %d epochs of about %d steps of %d images",
+        model.backbone, model.height, model.width, team.device, len(task.source.paths), len(task.classes),
+        train.epochs, steps, task.identities * train.num_instances,
+    )  # fmt: skip
+    if precision.scales_losses(train.at(state.epoch, state.step).precision) and team.device.type == "cpu":
+        _log.warning("train: fp16 is many times slower than bf16 on a processor: set train.precision")
+
+
+def _keep(task: _Task, state: State, home: _Home, writer: Writer, made_by: MadeBy) -> None:
+    """Have the checkpoint of the epoch that has ended written."""
+    if not task.team.leads:
+        return
+    learner, epoch = _learner(state), state.epoch
+    network = _embedder(state) if state.average is None else state.average.network
+    architecture = Architecture.within(task.model.model_dump())
+
+    def write(tensors: tuple[dict[str, Tensor], dict[str, Tensor]]) -> None:
+        weights.Checkpoint(*tensors, epoch, task.classes, architecture, made_by).write(home.kept(epoch))
+
+    writer.write((network.state_dict(), learner.classifier.state_dict()), write)
+
+
+def _save(task: _Task, state: State, home: _Home, writer: Writer, lines: History, **more: Any) -> None:
+    """Have the state written from which the run goes on; all processes of a team give their generators."""
+    kept = state.snapshot()
+    kept["generators"] = [own for (own,) in task.team.all_of(kept["generators"])]
+    kept |= {"history": lines.position(), "settings": home.trajectory, "classes": list(task.classes)} | more
+    if task.team.leads:
+        writer.write(kept, partial(resume.save, home.path / ("not_finite.pt" if more else "state.pt")))
+
+
+def _kept_step(
+    task: _Task,
+    state: State,
+    home: _Home,
+    writer: Writer,
+    lines: History,
+    rows: Tensor,
+    error: NotFiniteError,
+) -> ReidError:
+    """Save a step that is not finite, as it begins; and how to go on from it."""
+    _save(task, state, home, writer, lines)
+    _save(
+        task, state, home, writer, lines, rows=rows, paths=[task.source.paths[row] for row in rows.tolist()]
+    )
+    return ReidError(
+        f"{error}; {home.path / 'not_finite.pt'} keeps the step, and the same command begins with it; to go "
+        "on from it with other words, add to train or to this model's recipe "
+        f"changes: [{{epoch: {error.epoch + 1}, step: {error.step + 1}, learning_rate: …}}], or precision: …"
+    )
+
+
+def _advice(task: _Task, state: State) -> str:
+    """What to do where a batch does not fit into memory."""
+    train, team = task.train, task.team
+    own, learner = task.identities // team.size, _learner(state)
+    sizes = recipe.micro_batches(own, train.num_instances, train.accumulate)
+    if team.size > 1:  # no trials here: the others would wait for this process
+        wanted = own * train.num_instances // sizes[min(1, len(sizes) - 1)]
+        return (
+            f", as {team.called}: set train.accumulate to {wanted}, or a smaller batch in this model's recipe"
+        )
+    fits = sizes[0]
     while fits > 2:
         fits //= 2
-        learner.zero_grad(set_to_none=True)
-        try:
-            with autocast():
-                images = torch.zeros(fits, 3, model.height, model.width, device=device)
-                judgement = learner(images, torch.arange(fits, device=device) // 2)
-                sum(judgement.losses.values()).backward()
+        if _fits(learner, fits, task.model, train.precision):
             break
-        except torch.OutOfMemoryError:
-            continue
-    raise ReidError(
-        f"a batch of {batch} images at {model.height} × {model.width} needs more memory than {device} has; "
-        f"{fits} would fit: set train.accumulate to {-(-batch // fits)} (or accumulate_to_fit: true), or a "
-        "smaller batch in this model's recipe"
+    return (
+        f": a batch of {own * train.num_instances} images at {task.model.height} × {task.model.width} needs "
+        f"more than there is, and {fits} would fit: set train.accumulate to "
+        f"{-(-own * train.num_instances // fits)} (or accumulate_to_fit: true), or a smaller batch in this "
+        "model's recipe"
     )
+
+
+def _fits(learner: Learner, images: int, model: Model, word: str) -> bool:
+    """Whether so many images can go forward and backward at once. The learner is of no use afterwards."""
+    device = next(learner.parameters()).device
+    learner.zero_grad(set_to_none=True)
+    try:
+        with precision.float32_products(word):
+            with precision.autocast(word, device):
+                pixels = torch.zeros(images, 3, model.height, model.width, device=device)
+                judgement = learner(pixels, torch.arange(images, device=device) // 2)
+            torch.stack(list(judgement.losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+    except torch.OutOfMemoryError:
+        return False
+    return True
 
 
 def _source(
@@ -335,24 +491,19 @@ def _source(
     return source, classes
 
 
-def _told(record: loop.Record, epochs: int) -> tuple[float, str]:
+def _told(record: Record, overflows: int, epochs: int, processes: int) -> tuple[float, str]:
     """Epochs done, and what to say of the last step."""
+    scaled = "" if record.scale is None else f"scale {record.scale:g} ({overflows} steps skipped) "
     return record.epoch + (record.step + 1) / record.steps, (
         f"epoch {record.epoch + 1}/{epochs} step {record.step + 1}/{record.steps} "
-        f"loss {record.total:.3f} accuracy {record.accuracy:.0%} rate {record.rate:.2g} "
-        f"{record.images / record.seconds:.0f} images/s"
+        f"loss {record.total:.3f} accuracy {record.accuracy:.0%} lr {record.rate:.2g} {scaled}"
+        f"{processes * record.images / record.seconds:.0f} images/s"
     )
 
 
-def _check_kept(home: Path, kept: Iterable[Path]) -> None:
-    """What a finished run left may lie there for months: nothing damaged is handed over."""
-    for path in kept:
-        try:
-            weights.Checkpoint.read(path)
-        except ReidError as error:
-            raise ReidError(f"{error}; to train anew, delete {home}") from error
+def _learner(state: State) -> Learner:
+    return cast(Learner, state.learner)
 
 
-def _hand_over(kept: Path, path: Path) -> None:
-    with whole(path) as part:
-        shutil.copyfile(kept, part)
+def _embedder(state: State) -> Embedder:
+    return cast(Embedder, _learner(state).embedder)

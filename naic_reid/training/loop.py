@@ -1,175 +1,86 @@
-"""The training loop: one generator that reads from top to bottom.
+"""The epochs of a training run, step after step.
 
 It knows nothing of files, logs or devices beyond what it is handed, so that a linear layer and four
-numbers drive it in a test. Whoever consumes it may save between two records: nothing is pending then.
+numbers drive it in a test.
 """
 
-import contextlib
-import math
+import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from naic_reid.errors import ReidError
-from naic_reid.training.repeatable import Before
+from naic_reid.training.state import State
+from naic_reid.training.step import Batch, Plan, Record, settle, step
 
-BASE_RATE = "base_rate"
-"""The key of a parameter group that holds its learning rate before the schedule."""
-
-Step = tuple[Tensor, Tensor, Sequence[str]]
-"""Images float32 [B, 3, H, W] and labels int64 [B] on the device, and the images' names."""
+_log = logging.getLogger(__name__)
 
 
-class NotFiniteError(ReidError):
-    """A loss or gradient is not finite; everything is as it was before that step."""
-
-    def __init__(self, message: str, epoch: int, step: int) -> None:
-        super().__init__(message)
-        self.epoch, self.step = epoch, step
-
-
-@dataclass(frozen=True)
-class Record:
-    """What one step did."""
-
-    epoch: int
-    step: int
-    """From 0 in its epoch."""
-    steps: int
-    """In the epoch."""
-    total: float
-    losses: dict[str, float]
-    """Each term by name, before its weight."""
-    accuracy: float
-    """Share of the batch whose own class had the largest logit."""
-    rate: float
-    """Learning rate of the first parameter group."""
-    images: int
-    seconds: float
-    waited: float
-    """Seconds of these in which the step waited for its batch."""
-
-    @property
-    def ends_epoch(self) -> bool:
-        return self.step + 1 == self.steps
-
-    @property
-    def following(self) -> tuple[int, int]:
-        """Epoch and step of the next."""
-        return (self.epoch + 1, 0) if self.ends_epoch else (self.epoch, self.step + 1)
+class TooLargeError(ReidError):
+    """A batch does not fit into memory, in none of the micro-batches that are allowed."""
 
 
 def run(
-    learner: nn.Module,
-    weights: Mapping[str, float],
-    optimizer: torch.optim.Optimizer,
-    batches: Callable[[int, int], Iterator[Step]],
-    factor: Callable[[int, int], float],
+    state: State,
+    batches: Callable[[int, int], Iterator[Batch]],
+    plan: Callable[[int, int], Plan],
     *,
     epochs: int,
-    steps: Callable[[int], int],
-    start: tuple[int, int] = (0, 0),
-    autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
-    scaler: torch.amp.GradScaler | None = None,
-    clip: float | None = None,
-    part: int | None = None,
-    mean: Callable[[Tensor], Tensor] = lambda values: values,
+    micro_batches: Sequence[int | None] = (None,),
+    pause: Callable[[], bool] = lambda: False,
 ) -> Iterator[Record]:
-    """Train, and yield a record after each step.
+    """Train from where the state stands, and yield a record of each step, one step late.
+
+    After the last step of an epoch, and wherever `pause` asks for it, the record comes at once: nothing is
+    pending then, and the state may be saved.
 
     Args:
-        learner: (images, labels) → losses by name, and the share of images put in their class.
-        weights: of the losses in their sum.
-        optimizer: whose groups hold `BASE_RATE`.
+        state: what is trained.
         batches: (epoch, first step) → that epoch's batches from there on.
-        factor: (epoch, step) → factor of the learning rate.
+        plan: (epoch, step) → how that step is taken.
         epochs: how many, from 0.
-        steps: of an epoch.
-        start: epoch and step to begin with.
-        autocast: the precision of the forward pass.
-        scaler: of gradients, for half precision.
-        clip: the gradient's greatest length; None: any.
-        part: images that go through the learner at once; None: the whole batch.
-        mean: over all processes that train together.
+        micro_batches: sizes that a batch may be cut to, largest first; the next is taken for the rest of
+            the run when a step finds too little memory; None: the whole batch.
+        pause: asked after each step.
 
     Raises:
-        NotFiniteError: the loss or its gradient is; as after any error before the optimizer moves, all is
-            then as it was before the step, what the forward pass moved included.
+        NotFiniteError, TornError: see `step`.
+        TooLargeError: a batch does not fit in the smallest micro-batches; all is as it was before it.
     """
-    scaler = scaler or torch.amp.GradScaler(enabled=False)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    before = Before(learner)
-    first = start[1]
-    for epoch in range(start[0], epochs):
-        begun = time.perf_counter()
-        for step, (images, labels, names) in enumerate(batches(epoch, first), start=first):
+    sizes = list(micro_batches)
+    begun = time.perf_counter()
+    took = (0.0, 0.0)
+    while state.epoch < epochs:
+        for batch in batches(state.epoch, state.step):
             arrived = time.perf_counter()
-            for group in optimizer.param_groups:
-                group["lr"] = group[BASE_RATE] * factor(epoch, step)
-
-            with before.taken_back_on_error(), _dropped_on_error(optimizer):
-                seen = []
-                size = part or len(images)
-                parts = [slice(begin, begin + size) for begin in range(0, len(images), size)]
-                for some in parts:
-                    with autocast(), _together(learner, last=some is parts[-1]):
-                        losses, right = learner(images[some], labels[some])
-                        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
-                        share = len(labels[some]) / len(labels)
-                        scaler.scale(share * total).backward()  # type: ignore[no-untyped-call]
-                    seen.append(share * torch.stack([total, *losses.values(), right]).detach())
-
-                scaler.unscale_(optimizer)
-                norm = torch.nn.utils.clip_grad_norm_(parameters, clip or math.inf)
-                # The one place where the host waits for the device: nothing may move before this is seen.
-                *values, length = torch.cat((mean(torch.stack(seen).sum(dim=0)), norm.reshape(1))).tolist()
-                # Where gradients are scaled, overflow is expected: the scaler skips the step and learns.
-                if not all(map(math.isfinite, values)) or not (math.isfinite(length) or scaler.is_enabled()):
-                    shown = dict(
-                        zip(("total", *losses, "accuracy", "gradient"), (*values, length), strict=True)
-                    )
-                    raise NotFiniteError(_not_finite(epoch, step, shown, names), epoch, step)
-
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad(set_to_none=True)
-
+            planned = plan(state.epoch, state.step)
+            while True:
+                try:
+                    before = step(state, batch, replace(planned, micro_batch=sizes[0]))
+                    break
+                except torch.OutOfMemoryError as error:
+                    too_large = _too_large(state, len(batch.labels), sizes.pop(0), error)
+                # Outside of that block, what the failed step held is free again.
+                if not sizes:
+                    raise too_large
+                _log.warning("train: %s; now %s at a time", too_large, sizes[0])
+            if before is not None:
+                yield replace(before, seconds=took[0], waited=took[1])
+            ended = state.step == planned.steps
+            last = settle(state) if ended or pause() else None
+            if ended:
+                state.epoch, state.step = state.epoch + 1, 0
             now = time.perf_counter()
-            yield Record(
-                epoch, step, steps(epoch), values[0], dict(zip(losses, values[1:-1], strict=True)),
-                values[-1], optimizer.param_groups[0]["lr"], len(images), now - begun, arrived - begun,
-            )  # fmt: skip
-            begun = time.perf_counter()
-        first = 0
+            took, begun = (now - begun, arrived - begun), now
+            if last is not None:
+                yield replace(last, seconds=took[0], waited=took[1], settled=True)
+        assert state.step == 0, "an epoch has as many batches as its plan says"
 
 
-@contextlib.contextmanager
-def _dropped_on_error(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Within, an error leaves no gradients."""
-    try:
-        yield
-    except Exception:
-        optimizer.zero_grad(set_to_none=True)
-        raise
-
-
-def _together(learner: nn.Module, *, last: bool) -> contextlib.AbstractContextManager[Any]:
-    """Where processes train together, their gradients meet once a step: with the last part."""
-    if isinstance(learner, DistributedDataParallel) and not last:
-        held: contextlib.AbstractContextManager[Any] = learner.no_sync()
-        return held
-    return contextlib.nullcontext()
-
-
-def _not_finite(epoch: int, step: int, values: dict[str, float], names: Sequence[str]) -> str:
-    shown = ", ".join(f"{name} {value:g}" for name, value in values.items() if not math.isfinite(value))
-    return (
-        f"training is not finite any more in epoch {epoch + 1}, step {step + 1} ({shown}): nothing was "
-        "changed by this step; lower train.learning_rate, or set train.precision to bf16 or fp32; its "
-        "images were " + ", ".join(names)
+def _too_large(state: State, batch: int, size: int | None, error: Exception) -> TooLargeError:
+    return TooLargeError(
+        f"no memory for {size or batch} images at once on {state.device}, in epoch {state.epoch + 1}, step "
+        f"{state.step + 1} ({str(error).splitlines()[0]})"
     )

@@ -37,24 +37,44 @@ class Ranger(torch.optim.Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        self._step_supports_amp_scaling = True
+        self._moved: list[Tensor] = []
+
+    @torch.no_grad()
+    def allocate(self, params: Iterable[Tensor]) -> None:
+        """Make the state of parameters before their first step."""
+        fresh = list(params)
+        made = [
+            {"step": 0, "m": torch.zeros_like(p), "v": torch.zeros_like(p), "slow": p.detach().clone()}
+            for p in fresh
+        ]
+        self.state.update(zip(fresh, made, strict=True))
+
+    def untake(self) -> None:
+        """The last step, which the device skipped, does not count."""
+        for p in self._moved:
+            self.state[p]["step"] -= 1
+        self._moved = []
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One step; or none, and counted until `untake`, where `found_inf` is 1 on the device."""
         assert closure is None
+        skip: Tensor | None = getattr(self, "found_inf", None)
+        moving = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        self.allocate(p for p in moving if p not in self.state)
         for group in self.param_groups:
             by_age = defaultdict(list)
             for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state.update(step=0, m=torch.zeros_like(p), v=torch.zeros_like(p), slow=p.clone())
-                state["step"] += 1
-                by_age[state["step"]].append(p)
-            for age, moving in by_age.items():
-                self._move(group, age, moving)
+                if p.grad is not None:
+                    by_age[self.state[p]["step"] + 1].append(p)
+            for age, fast in by_age.items():
+                self._move(group, age, fast, skip)
+        for p in moving:
+            self.state[p]["step"] += 1
+        self._moved = moving
 
-    def _move(self, group: dict[str, Any], t: int, fast: list[Tensor]) -> None:
+    def _move(self, group: dict[str, Any], t: int, fast: list[Tensor], skip: Tensor | None) -> None:
         """Step number t of parameters that have taken t − 1."""
         rate, decay, (beta1, beta2) = group["lr"], group["weight_decay"], group["betas"]
         gradients = [p.grad for p in fast if p.grad is not None]
@@ -70,14 +90,16 @@ class Ranger(torch.optim.Optimizer):
             torch._fused_adamw_(
                 fast, gradients, m, v, [], [age] * len(fast), lr=rate * rectified, beta1=beta1, beta2=beta2,
                 weight_decay=decay / rectified, eps=group["eps"] / math.sqrt(1 - beta2**t), amsgrad=False,
-                maximize=False,
+                maximize=False, found_inf=skip,
             )  # fmt: skip
-        else:
+        elif skip is None or not skip.item():  # the host waits here in the first few steps, and never again
             torch._foreach_mul_(fast, 1 - rate * decay)
             torch._foreach_lerp_(m, gradients, 1 - beta1)
             torch._foreach_mul_(v, beta2)
             torch._foreach_addcmul_(v, gradients, gradients, 1 - beta2)
             torch._foreach_add_(fast, m, alpha=-rate / (1 - beta1**t))
         if t % STEPS == 0:
-            torch._foreach_lerp_(slow, fast, SHARE)
-            torch._foreach_copy_(fast, slow)
+            kept = torch.ones((), device=fast[0].device) if skip is None else 1 - skip
+            # A weight of 0 or 1 leaves or copies to the bit.
+            torch._foreach_lerp_(slow, fast, [SHARE * kept] * len(fast))
+            torch._foreach_lerp_(fast, slow, [kept] * len(fast))

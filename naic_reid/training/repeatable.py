@@ -1,62 +1,56 @@
-"""What makes a step repeatable: torch's switches, its generators, and what a forward pass moves."""
+"""What makes a step repeatable: PyTorch's switches and its random generators."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 @contextmanager
-def repeatable(threads: int) -> Iterator[None]:
-    """Equal seeds give equal bits; torch's switches are put back afterwards.
+def repeatable(threads: int, *, deterministic: bool = True) -> Iterator[None]:
+    """Equal seeds give equal bits; every switch is put back afterwards.
 
     Args:
         threads: of the computation on a CPU; 0: as many as torch takes.
+        deterministic: false lets a GPU take its quickest kernels, tried out on the first batches; equal
+            seeds then give runs that are equal but for rounding.
     """
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    fill: Any = torch.utils.deterministic
+    cudnn: Any = torch.backends.cudnn
+    before = (
+        torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(), fill.fill_uninitialized_memory,
+        cudnn.benchmark, os.environ.get(_WORKSPACE),
+    )  # fmt: skip
+    if deterministic:
+        os.environ.setdefault(_WORKSPACE, ":4096:8")
+    fill.fill_uninitialized_memory = False
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    cudnn.benchmark = not deterministic
     torch.set_num_threads(threads or before[0])
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        torch.use_deterministic_algorithms(before[1], warn_only=before[2])
+        fill.fill_uninitialized_memory, cudnn.benchmark = before[3:5]
+        if before[5] is None:
+            os.environ.pop(_WORKSPACE, None)
 
 
-def generators() -> list[Tensor]:
-    """States of torch's generators: the CPU's, then each GPU's."""
-    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+def generators(device: torch.device) -> list[Tensor]:
+    """States of this process's generators: the CPU's, then its GPU's."""
+    own = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *own]
 
 
-def set_generators(states: list[Tensor]) -> None:
-    """Put back what `generators` gave; GPUs only where there are as many."""
+def set_generators(states: list[Tensor], device: torch.device) -> None:
+    """Put back what `generators` gave; a GPU's only where there was one."""
     torch.set_rng_state(states[0])
-    if len(states) - 1 == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states[1:])
-
-
-class Before:
-    """What a forward pass moves though no optimizer does, as it was: running statistics, generators."""
-
-    def __init__(self, learner: nn.Module) -> None:
-        self._buffers = list(learner.buffers())
-        self._kept = [buffer.clone() for buffer in self._buffers]
-        self._generators = generators()
-
-    @contextmanager
-    def taken_back_on_error(self) -> Iterator[None]:
-        """Within, an error leaves everything as it was on entry."""
-        for kept, buffer in zip(self._kept, self._buffers, strict=True):
-            kept.copy_(buffer)
-        self._generators = generators()
-        try:
-            yield
-        except Exception:
-            for kept, buffer in zip(self._kept, self._buffers, strict=True):
-                buffer.copy_(kept)
-            set_generators(self._generators)
-            raise
+    if device.type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)

@@ -104,26 +104,6 @@ def load(path: Path, settings: str) -> dict[str, Any] | None:
     return state
 
 
-class Pace:
-    """Says when to save: no oftener than every `seconds`, and for no more than a twentieth of the time."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._took = 0.0
-        self._last = time.monotonic()
-
-    @property
-    def due(self) -> bool:
-        return time.monotonic() - self._last >= max(self._seconds, 20 * self._took)
-
-    @contextmanager
-    def saving(self) -> Iterator[None]:
-        begun = time.monotonic()
-        yield
-        self._last = time.monotonic()
-        self._took = self._last - begun
-
-
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
     """A list to which the first signal that asks to stop is added; a second one has its usual effect.

@@ -2,13 +2,14 @@
 
     torchrun --standalone --nproc-per-node=2 -m naic_reid train …
 
-Each process makes its part of every batch; gradients are averaged; the first one alone writes.
+Each process makes its slice of every batch; gradients are averaged; the first one alone writes.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -49,20 +50,33 @@ class Team:
         return DistributedDataParallel(learner, [self.device] if self.device.type == "cuda" else None)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Means over the team of equally long vectors."""
+        """Means over the team of equally long vectors; the host does not wait where they are on a GPU."""
         if self.size > 1:
             values = values.clone()
             dist.all_reduce(values)
             values /= self.size
         return values
 
-    def largest(self, number: int) -> int:
-        """The largest of the team's numbers; all wait for each other."""
+    def all_of(self, mine: list[Tensor]) -> list[list[Tensor]]:
+        """Every process's tensors, in the order of ranks; all wait for each other."""
         if self.size == 1:
-            return number
-        shared = torch.tensor([number], device=self.device)
-        dist.all_reduce(shared, dist.ReduceOp.MAX)
-        return int(shared.item())
+            return [mine]
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, mine)
+        return found
+
+    def first_says(self, said: bool) -> bool:
+        """What the first process says; all wait for it."""
+        if self.size == 1:
+            return said
+        box = [said]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    @property
+    def called(self) -> str:
+        """What messages call this process."""
+        return f"process {self.rank + 1} of {self.size} ({self.device})"
 
 
 @contextmanager
@@ -90,8 +104,28 @@ def joined(device: str) -> Iterator[Team]:
     if size == 1:
         yield Team(0, 1, place)
         return
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
     dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    team = Team(rank, size, place)
     try:
-        yield Team(rank, size, place)
-    finally:
+        yield team
+    except SystemExit:  # all leave together
         dist.destroy_process_group()
+        raise
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or not _lost(error):
+            raise
+        raise ReidError(
+            f"{team.called}: the processes that train together lost one, whose own message says why: mend "
+            "that, and run again to go on from the last saved state"
+        ) from error
+    else:
+        dist.destroy_process_group()
+
+
+def _lost(error: Exception) -> bool:
+    """Whether a collective failed because another process has ended."""
+    return isinstance(error, dist.DistError) or any(
+        word in str(error) for word in ("onnection closed", "onnection reset", "roken pipe", "imed out")
+    )

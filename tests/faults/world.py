@@ -30,6 +30,7 @@ def tiny_world() -> dict[str, Any]:
     """The small world with networks of half a million weights and one epoch."""
     raw = small_world()
     raw["train"].update(epochs=1)
+    raw["train"]["schedule"] = {**raw["train"]["schedule"], "warmup_epochs": 1}
     raw["ensemble"] = {"epochs": [1]}
     for number, model in enumerate(raw["models"].values()):
         model.update(backbone="timm/test_resnet", height=64 - 16 * number, width=32)

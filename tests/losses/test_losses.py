@@ -81,11 +81,19 @@ def test_center_loss_equals_its_loops_and_its_centres_follow_the_papers_rule() -
     assert found.item() == pytest.approx(
         oracle.center(embeddings.tolist(), targets.tolist(), before), rel=1e-5
     )
+    assert loss.centers.tolist() == before, "they move when the step is taken"
+    loss.follow(torch.tensor(False))
+    assert loss.centers.tolist() == before
+    loss(embeddings, targets)
+    loss.forget()
+    loss(embeddings, targets)
+    loss.follow(torch.tensor(True))
     moved = oracle.moved_centers(embeddings.tolist(), targets.tolist(), before, 0.5)
-    torch.testing.assert_close(loss.centers, torch.tensor(moved))
+    torch.testing.assert_close(loss.centers.detach(), torch.tensor(moved))
     assert loss.centers[1].tolist() == before[1]
     now = loss.centers.clone()
     loss.eval()(embeddings, targets)
+    loss.follow(torch.tensor(True))
     assert torch.equal(now, loss.centers)
 
 

@@ -1,12 +1,16 @@
 """The train stage: what it writes, and what it survives."""
 
+import itertools
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -25,7 +29,6 @@ from naic_reid.models.pooling import POOLINGS
 from naic_reid.models.weights import Checkpoint
 from naic_reid.stages import extract, train
 from naic_reid.training.learner import Judgement, Learner, Term
-from naic_reid.training.team import Team
 
 MODEL = Model(backbone="timm/test_resnet", height=32, width=16, pooling="average")
 TRAIN = Train(
@@ -62,12 +65,13 @@ def _run(
     *,
     scratch: Path | None = None,
     pretrained: tuple[Path, ...] = (),
+    ensemble: Ensemble = ENSEMBLE,
     **knobs: object,
 ) -> list[bytes]:
-    paths = [out / f"epoch_{epoch}.pt" for epoch in ENSEMBLE.epochs]
+    paths = [out / f"epoch_{epoch}.pt" for epoch in ensemble.epochs]
     arguments: dict[str, object] = {"threads": 1, "device": "cpu", **knobs}
     train.run(
-        7, settings, model, ENSEMBLE, data=world, scratch=scratch or out / "scratch",
+        7, settings, model, ensemble, data=world, scratch=scratch or out / "scratch",
         images=world / "images.tsv", pretrained=list(pretrained), checkpoints=paths,
         history=out / "history.jsonl", **arguments,  # type: ignore[arg-type]
     )  # fmt: skip
@@ -112,7 +116,7 @@ def test_neither_workers_nor_another_scratch_change_a_bit(
     world: Path, whole: tuple[Path, list[bytes]], tmp_path: Path
 ) -> None:
     assert _run(world, tmp_path, workers=3, save_seconds=0) == whole[1]
-    assert _losses(tmp_path) == _losses(whole[0])
+    assert (tmp_path / "history.jsonl").read_bytes() == (whole[0] / "history.jsonl").read_bytes()
 
 
 def test_a_finished_run_only_hands_over_its_files(
@@ -120,6 +124,90 @@ def test_a_finished_run_only_hands_over_its_files(
 ) -> None:
     monkeypatch.setattr(train, "_learn", None)
     assert _run(world, tmp_path, scratch=whole[0] / "scratch") == whole[1]
+
+
+def test_another_choice_of_epochs_trains_nothing_that_was_trained(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _settings(epochs=5, steps_per_epoch=1, checkpoint_every=2)
+    first = _run(world, tmp_path, settings, ensemble=Ensemble(epochs=(3,)))
+    monkeypatch.setattr(train, "_learn", None)
+    other = _run(world, tmp_path, settings, ensemble=Ensemble(epochs=(5, 3, 2)))
+    assert other[1] == first[0]
+    assert [Checkpoint.read(tmp_path / f"epoch_{epoch}.pt").epoch for epoch in (5, 3, 2)] == [5, 3, 2]
+    often = settings.model_copy(update={"checkpoint_every": 1})
+    with pytest.raises(ReidError, match=r"epochs \[1\] were trained and not kept; kept are \[2, 3, 4, 5\]"):
+        _run(world, tmp_path, often, ensemble=Ensemble(epochs=(1, 2)))
+
+
+def test_an_epoch_that_an_unfinished_run_has_passed_is_refused_and_a_later_one_is_kept(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _settings(epochs=5, steps_per_epoch=1, checkpoint_every=5)
+    with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train._Asked, "flags", _stop_at(1))
+        _run(world, tmp_path, settings, ensemble=Ensemble(epochs=(5,)))
+    with pytest.raises(ReidError, match=r"epochs \[2\] were trained and not kept; kept are \[\].*delete"):
+        _run(world, tmp_path, settings, ensemble=Ensemble(epochs=(2, 5)))
+    _run(world, tmp_path, settings, ensemble=Ensemble(epochs=(4, 5)))
+    assert Checkpoint.read(tmp_path / "epoch_4.pt").epoch == 4
+
+
+def test_a_run_goes_on_from_a_step_that_is_not_finite_with_other_words_on_purpose(
+    world: Path, tmp_path: Path
+) -> None:
+    settings = _settings(steps_per_epoch=3)
+    forward = Learner.forward
+
+    def spoilt(learner: Learner, images: torch.Tensor, labels: torch.Tensor) -> Judgement:
+        judgement = forward(learner, images, labels)
+        fifth = learner.embedder.get_buffer("branches.whole.neck.num_batches_tracked") == 5
+        judgement.losses["arcface"] = judgement.losses["arcface"] / (0 if fifth else 1)
+        return judgement
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "forward", spoilt)
+        with pytest.raises(ReidError, match=r"changes: \[{epoch: 2, step: 2, learning_rate: …}\]"):
+            _run(world, tmp_path / "on", settings)
+    changes = [{"epoch": 2, "step": 2, "learning_rate": 0.001, "head_learning_rate": 0.001}]
+    changed = _settings(steps_per_epoch=3, changes=changes)
+    seen: list[int] = []
+
+    def counted(learner: Learner, images: torch.Tensor, labels: torch.Tensor) -> Judgement:
+        seen.append(len(images))
+        return forward(learner, images, labels)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "forward", counted)
+        gone_on = _run(world, tmp_path / "on", changed)
+    assert len(seen) == 4 * 3 - 4, "what was trained before the change is not trained again"
+    assert _run(world, tmp_path / "new", changed) == gone_on
+    histories = [(tmp_path / name / "history.jsonl").read_bytes() for name in ("on", "new")]
+    assert histories[0] == histories[1]
+    lines = [json.loads(line) for line in histories[0].splitlines()]
+    assert [line["rate"] for line in lines[3:6]] == pytest.approx([0.02, 0.001, 0.001])
+    assert [line.get("changed") for line in lines[3:6]] == [
+        None, {"learning_rate": 0.001, "head_learning_rate": 0.001}, None
+    ]  # fmt: skip
+    record = json.loads(Checkpoint.read(tmp_path / "on/epoch_4.pt").made_by.settings)
+    assert record["train"]["changes"][0]["learning_rate"] == 0.001
+    assert "checkpoint_every" not in record["train"]
+
+
+def test_a_precision_can_change_within_a_run_which_resumes_to_the_same_bits(
+    world: Path, tmp_path: Path
+) -> None:
+    model = Model(backbone="resnet18", height=64, width=32)
+    changed = _settings(precision="fp32", steps_per_epoch=1, changes=[{"epoch": 2, "precision": "bf16"}])
+    whole = _run(world, tmp_path / "whole", changed, model)
+    with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train._Asked, "flags", _stop_at(0))
+        _run(world, tmp_path / "cut", changed, model)
+    assert _run(world, tmp_path / "cut", changed, model) == whole
+    plain = _settings(precision="fp32", steps_per_epoch=1)
+    assert _run(world, tmp_path / "plain", plain, model) != whole
+    same = [_losses(tmp_path / name)[0] for name in ("whole", "plain")]
+    assert same[0] == same[1]
 
 
 def _start(world: Path, out: Path) -> "subprocess.Popen[str]":
@@ -215,9 +303,9 @@ def test_a_step_that_is_not_finite_is_kept_whole_and_repeated_to_the_same_bits(
         ) as caught:
             _run(world, tmp_path)
         messages.append(str(caught.value))
-    assert len(steps) == 6 + 1, "the second run begins with the step that failed in the first"
+    assert len(steps) == 7 + 2, "the second run begins with the step that failed in the first"
     assert messages[0] == messages[1]
-    for first, second in zip(steps[-2], steps[-1], strict=True):
+    for first, second in zip(steps[5], steps[7], strict=True):
         assert torch.equal(first, second)
 
     (file,) = tmp_path.glob("scratch/train/*/not_finite.pt")
@@ -227,7 +315,7 @@ def test_a_step_that_is_not_finite_is_kept_whole_and_repeated_to_the_same_bits(
     listed = ImageList.read(world / "images.tsv").paths
     assert kept["paths"] == [listed[row] for row in kept["rows"].tolist()]
     assert all(path in messages[0] for path in kept["paths"])
-    assert {"learner", "optimizer", "scaler", "generators", "settings", "history"} <= kept.keys()
+    assert {"learner", "optimizer", "scale", "generators", "settings", "history"} <= kept.keys()
 
 
 def test_half_precision_on_a_cpu_is_half_precision_and_the_log_says_what_it_costs(
@@ -269,10 +357,18 @@ def test_every_word_of_the_recipe_works_together_and_resumes_to_the_same_bits(
         [0.0002, 0.0101, 0.02, 0.02, 0.02, 0.02 * 0.853553, 0.01, 0.02 * 0.146447], 1e-4
     )
     with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
-        steps = iter([0, 0, 0, signal.SIGTERM])
-        patch.setattr(Team, "largest", lambda team, number: next(steps))
+        patch.setattr(train._Asked, "flags", _stop_at(2))
         _run(world, tmp_path / "cut", settings)
+    state = torch.load(next(tmp_path.glob("cut/scratch/train/*/state.pt")), weights_only=True)
+    assert (state["epoch"], state["step"]) == (2, 0)
     assert _run(world, tmp_path / "cut", settings) == whole
+    assert (tmp_path / "cut/history.jsonl").read_bytes() == (tmp_path / "whole/history.jsonl").read_bytes()
+
+
+def _stop_at(step: int) -> Callable[[train._Asked], torch.Tensor]:
+    """Instead of `_Asked.flags`: asks to stop by SIGTERM with the step of that number."""
+    numbers = itertools.count()
+    return lambda asked: torch.tensor([0.0, float(next(numbers) == step), 0.0, 0.0])
 
 
 def test_stripes_are_trained_with_the_rest_and_taken_into_the_features(world: Path, tmp_path: Path) -> None:
@@ -404,10 +500,10 @@ def test_a_batch_that_does_not_fit_is_cut_where_the_config_allows_it(
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
-def test_parts_hold_whole_groups_of_two_identities_at_least() -> None:
-    assert recipe.parts(12, 2, 1) == [24, 12, 8, 6, 4]
-    assert recipe.parts(12, 4, 3) == [16, 12, 8]
-    assert recipe.parts(7, 2, 1) == [14]
+def test_micro_batches_hold_all_images_of_two_identities_at_least() -> None:
+    assert recipe.micro_batches(12, 2, 1) == [24, 12, 8, 6, 4]
+    assert recipe.micro_batches(12, 4, 3) == [16, 12, 8]
+    assert recipe.micro_batches(7, 2, 1) == [14]
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
@@ -446,22 +542,7 @@ def test_two_processes_follow_the_curve_of_one_and_one_of_them_writes(world: Pat
     norms = ("backbone.conv1.1.*", "backbone.conv1.4.*", "*.bn?.*", "*.downsample.2.*", "branches.*.neck.*")
     settings = _settings(freeze=norms, optimizer="sgd", steps_per_epoch=3)
     _run(world, tmp_path / "alone", settings)
-    (tmp_path / "settings.json").write_text(settings.model_dump_json(by_alias=True))
-    script = tmp_path / "team.py"
-    script.write_text(
-        "from pathlib import Path; from tests.stages import test_train as t\n"
-        f"here = Path({str(tmp_path)!r})\n"
-        "settings = t.Train.model_validate_json((here / 'settings.json').read_text())\n"
-        f"t._run(Path({str(world)!r}), here / 'together', settings)"
-    )
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [sys.executable, *launcher, str(script)],
-        env=os.environ | {"PYTHONPATH": ".", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    _together(world, tmp_path, settings, "t._run(world, here / 'together', settings)")
     alone, together = (_losses(tmp_path / name) for name in ("alone", "together"))
     assert [line[:2] for line in together] == [line[:2] for line in alone]
     assert [line[2] for line in together] == pytest.approx([line[2] for line in alone], rel=1e-4)
@@ -469,3 +550,94 @@ def test_two_processes_follow_the_curve_of_one_and_one_of_them_writes(world: Pat
     expected, found = (_weights(tmp_path / name) for name in ("alone", "together"))
     for name in expected:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+def _together(world: Path, here: Path, settings: Train, work: str, status: int = 0) -> str:
+    """Two processes do the work, in which `t` is this module; what they said to standard error."""
+    (here / "settings.json").write_text(settings.model_dump_json(by_alias=True))
+    (here / "team.py").write_text(
+        "import torch; from pathlib import Path; from tests.stages import test_train as t\n"
+        "torch.set_num_threads(1)\n"
+        f"world, here = Path({str(world)!r}), Path({str(here)!r})\n"
+        "settings = t.Train.model_validate_json((here / 'settings.json').read_text())\n"
+        + textwrap.dedent(work)
+    )
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [sys.executable, *launcher, str(here / "team.py")],
+        env=os.environ | {"PYTHONPATH": ".", "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+    assert done.returncode == status, done.stderr
+    return done.stderr
+
+
+CUT = """
+    drawn = []
+    forward = t.Learner.forward
+    def dropping(learner, images, labels):
+        judgement = forward(learner, images, labels)
+        share = torch.rand(())
+        drawn.append(share.item())
+        judgement.losses["arcface"] = judgement.losses["arcface"] * (1 + share)
+        return judgement
+    t.Learner.forward = dropping
+    def run(name, port):  # each with a store of its own, for the first run's would still hold its addresses
+        t.os.environ.update(MASTER_PORT=port, TORCHELASTIC_USE_AGENT_STORE="False")
+        return t._run(world, here / name, settings)
+    ports = (here / "ports").read_text().split()
+    whole = run("whole", ports[0])
+    torch.save(drawn, here / f"drawn_{t.os.environ['RANK']}.pt")
+    flags = t.train._Asked.flags
+    t.train._Asked.flags = t._stop_at(2)
+    try:
+        run("cut", ports[1])
+    except SystemExit as stopped:
+        assert stopped.code == 128 + t.signal.SIGTERM
+    t.train._Asked.flags = flags
+    torch.manual_seed(99)
+    assert run("cut", ports[2]) == whole
+"""
+
+
+def test_a_team_with_live_normalisation_an_average_and_micro_batches_resumes_to_the_same_bits(
+    world: Path, tmp_path: Path
+) -> None:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    (tmp_path / "ports").write_text(" ".join(str(s.getsockname()[1]) for s in sockets))
+    for free in sockets:
+        free.close()
+    _together(world, tmp_path, _settings(ema=0.9, accumulate=2, clip=1.0), CUT)
+    drawn = [torch.load(tmp_path / f"drawn_{rank}.pt", weights_only=True) for rank in range(2)]
+    assert len(drawn[0]) == len(drawn[1]) == 2 * 8
+    assert not set(drawn[0]) & set(drawn[1]), "each process drops other units"
+    histories = [(tmp_path / name / "history.jsonl").read_bytes() for name in ("whole", "cut")]
+    assert histories[0] == histories[1]
+
+
+FULL = """
+    import sys
+    forward = t.Learner.forward
+    count = 0
+    def full(learner, images, labels):
+        global count
+        count += 1
+        if count == 3 and t.os.environ["RANK"] == "1":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(learner, images, labels)
+    t.Learner.forward = full
+    try:
+        t._run(world, here / "out", settings)
+    except t.ReidError as error:
+        sys.exit(f"{error}")
+"""
+
+
+def test_a_full_memory_in_one_process_of_a_team_is_one_sentence_and_none_hangs(
+    world: Path, tmp_path: Path
+) -> None:
+    said = _together(world, tmp_path, _settings(accumulate_to_fit=True, batch=16), FULL, status=1)
+    assert "no memory for 8 images at once on cpu, in epoch 2, step 1 (CUDA out of memory)" in said
+    assert "as process 2 of 2 (cpu): set train.accumulate to 2, or a smaller batch" in said
+    assert "Aborted" not in said
+    assert "mismatch" not in said

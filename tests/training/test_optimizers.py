@@ -9,7 +9,6 @@ import torch
 from naic_reid.config import Train
 from naic_reid.errors import ReidError
 from naic_reid.training import optimizers
-from naic_reid.training.loop import BASE_RATE
 
 BUILT_IN = [name for name in optimizers.OPTIMIZERS if not name.startswith("apex")]
 
@@ -21,8 +20,10 @@ def test_the_config_names_every_optimizer() -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_each_steps_downhill_at_its_groups_rates(name: str) -> None:
     slow, quick, still = (torch.nn.Parameter(torch.ones(1)) for _ in range(3))
-    optimizer = optimizers.build(name, [([slow], 0.001), ([quick], 0.01), ([], 0.1)], 0.0)
-    assert [group[BASE_RATE] for group in optimizer.param_groups] == [0.001, 0.01]
+    optimizer = optimizers.build(
+        name, {"slow": ([slow], 0.001), "quick": ([quick], 0.01), "none": ([], 0.1)}, 0.0
+    )
+    assert [group[optimizers.BASE_RATE] for group in optimizer.param_groups] == [0.001, 0.01]
     for _ in range(5):
         for p in (slow, quick):
             p.grad = torch.ones(1)
@@ -32,8 +33,15 @@ def test_each_steps_downhill_at_its_groups_rates(name: str) -> None:
     assert still.item() == 1
 
 
+def test_learning_rates_are_set_by_the_names_of_groups() -> None:
+    body, head = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
+    optimizer = optimizers.build("sgd", {"body": ([body], 0.1), "head": ([head], 0.1)}, 0.0)
+    optimizers.set_rates(optimizer, {"head": 0.3, "body": 0.2})
+    assert [group[optimizers.BASE_RATE] for group in optimizer.param_groups] == [0.2, 0.3]
+
+
 @pytest.mark.parametrize("name", ["apex_adam", "apex_sgd"])
 def test_a_missing_package_is_an_error_with_its_remedy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apex.optimizers", None)
     with pytest.raises(ReidError, match=r"apex.*or take adam or sgd"):
-        optimizers.build(name, [([torch.nn.Parameter(torch.ones(1))], 0.1)], 0.0)
+        optimizers.build(name, {"body": ([torch.nn.Parameter(torch.ones(1))], 0.1)}, 0.0)

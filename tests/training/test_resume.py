@@ -99,12 +99,3 @@ def test_the_first_signal_asks_and_the_handlers_come_back(number: signal.Signals
         assert stop == [number]
         assert signal.getsignal(number) == before
     assert signal.getsignal(number) == before
-
-
-def test_saving_waits_for_its_seconds() -> None:
-    assert resume.Pace(0).due
-    pace = resume.Pace(3600)
-    assert not pace.due
-    with pace.saving():
-        pass
-    assert not pace.due

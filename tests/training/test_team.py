@@ -18,10 +18,11 @@ SCRIPT = """
     import torch
     from torch import nn
     from naic_reid.losses import build_identity, build_metric
-    from naic_reid.training import loop
+    from naic_reid.training import loop, optimizers, step
     from naic_reid.models.branches import Seen
     from naic_reid.models.heads import Group
     from naic_reid.training.learner import Learner, Term
+    from naic_reid.training.state import State
     from naic_reid.training.team import joined
 
     class Net(nn.Module):
@@ -45,23 +46,28 @@ SCRIPT = """
     learner = Learner(net, identity, metrics).train()
     net.norm.eval()  # its statistics would be those of each half
     weights = {"arcface": 1.0, "weighted_triplet": 1.0, "pairwise_cosface": 0.1, "center": 0.01}
-    optimizer = torch.optim.SGD([{"params": learner.parameters(), "lr": 0.05, loop.BASE_RATE: 0.05}])
+    optimizer = torch.optim.SGD([{"params": learner.parameters(), "lr": 0.05, optimizers.BASE_RATE: 0.05}])
     labels = torch.arange(6).repeat_interleave(2)
 
     with joined("cpu") as team:
         own = slice(team.rank * 12 // team.size, (team.rank + 1) * 12 // team.size)
         def batches(epoch, first):
-            for step in range(first, 8):
-                noise = torch.randn(12, 3, 2, 2, generator=torch.Generator().manual_seed(step))
+            for number in range(first, 8):
+                noise = torch.randn(12, 3, 2, 2, generator=torch.Generator().manual_seed(number))
                 images = noise + labels.view(-1, 1, 1, 1) / 3
-                yield images[own], labels[own], [""] * len(labels[own])
-        part = int(sys.argv[2]) if len(sys.argv) > 2 else None
+                yield step.Batch(images[own], labels[own], [""] * len(labels[own]))
+        micro_batch = int(sys.argv[2]) if len(sys.argv) > 2 else None
+        state = State(learner, optimizer, called=team.wrapped(learner))
+        def plan(epoch, number):
+            last = torch.tensor([float(team.rank == team.size - 1)])
+            return step.Plan(weights, 8, mean=team.mean, flags=last)
         curve = [
-            [record.total, record.accuracy, *record.losses.values()]
-            for record in loop.run(team.wrapped(learner), weights, optimizer, batches, lambda e, s: 1.0,
-                                   epochs=1, steps=lambda e: 8, mean=team.mean, part=part)
+            [record.total, record.accuracy, record.gradient, *record.losses.values()]
+            for record in loop.run(state, batches, plan, epochs=1, micro_batches=[micro_batch])
+            if record.flags == (1 / team.size,)
         ]
-        assert team.largest(team.rank) == team.size - 1
+        assert team.all_of([torch.tensor(team.rank)]) == [[torch.tensor(rank)] for rank in range(team.size)]
+        assert team.first_says(team.leads)
         if team.leads:
             torch.save({"curve": curve, "learner": learner.state_dict()}, sys.argv[1])
 """
@@ -107,7 +113,9 @@ def test_a_process_alone_is_a_team_of_one(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with joined("cpu") as team:
         assert team.leads
-        assert team.largest(5) == 5
+        assert team.first_says(True)
+        mine = [torch.ones(1)]
+        assert team.all_of(mine) == [mine]
         values = torch.ones(3)
         assert team.mean(values) is values
         learner = torch.nn.Linear(1, 1)
@@ -125,3 +133,38 @@ def test_a_device_that_is_not_there_is_refused() -> None:
         pass
     with pytest.raises(ReidError, match="give auto, cpu or cuda"), joined("abacus"):
         pass
+
+
+FULL = """
+    import sys
+    import torch
+    from naic_reid.errors import ReidError
+    from naic_reid.training.team import joined
+
+    try:
+        with joined("cpu") as team:
+            for step in range(3):
+                if (team.rank, step) == (1, 2):
+                    raise ReidError(f"no memory, as {team.called}")
+                team.mean(torch.ones(2))
+    except ReidError as error:
+        sys.exit(str(error))
+"""
+
+
+def test_when_one_process_ends_with_an_error_the_other_says_so_and_none_waits_for_ever(
+    tmp_path: Path,
+) -> None:
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_port()), "WORLD_SIZE": "2"}
+    command = [sys.executable, "-c", textwrap.dedent(FULL)]
+    team = [
+        subprocess.Popen(
+            command, env=os.environ | place | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=120)[1] for process in team]
+    assert [process.returncode for process in team] == [1, 1]
+    assert "no memory, as process 2 of 2 (cpu)" in said[1]
+    assert "process 1 of 2 (cpu): the processes that train together lost one" in said[0]
