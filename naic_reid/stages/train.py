@@ -426,10 +426,8 @@ def _advice(task: _Task, state: State) -> str:
     own, learner = task.identities // team.size, _learner(state)
     sizes = recipe.micro_batches(own, train.num_instances, train.accumulate)
     if team.size > 1:  # no trials here: the others would wait for this process
-        wanted = own * train.num_instances // sizes[min(1, len(sizes) - 1)]
-        return (
-            f", as {team.called}: set train.accumulate to {wanted}, or a smaller batch in this model's recipe"
-        )
+        cut = f"train.accumulate to {own * train.num_instances // sizes[1]}, or " if sizes[1:] else ""
+        return f", as {team.called}: set {cut}a smaller batch in this model's recipe"
     fits = sizes[0]
     while fits > 2:
         fits //= 2
