@@ -21,6 +21,8 @@ BACKBONES = (
     *("resnet18_ibn_b", "resnet34_ibn_b", "resnet50_ibn_b", "resnet101_ibn_b"),
     *("se_resnet50_ibn_a", "se_resnet101_ibn_a"),
     *("resnest50", "resnest101"),
+    *("osnet_x1_0", "osnet_x0_75", "osnet_x0_5", "osnet_x0_25", "osnet_ibn_x1_0"),
+    *("osnet_ain_x1_0", "osnet_ain_x0_75", "osnet_ain_x0_5", "osnet_ain_x0_25"),
 )
 """The keys of `models.BACKBONES`, here for those who need no torch; a test keeps the two equal."""
 
@@ -60,7 +62,7 @@ class Architecture(BaseModel):
     )
     last_stride: Literal[1, 2] | None = Field(
         None,
-        description="of a ResNet's last stage; none: 1, which keeps twice the detail; timm's keep theirs",
+        description="of a ResNet's last stage; none: 1, which keeps twice the detail; others keep theirs",
     )
     head: Literal["single", "mgn", "mgn_relu"] = Field(
         "single", exclude_if="single".__eq__,
@@ -68,6 +70,9 @@ class Architecture(BaseModel):
     )  # fmt: skip
     reduction: Annotated[int, Field(ge=0, le=8192)] = Field(
         0, exclude_if=not_, description="width of a linear layer before the neck, e.g. 512; 0: none"
+    )
+    neck_relu: bool = Field(
+        False, exclude_if=not_, description="ReLU after the neck: with reduction: 512, OSNet's own head"
     )
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, exclude_if=not_, description="of the feature that identity losses see, while training"
@@ -115,7 +120,7 @@ class Architecture(BaseModel):
         family = re.split(r"\d|/", self.backbone)[0]
         deep = self.backbone.endswith(("50", "101")) or re.search(r"(50|101)_", self.backbone)
         wrong = {
-            "last_stride": self.last_stride is not None and family == "timm",
+            "last_stride": self.last_stride is not None and family not in ("resnet", "se_resnet", "resnest"),
             "non_local": self.non_local and not (deep and family in ("resnet", "se_resnet", "resnest")),
             "ceil_pool": self.ceil_pool and family not in ("resnet", "se_resnet"),
             "dilated": self.dilated and family != "resnest",
@@ -123,6 +128,7 @@ class Architecture(BaseModel):
             "height": self.head != "single" and self.height < 80,  # of whose map a third would be nothing
             "stripes": bool(self.stripes) and self.head != "single",
             "reduction": bool(self.reduction) and (self.head != "single" or bool(self.stripes)),
+            "neck_relu": self.neck_relu and (self.head != "single" or bool(self.stripes)),
         }
         for option, there in wrong.items():
             if there:

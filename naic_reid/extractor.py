@@ -40,7 +40,7 @@ from naic_reid.artifacts import Features, Floats, MadeBy, canonical
 from naic_reid.data import augment, folders, images, pictures
 from naic_reid.data.geometry import Geometry
 from naic_reid.errors import ReidError
-from naic_reid.models import fastreid, portable
+from naic_reid.models import fastreid, portable, torchreid
 from naic_reid.models.branches import summed
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.inference import fused, halved
@@ -129,13 +129,13 @@ class Extractor(nn.Module):
     def load(
         cls, path: str | Path, device: str = "auto", precision: str | None = None, flip: bool | None = None
     ) -> Self:
-        """From a checkpoint of this project or of FastReID, or a folder that `save` wrote; no code is run.
+        """From a checkpoint of ours, FastReID or torchreid, or a folder that `save` wrote; runs no code.
 
         Args:
-            path: the file or folder.
+            path: the file or folder. Of torchreid: its OSNets, with `fc`.
             device: auto (a GPU where there is one), cpu, cuda or cuda:N.
             precision: fp32, tf32, bf16 or fp16; None: what the folder says, else fp32.
-            flip: add the mirror image's feature; None: what the folder says, else yes (FastReID's: no).
+            flip: add the mirror image's feature; None: what the folder says, else yes (others' files: no).
 
         Raises:
             ReidError: the file is none of these, or damaged; no such device or precision.
@@ -396,12 +396,14 @@ def _loaded(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
     if path.is_dir():
         return portable.read(path)
     content = loaded(path)
-    tensors = fastreid.tensors_of(content)
-    if tensors is None:
-        return Checkpoint.of_content(content, path), {}
-    converted = fastreid.convert(tensors, path)
-    _log.info(
-        "%s: FastReID's %s: %s; left out: %s; assumed: %s", path, converted.checkpoint.architecture,
-        converted.report, ", ".join(converted.left_out) or "nothing", "; ".join(converted.assumed) or "-",
-    )  # fmt: skip
-    return converted.checkpoint, {"flip": False}
+    for publisher, published in (("FastReID", fastreid), ("torchreid", torchreid)):
+        tensors = published.tensors_of(content)
+        if tensors is not None:
+            converted = published.convert(tensors, path)
+            _log.info(
+                "%s: %s's %s: %s; left out: %s; assumed: %s",
+                path, publisher, converted.checkpoint.architecture, converted.report,
+                ", ".join(converted.left_out) or "nothing", "; ".join(converted.assumed) or "-",
+            )  # fmt: skip
+            return converted.checkpoint, {"flip": False}
+    return Checkpoint.of_content(content, path), {}

@@ -14,6 +14,7 @@ from naic_reid.architecture import Architecture
 from naic_reid.errors import ReidError, extra
 from naic_reid.models import heads, mgn, resnet_ibn
 from naic_reid.models.embedder import Embedder
+from naic_reid.models.osnet import OSNETS, OSNet
 from naic_reid.models.pooling import POOLINGS
 from naic_reid.models.resnet_ibn import ResNet
 
@@ -38,9 +39,15 @@ def _resnest(architecture: Architecture) -> nn.Module:
     return ResNeSt(architecture.backbone, stride, num_non_local=added, dilated=architecture.dilated)
 
 
+def _osnet(make: Callable[[], OSNet], _architecture: Architecture) -> nn.Module:
+    return make()
+
+
 BACKBONES: dict[str, Callable[[Architecture], nn.Module]] = {
-    name: partial(_resnet, make) for name, make in resnet_ibn.RESNETS.items()
-} | {"resnest50": _resnest, "resnest101": _resnest}
+    **{name: partial(_resnet, make) for name, make in resnet_ibn.RESNETS.items()},
+    **{"resnest50": _resnest, "resnest101": _resnest},
+    **{name: partial(_osnet, make) for name, make in OSNETS.items()},
+}
 """Name → a function of the architecture that returns the network, randomly drawn; it has a `dimension`."""
 
 
@@ -78,4 +85,6 @@ def _head(architecture: Architecture, dimension: int) -> heads.Head:
         return mgn.head(pooling, dimension, relu=architecture.head == "mgn_relu")
     if architecture.stripes:
         return heads.stripes(pooling(), POOLINGS["average"](), dimension, architecture.stripes)
-    return heads.single(pooling(), dimension, architecture.reduction, architecture.dropout)
+    return heads.single(
+        pooling(), dimension, architecture.reduction, architecture.dropout, relu=architecture.neck_relu
+    )

@@ -58,6 +58,7 @@ class Branch(nn.Module):
         region: Region | None = None,
         gate: nn.Module | None = None,
         dropout: float = 0.0,
+        relu: bool = False,
     ) -> None:
         """
         Args:
@@ -67,6 +68,7 @@ class Branch(nn.Module):
             region: what it sees; none: the whole of the first map.
             gate: [B, C] → [B, 1], whose sigmoid is the branch's mass.
             dropout: probability, of the feature while training.
+            relu: of what the neck gives.
         """
         super().__init__()
         self.dimension = dimension
@@ -76,6 +78,7 @@ class Branch(nn.Module):
         self.neck = nn.BatchNorm1d(dimension)
         self.neck.bias.requires_grad_(False)
         self.gate = gate
+        self.relu = nn.ReLU() if relu else None
         self.dropout = nn.Dropout(dropout) if dropout else None
 
     def forward(self, maps: list[Tensor]) -> Seen:
@@ -83,6 +86,8 @@ class Branch(nn.Module):
         pooled = self.pooling(self.region.of(maps))
         embedding = pooled if self.reduction is None else self.reduction(pooled).float()
         feature = self.neck(embedding)
+        if self.relu is not None:
+            feature = self.relu(feature)
         if self.dropout is not None:
             feature = self.dropout(feature)
         mass = None if self.gate is None else self.gate(pooled).float().sigmoid()[:, 0]

@@ -8,7 +8,7 @@ as published (`market_agw_S50.pth`), and every guess can be overruled by an opti
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +17,8 @@ from naic_reid.architecture import Architecture
 from naic_reid.artifacts import MadeBy
 from naic_reid.errors import ReidError
 from naic_reid.models import build
-from naic_reid.models.weights import Checkpoint, Report, compared
+from naic_reid.models.conversion import Converted, named_tensors
+from naic_reid.models.weights import Checkpoint, compared
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 """Of pixels 0…255, R, G, B: what our images are normalised with, and what files that store it must hold."""
@@ -45,17 +46,6 @@ _CLASSES = re.compile(r"^(?:heads|b\d+_head)\.(?:classifier\.)?weight$")
 _PIXELS = {"pixel_mean": MEAN, "pixel_std": STD}
 
 
-class Converted(NamedTuple):
-    """A published file as a checkpoint of ours, and what became of each of its tensors."""
-
-    checkpoint: Checkpoint
-    report: Report
-    left_out: tuple[str, ...]
-    """Tensors that no feature needs: class rows and pixel constants."""
-    assumed: tuple[str, ...]
-    """What the tensors' names do not tell, in words."""
-
-
 def recognised(tensors: Mapping[str, Any]) -> bool:
     """Whether tensors are called as FastReID's are."""
     return any(name.startswith("backbone.") for name in tensors) and any(
@@ -68,15 +58,7 @@ def tensors_of(content: Any) -> dict[str, Tensor] | None:
 
     None where they are not FastReID's.
     """
-    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
-        content = content["model"]
-    if not isinstance(content, Mapping):
-        return None
-    tensors = {
-        name.removeprefix("module."): tensor
-        for name, tensor in content.items()
-        if isinstance(name, str) and isinstance(tensor, Tensor)
-    }
+    tensors = named_tensors(content, "model")
     return tensors if recognised(tensors) else None
 
 

@@ -53,15 +53,18 @@ class Head(NamedTuple):
     """D, of what `unit` gives."""
 
 
-def single(pooling: nn.Module, dimension: int, reduction: int = 0, dropout: float = 0.0) -> Head:
+def single(
+    pooling: nn.Module, dimension: int, reduction: int = 0, dropout: float = 0.0, *, relu: bool = False
+) -> Head:
     """One branch over the whole map: BoT (Luo et al. 2019).
 
-    With `reduction` to so many numbers and `dropout`, the head of the friendly baseline (Zheng et al. 2018).
+    With `reduction` to so many numbers and `dropout`, the head of the friendly baseline (Zheng et al. 2018);
+    with `reduction` and `relu`, OSNet's (Zhou et al. 2019).
     """
     whole = Group((WHOLE,))
     linear = _reduction(dimension, reduction) if reduction else None
     width = reduction or dimension
-    branches = {WHOLE: Branch(pooling, width, reduction=linear, dropout=dropout)}
+    branches = {WHOLE: Branch(pooling, width, reduction=linear, dropout=dropout, relu=relu)}
     return Head(branches, (whole,), (whole,), lambda seen, _: F.normalize(seen[WHOLE].feature), width)
 
 

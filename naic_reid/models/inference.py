@@ -9,20 +9,21 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
-# How the networks of `resnet_ibn` name a convolution and what normalises it.
+# How the networks of `resnet_ibn` name a convolution and what normalises it; a module of another naming says
+# its own in `FOLDED`.
 _PAIRS = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1"))
 
 
 def fused(network: _Network) -> _Network:
     """A copy with batch normalisations folded into the convolutions before them.
 
-    Only pairs named as in `resnet_ibn` are folded; an instance normalisation, or half of one, depends
+    Only pairs that are known by name are folded; an instance normalisation, or half of one, depends
     on the image and stays. The network must be in evaluation mode.
     """
     assert not network.training
     network = copy.deepcopy(network)
     for module in list(network.modules()):
-        for conv_name, norm_name in _PAIRS:
+        for conv_name, norm_name in getattr(module, "FOLDED", _PAIRS):
             conv, norm = (getattr(module, name, None) for name in (conv_name, norm_name))
             # Exactly these types: timm's normalisations hold the activation as well.
             if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d:

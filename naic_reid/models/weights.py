@@ -20,7 +20,7 @@ from naic_reid.architecture import Architecture
 from naic_reid.artifacts import MadeBy, canonical
 from naic_reid.errors import ReidError
 from naic_reid.files import whole
-from naic_reid.models import build
+from naic_reid.models import build, osnet
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.mgn import Trunks
 
@@ -186,7 +186,8 @@ def load_pretrained(module: nn.Module, path: Path) -> Report:
 
     A `state_dict` or `model` around the tensors is taken off, and so are the prefixes `module.`,
     `base.` and `backbone.`; the classifier, exactly `fc.…`, stays out, while a gate's `se.fc.…` comes
-    in; counters of batches need not be there. Files of EfficientNet-PyTorch are understood as well.
+    in; counters of batches need not be there. Files of torchreid's OSNets and of EfficientNet-PyTorch are
+    understood as well.
 
     Raises:
         ReidError: the file cannot be read, holds code or non-finite weights, or less than 95 % of the
@@ -305,13 +306,17 @@ def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _renamed(tensors: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """Files in the names of EfficientNet-PyTorch, for timm's `tf_efficientnet_…` of the same shape.
+    """The tensors of a file of other names under the module's.
 
-    Both define the same tensors in the same order, and compute the same to the bit. (timm's
-    `efficientnet_…` without `tf_` has those shapes too, but pads its borders otherwise.)
+    Of a ResNet for MGN's trunks, of torchreid's OSNets, and of EfficientNet-PyTorch for timm's
+    `tf_efficientnet_…` of the same shape: these two define the same tensors in the same order, and compute
+    the same to the bit. (timm's `efficientnet_…` without `tf_` has those shapes too, but pads its borders
+    otherwise.)
     """
     if isinstance(module, Trunks) and not any(name.startswith("trunks.") for name in tensors):
         return module.of_resnet(tensors)
+    if isinstance(module, osnet.OSNet):
+        return {osnet.renamed(name): tensor for name, tensor in tensors.items()}
     if "_conv_stem.weight" not in tensors:
         return tensors
     given = [tensor for name, tensor in tensors.items() if not name.startswith("_fc.")]

@@ -86,6 +86,38 @@ def test_workers_change_no_bit_and_the_batch_only_rounding(world: Path, tmp_path
     np.testing.assert_allclose(first.values, other.values, atol=1e-5)
 
 
+def test_lists_taken_together_give_the_bytes_that_each_gives_alone(world: Path, tmp_path: Path) -> None:
+    lists = [tmp_path / "few.tsv", world / "list.tsv", tmp_path / "none.tsv"]
+    ImageList(PATHS[1:4], ("",) * 3).write(lists[0])
+    ImageList((), ()).write(lists[2])
+    places = {"data": world, "checkpoint": world / "a.pt", "batch": 2}
+    together = [tmp_path / f"{number}.npz" for number in range(3)]
+    extract.run(Extract(), images=lists, features=together, **places)  # type: ignore[arg-type]
+    for path, found in zip(lists, together, strict=True):
+        extract.run(Extract(), images=[path], features=[tmp_path / "alone.npz"], **places)  # type: ignore[arg-type]
+        assert found.read_bytes() == (tmp_path / "alone.npz").read_bytes()
+
+
+def test_a_checkpoint_is_read_once_whatever_the_number_of_lists(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    whole = Checkpoint.read
+    monkeypatch.setattr(Checkpoint, "read", lambda path: read.append(path) or whole(path))
+    out = [tmp_path / f"{number}.npz" for number in range(3)]
+    extract.run(
+        Extract(), data=world, images=[world / "list.tsv"] * 3, checkpoint=world / "a.pt", features=out
+    )
+    assert read == [world / "a.pt"]
+
+
+def test_lists_without_files_to_write_are_refused(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(ReidError, match="1 lists and 0 files of features: give --images and --features once"):
+        extract.run(
+            Extract(), data=world, images=[world / "list.tsv"], checkpoint=world / "a.pt", features=[]
+        )
+
+
 def test_bf16_features_point_where_fp32_ones_do(world: Path, tmp_path: Path) -> None:
     whole = _features(world, tmp_path / "32.npz")
     half = _features(world, tmp_path / "16.npz", Extract(precision="bf16"))
