@@ -8,9 +8,9 @@ from naic_reid import lineage
 from naic_reid.artifacts import Features, ImageList, JaccardRows, MadeBy
 from naic_reid.config import Ensemble, Model, Rerank
 from naic_reid.errors import ReidError
-from naic_reid.retrieval import rerank
 from naic_reid.retrieval.best import concatenated
-from naic_reid.retrieval.distances import Member, Mix
+from naic_reid.retrieval.distances import Member
+from naic_reid.retrieval.rerank import Reranking
 
 
 class Name(NamedTuple):
@@ -120,9 +120,9 @@ def _overlap(path: Path, reader: MadeBy, features: list[Path], shape: tuple[int,
     return rows
 
 
-def mix(settings: Rerank) -> Mix:
-    """How a re-ranked distance is made, by the config."""
-    return Mix(settings.lambda_, settings.norm, settings.power)
+def reranking(settings: Rerank) -> Reranking:
+    """How re-ranked distances are made, by the config."""
+    return Reranking(**settings.model_dump())
 
 
 def side_by_side(
@@ -130,8 +130,5 @@ def side_by_side(
 ) -> Member:
     """One member with all features side by side, re-ranked once, in the place of the members' sum."""
     query, gallery = concatenated(members)
-    rows = rerank.jaccard(
-        query, gallery, settings.k1, settings.k2, norm=settings.norm, power=settings.power,
-        count_self=settings.count_self, device=device, threads=threads, memory=memory,
-    )  # fmt: skip
+    rows = reranking(settings).of_features(query, gallery, device=device, threads=threads, memory=memory)
     return Member(query, gallery, rows, device=device)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from naic_reid import architecture, config
 from naic_reid.config.section import section_in
@@ -262,3 +263,12 @@ def test_the_competition_reads_as_many_names_as_the_config_thinks() -> None:
     from naic_reid.retrieval.submission import MOST
 
     assert config.config.SUBMITTED == MOST
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [("k2: 1", "gathers from 2 neighbours"), ("k2: 7, power: 2", "power: words of method k_reciprocal")],
+)
+def test_words_of_another_method_of_re_ranking_are_refused(words: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        config.Rerank.model_validate({"method": "graph"} | yaml.safe_load("{" + words + "}"))

@@ -1,6 +1,6 @@
 """Settings of features, search, re-ranking, fusion and pseudo-labels."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     Field,
@@ -53,11 +53,18 @@ class Search(Section):
         return self
 
 
-class Rerank(Section):
-    """k-reciprocal re-ranking of one domain (Zhong et al. 2017)."""
+K_RECIPROCAL: Final = "k_reciprocal"
 
-    k1: Count = Field(30, description="neighbours that must be mutual")
-    k2: Count = Field(2, description="neighbours averaged in query expansion; 1: none")
+
+class Rerank(Section):
+    """Re-ranking of one domain: k-reciprocal (Zhong et al. 2017), or by the graph of neighbours."""
+
+    method: Literal["k_reciprocal", "graph"] = Field(
+        K_RECIPROCAL, exclude_if=K_RECIPROCAL.__eq__,
+        description="graph: propagation among neighbours (arXiv 2012.07620; Market: 26, 7, 0.3)",
+    )  # fmt: skip
+    k1: Count = Field(30, description="neighbours that must be mutual; graph: that are linked")
+    k2: Count = Field(2, description="neighbours averaged in query expansion, 1: none; graph: gathered from")
     lambda_: Share = Field(
         0.8, alias="lambda", description="weight of the original distance; 1: no re-ranking"
     )
@@ -68,6 +75,15 @@ class Rerank(Section):
         1, description="exponent of the squared distance; 2: as torchreid"
     )
     count_self: bool = Field(False, description="k1 counts the image itself, as in fast-reid's evaluator")
+
+    @model_validator(mode="after")
+    def _words_fit_the_method(self) -> Self:
+        if self.method == "graph":
+            require(self.k2 > 1, "k2: method graph gathers from 2 neighbours at least")
+            idle = [word for word in ("norm", "power", "count_self")
+                    if getattr(self, word) != type(self).model_fields[word].default]  # fmt: skip
+            require(not idle, f"{', '.join(idle)}: words of method k_reciprocal: leave them out")
+        return self
 
 
 class Ensemble(Section):

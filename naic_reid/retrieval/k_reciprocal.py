@@ -77,7 +77,7 @@ def jaccard_rows(
     farthest = neighbours.farthest if norm == "rowmax" else np.ones(num, np.float32)
     lists = (neighbours.rows, neighbours.distances)
     spans = parallel.spans(num, _CHUNK)
-    encoding = _stack(
+    encoding = stack(
         parallel.each(
             lambda span: _encode(union, *lists, farthest, power, mutual, mutual_half, *span), spans, threads
         ),
@@ -86,14 +86,14 @@ def jaccard_rows(
     if k2 > 1:
         near = np.ascontiguousarray(neighbours.rows[:, :k2])
         csr = (encoding.data, encoding.indices, encoding.indptr)
-        encoding = _stack(
+        encoding = stack(
             parallel.each(lambda span: _average(near, *csr, *span), spans, threads),
             num,
         )
     columns = encoding[num_query:].tocsc()  # which gallery rows hold an entry at l, for every l
     queries = (encoding.data, encoding.indices, encoding.indptr)
     inverted = (columns.data, columns.indices, columns.indptr)
-    similarity = _stack(
+    similarity = stack(
         parallel.each(
             lambda span: _overlap(*queries, *inverted, len(gallery), *span),
             [(start + a, start + b) for a, b in parallel.spans(stop - start, 64)],
@@ -114,7 +114,7 @@ def _mutual_of_all(rows: Ints, length: int, threads: int) -> tuple[Ints, Ints]:
     return members, count
 
 
-def _stack(pieces: list[tuple[Floats, Ints, Ints]], num_columns: int) -> sp.csr_array:
+def stack(pieces: list[tuple[Floats, Ints, Ints]], num_columns: int) -> sp.csr_array:
     """One CSR matrix from consecutive pieces (data, indices, entries of each row)."""
     counts = np.concatenate([piece[2] for piece in pieces])
     indptr = np.zeros(len(counts) + 1, np.int64)

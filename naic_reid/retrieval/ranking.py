@@ -20,9 +20,9 @@ from naic_reid.artifacts import Features, Floats, Ints
 from naic_reid.errors import ReidError
 from naic_reid.retrieval import best as nearest_of
 from naic_reid.retrieval import evaluation, protocols, vectors
-from naic_reid.retrieval.distances import PLAIN, Member, Mix
+from naic_reid.retrieval.distances import PLAIN, Member
 from naic_reid.retrieval.memory import budget
-from naic_reid.retrieval.rerank import jaccard
+from naic_reid.retrieval.rerank import Reranking
 
 Rows = Floats | Features
 
@@ -119,12 +119,13 @@ def fuse(
     _check(pairs, factors, best, (k1, k2, lambda_) if rerank else None)
     device = vectors.choose(device)
     allowed = budget(memory, device)
-    mix = Mix(lambda_) if rerank else PLAIN
+    how = Reranking(k1, k2, lambda_)
+    mix = how.mix if rerank else PLAIN
     built = []
     for (query, gallery), factor in zip(pairs, factors, strict=True):
         rows = None
         if rerank:
-            rows = jaccard(query, gallery, k1, k2, device=device, threads=threads, memory=allowed)
+            rows = how.of_features(query, gallery, device=device, threads=threads, memory=allowed)
         built.append(Member(query, gallery, rows, factor, device))
     block = nearest_of.block_length(len(pairs[0][1]), allowed, threads=threads)
     return nearest_of.best(built, mix, best, threads=threads, block=block)

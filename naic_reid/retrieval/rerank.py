@@ -1,12 +1,72 @@
 """Re-ranking from two arrays of features to a ranking, for people who want only this part."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
-from naic_reid.artifacts import Floats, Ints, JaccardRows
+from naic_reid.artifacts import Floats, Ints, JaccardRows, Neighbours
+from naic_reid.errors import ReidError
 from naic_reid.retrieval import best as nearest_of
-from naic_reid.retrieval import distances, k_reciprocal, multiplying, parallel, search, vectors
+from naic_reid.retrieval import graph, k_reciprocal, multiplying, parallel, search, vectors
+from naic_reid.retrieval.distances import Member, Mix
 from naic_reid.retrieval.memory import budget
+
+
+class Reranking(NamedTuple):
+    """How re-ranked distances are made."""
+
+    k1: int = 30
+    """Neighbours that must be mutual; of the graph, neighbours that are linked, the image among them."""
+    k2: int = 2
+    """Encodings averaged, 1: none; of the graph, neighbours that are gathered from, at least 2."""
+    lambda_: float = 0.8
+    """Weight of the original distance."""
+    method: str = "k_reciprocal"
+    """k_reciprocal, or graph: see the module of that name."""
+    norm: str = "rowmax"
+    """Dialects of k_reciprocal; so the two below."""
+    power: int = 1
+    count_self: bool = False
+
+    @property
+    def keep(self) -> int:
+        """Neighbours of each row that it takes."""
+        return max(self.k1 + 1, self.k2)
+
+    @property
+    def mix(self) -> Mix:
+        """How similarity and distance become one."""
+        return (
+            Mix(self.lambda_, "none") if self.method == "graph" else Mix(self.lambda_, self.norm, self.power)
+        )
+
+    def rows(
+        self, neighbours: Neighbours, query: Floats, gallery: Floats, *,
+        asking: tuple[int, int] | None = None, threads: int = 0,
+    ) -> JaccardRows:  # fmt: skip
+        """The similarity of query × gallery by their neighbours: see `k_reciprocal` and `graph`.
+
+        Raises:
+            ReidError: the method takes other numbers.
+        """
+        if self.method == "graph":
+            if self.k2 < 2:
+                raise ReidError(
+                    f"graph re-ranking: k2 = {self.k2}, and it gathers from 2 neighbours at least"
+                )
+            return graph.similar_rows(neighbours, self.k1, self.k2, asking=asking, threads=threads)
+        return k_reciprocal.jaccard_rows(
+            neighbours, query, gallery, self.k1, self.k2, norm=self.norm, power=self.power,
+            count_self=self.count_self, asking=asking, threads=threads,
+        )  # fmt: skip
+
+    def of_features(
+        self, query: Floats, gallery: Floats, *, device: str = "cpu", threads: int = 0, memory: int
+    ) -> JaccardRows:
+        """Search and `rows` in one."""
+        found = search.k_nearest(query, gallery, self.keep, device=device, threads=threads, memory=memory)
+        return self.rows(found, query, gallery, threads=threads)
 
 
 def rank(
@@ -19,6 +79,7 @@ def rank(
     best: int = 200,
     query_expansion: int = 0,
     alpha: float = 3.0,
+    method: str = "k_reciprocal",
     norm: str = "rowmax",
     power: int = 1,
     count_self: bool = False,
@@ -51,6 +112,7 @@ def rank(
         query_expansion: before all else, replace each feature by the sum of its so many nearest, itself
             counted, weighted by cos^alpha (αQE, Radenović et al. 2018); 0: no. fast-reid uses 5.
         alpha: see `query_expansion`; 0 gives the plain average (AQE).
+        method: "k_reciprocal", or "graph": propagation on the graph of neighbours, see `graph`.
         norm: "rowmax" or "none": a dialect, see `k_reciprocal`.
         power: 1 or 2: a dialect.
         count_self: a dialect.
@@ -70,25 +132,11 @@ def rank(
         query, gallery = expanded(
             query, gallery, query_expansion, alpha, device=device, threads=threads, memory=allowed
         )
-    rows = jaccard(
-        query, gallery, k1, k2, norm=norm, power=power, count_self=count_self,
-        device=device, threads=threads, memory=allowed,
-    )  # fmt: skip
+    how = Reranking(k1, k2, lambda_, method, norm, power, count_self)
+    rows = how.of_features(query, gallery, device=device, threads=threads, memory=allowed)
     block = nearest_of.block_length(len(gallery), allowed, threads=threads)
-    member = distances.Member(query, gallery, rows, device=device)
-    return nearest_of.best([member], distances.Mix(lambda_, norm, power), best, threads=threads, block=block)
-
-
-def jaccard(
-    query: Floats, gallery: Floats, k1: int, k2: int, *, norm: str = "rowmax", power: int = 1,
-    count_self: bool = False, device: str = "cpu", threads: int = 0, memory: int,
-) -> JaccardRows:  # fmt: skip
-    """Search and k-reciprocal encoding in one: the arguments of `rank`, with `memory` in bytes."""
-    keep = max(k1 + 1, k2)
-    neighbours = search.k_nearest(query, gallery, keep, device=device, threads=threads, memory=memory)
-    return k_reciprocal.jaccard_rows(
-        neighbours, query, gallery, k1, k2, norm=norm, power=power, count_self=count_self, threads=threads
-    )
+    member = Member(query, gallery, rows, device=device)
+    return nearest_of.best([member], how.mix, best, threads=threads, block=block)
 
 
 def expanded(

@@ -7,13 +7,14 @@ import numpy as np
 
 from naic_reid.artifacts import Floats
 from naic_reid.errors import ReidError
-from naic_reid.retrieval import distances, metrics, protocols, rerank, vectors
+from naic_reid.retrieval import distances, metrics, protocols, vectors
 from naic_reid.retrieval.best import block_length
 from naic_reid.retrieval.distances import PLAIN, Member, Mix
 from naic_reid.retrieval.evaluation import Evaluation
 from naic_reid.retrieval.memory import budget
 from naic_reid.retrieval.metrics import Hits, Ints64, Roc
 from naic_reid.retrieval.protocols import Columns
+from naic_reid.retrieval.rerank import Reranking
 
 JUNK = "-1"
 _BLOCK = 1024  # queries that meet a piece of the gallery in one product
@@ -32,6 +33,7 @@ def score(
     k1: int = 20,
     k2: int = 6,
     lambda_: float = 0.3,
+    method: str = "k_reciprocal",
     seed: int = 0,
     device: str = "auto",
     threads: int = 0,
@@ -50,10 +52,11 @@ def score(
         query_cameras: [Q], numbers or texts, empty texts where unknown; None: all unknown.
         gallery_cameras: [G].
         protocol: one of `protocols.PROTOCOLS`, whose module says what each means.
-        reranked: by k-reciprocal re-ranking, see `rerank.rank`; junk takes no part in it.
+        reranked: by re-ranking, see `rerank.rank`; junk takes no part in it.
         k1: of re-ranking.
         k2: of re-ranking.
         lambda_: of re-ranking.
+        method: of re-ranking: k_reciprocal or graph.
         seed: of a protocol's draws.
         device: "cpu", "cuda" or "auto".
         threads: 0 means all processors.
@@ -80,11 +83,11 @@ def score(
     evaluation = Evaluation(rule, of_query, of_gallery, seed)
     if not reranked and rule.trial == "whole":
         return _by_pieces(Member(query, gallery, device=device), evaluation, threads)
-    member, mix = Member(query, gallery, device=device), PLAIN
-    if reranked:
-        rows = rerank.jaccard(query, gallery, k1, k2, device=device, threads=threads,
-                              memory=budget(memory, device))  # fmt: skip
-        member, mix = Member(query, gallery, rows, device=device), Mix(lambda_)
+    how = Reranking(k1, k2, lambda_, method)
+    if not reranked:
+        return _by_rows(Member(query, gallery, device=device), PLAIN, evaluation, threads)
+    rows = how.of_features(query, gallery, device=device, threads=threads, memory=budget(memory, device))
+    member, mix = Member(query, gallery, rows, device=device), how.mix
     return _by_rows(member, mix, evaluation, threads)
 
 

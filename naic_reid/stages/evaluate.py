@@ -22,7 +22,6 @@ from naic_reid.retrieval.distances import PLAIN, Member, Mix
 from naic_reid.retrieval.evaluation import Evaluation
 from naic_reid.retrieval.memory import budget
 from naic_reid.retrieval.metrics import MOST_PAIRS, Hits, Roc
-from naic_reid.retrieval.rerank import jaccard as jaccard_of
 
 REVISION = 2
 FUSION = "fusion"
@@ -135,11 +134,10 @@ class _Scoring:
 
     def reranked(self, plain: Sequence[Member]) -> list[Member]:
         """Members with the Jaccard rows of their features."""
-        settings, made = self.rerank, []
+        made = []
         for member in plain:
             query, gallery = member.vectors.union.query, member.vectors.union.gallery
-            rows = jaccard_of(query, gallery, settings.k1, settings.k2, norm=settings.norm,
-                              power=settings.power, count_self=settings.count_self, **self.speed)  # fmt: skip
+            rows = members.reranking(self.rerank).of_features(query, gallery, **self.speed)
             made.append(Member(query, gallery, rows, member.weight, self.speed["device"]))
         return made
 
@@ -147,7 +145,7 @@ class _Scoring:
         self, named: list[members.Name], single: Sequence[Member], shipped: Path | None
     ) -> list[dict[str, Any]]:
         """Of each member plain and re-ranked, then of the fusion: scores, and hits where one trial is all."""
-        mixes = (PLAIN, members.mix(self.rerank))
+        mixes = (PLAIN, members.reranking(self.rerank).mix)
         fused = single
         if self.fuse.of == "features" and single[0].vectors.num_query and single[0].vectors.num_gallery:
             fused = [members.side_by_side(single, self.rerank, **self.speed)]

@@ -52,7 +52,7 @@ def run(
     block = nearest_of.block_length(len(names), allowed, threads=threads)
     _log.info("fuse: on %s, %d queries at once; %d MB may be used", device, block, allowed // 10**6)
     indices, distances = nearest_of.best(
-        fused, members.mix(rerank), fuse.best, threads=threads, block=block, watch=_watch
+        fused, members.reranking(rerank).mix, fuse.best, threads=threads, block=block, watch=_watch
     )
     Ranking(queries, names, indices, distances, made_by).write(ranking)
     _log.info("fuse: wrote %s in %.1f s", ranking, time.monotonic() - started)

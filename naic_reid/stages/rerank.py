@@ -9,11 +9,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from naic_reid import lineage, parts
+from naic_reid import lineage, members, parts
 from naic_reid.artifacts import Features, MadeBy, Neighbours
 from naic_reid.config import Rerank
 from naic_reid.errors import ReidError
-from naic_reid.retrieval.k_reciprocal import jaccard_rows
 
 REVISION = 1
 _log = logging.getLogger(__name__)
@@ -37,34 +36,26 @@ def run(
     found = Neighbours.read(neighbours)
     of_query, of_gallery = Features.read(query), Features.read(gallery)
     num, kept = found.rows.shape
+    how = members.reranking(rerank)
     made_by = MadeBy.of("rerank", REVISION, {"rerank": rerank}, [neighbours, query, gallery])
     lineage.agree(neighbours, found.made_by, made_by, [query, gallery])
     _require_same(neighbours, found, query, of_query, gallery, of_gallery)
-    if kept < min(max(rerank.k1 + 1, rerank.k2), num):
+    if kept < min(how.keep, num):
         raise ReidError(
             f"{neighbours}: holds {kept} neighbours of each row, and k1 = {rerank.k1}, k2 = {rerank.k2} need "
-            f"{max(rerank.k1 + 1, rerank.k2)}: raise search.keep and run search again"
+            f"{how.keep}: raise search.keep and run search again"
         )
     if num and rerank.k1 > num - 1:
         _log.warning("rerank: k1 = %d is more than there are other rows; using %d", rerank.k1, num - 1)
     asking = parts.rows_of(shard, len(of_query.names))
     _log.info(
-        "rerank: %d queries, %d gallery images, k1 = %d, k2 = %d%s",
+        "rerank: %s, %d queries, %d gallery images, k1 = %d, k2 = %d%s",
+        rerank.method,
         len(of_query.names), len(of_gallery.names), rerank.k1, rerank.k2,
         f", of these {asking}" if shard else "",
     )  # fmt: skip
-    rows = jaccard_rows(
-        found,
-        of_query.values,
-        of_gallery.values,
-        rerank.k1,
-        rerank.k2,
-        norm=rerank.norm,
-        power=rerank.power,
-        count_self=rerank.count_self,
-        asking=(asking.start, asking.stop),
-        threads=threads,
-    )
+    values = of_query.values, of_gallery.values
+    rows = how.rows(found, *values, asking=(asking.start, asking.stop), threads=threads)
     if shard:
         parts.write(jaccard, "JaccardRows", asking, rows.arrays, made_by)
     else:

@@ -32,6 +32,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--query-expansion", type=int, default=0, help="αQE over so many first; default 0: none"
     )
     parser.add_argument("--alpha", type=float, default=3.0, help="of αQE; default 3, 0: plain average")
+    parser.add_argument("--method", choices=("k_reciprocal", "graph"), default="k_reciprocal",
+                        help="default k_reciprocal; graph: propagation among neighbours")  # fmt: skip
     parser.add_argument("--norm", choices=("rowmax", "none"), default="rowmax", help="none: fast-reid")
     parser.add_argument("--power", type=int, choices=(1, 2), default=1, help="2: torchreid")
     parser.add_argument("--count-self", action="store_true", help="k1 counts the image itself: fast-reid")
@@ -51,8 +53,8 @@ def run(options: argparse.Namespace) -> int:
         raise ReidError("--lambda must lie in 0 … 1")
     files.apart([options.indices, options.distances], [options.query, options.gallery])
     files.apart([options.distances], [options.indices])
-    names = ("k1", "k2", "lambda_", "best", "query_expansion", "alpha", "norm", "power", "count_self",
-             "device", "threads", "memory")  # fmt: skip
+    names = ("k1", "k2", "lambda_", "best", "query_expansion", "alpha", "method", "norm", "power",
+             "count_self", "device", "threads", "memory")  # fmt: skip
     settings = {name: getattr(options, name) for name in names}
     indices, distances = rank(read_npy(options.query), read_npy(options.gallery), **settings)
     for path, values in ((options.indices, indices), (options.distances, distances)):

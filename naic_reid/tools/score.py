@@ -27,7 +27,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gallery-list", type=Path, required=True, metavar="CSV", help="identity,camera")
     parser.add_argument("--protocol", default="market", help="naic, market, market_trapezoid, single_shot, "
                         "vehicleid; default market")  # fmt: skip
-    parser.add_argument("--rerank", action="store_true", help="by k-reciprocal re-ranking")
+    parser.add_argument("--rerank", action="store_true", help="by re-ranking")
+    parser.add_argument("--method", choices=("k_reciprocal", "graph"), default="k_reciprocal",
+                        help="of re-ranking; default k_reciprocal")  # fmt: skip
     parser.add_argument("--k1", type=int, default=20, help="of re-ranking; default 20")
     parser.add_argument("--k2", type=int, default=6, help="of re-ranking; default 6")
     parser.add_argument(
@@ -58,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     query, gallery = read_npy(options.query), read_npy(options.gallery)
     asked = _listed(options.query_list, len(query), options.query)
     searched = _listed(options.gallery_list, len(gallery), options.gallery)
-    names = ("protocol", "k1", "k2", "lambda_", "seed", "device", "threads", "memory")
+    names = ("protocol", "k1", "k2", "lambda_", "method", "seed", "device", "threads", "memory")
     settings = {name: getattr(options, name) for name in names}
     scores = score(
         query, gallery, asked["identity"], searched["identity"], asked["camera"], searched["camera"],

@@ -88,3 +88,19 @@ def _jaccard(scaled, rank, k1, k2, plus_one):
         overlap = np.minimum(encoding[i], encoding).sum(axis=1)
         jaccard[i] = 1 - overlap / (2 - overlap)
     return np.maximum(jaccard, 0)
+
+
+def graph_scores(query, gallery, k1, k2, lambda_):
+    """(1 − λ)·A_q·A_gᵀ + λ·cos by the definition, dense, larger is better [Q, G]."""
+    cosine = cosines(query, gallery)
+    rank = ranks(query, gallery)
+    num, num_query = len(cosine), len(query)
+    links, weights = np.zeros((num, num)), np.zeros((num, num))
+    for i in range(num):
+        links[i, rank[i, :k1]] = 1
+        weights[i, rank[i, :k2]] = cosine[i, rank[i, :k2]] ** 2
+    for _ in range(2):
+        links = weights @ (links + links.T)
+        links = links / np.linalg.norm(links, axis=1, keepdims=True)
+    similarity = links[:num_query] @ links[num_query:].T
+    return (1 - lambda_) * similarity + lambda_ * cosine[:num_query, num_query:]

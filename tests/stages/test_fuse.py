@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from naic_reid.artifacts import Features, JaccardRows, MadeBy, Ranking
-from naic_reid.config import Fuse
+from naic_reid.config import Fuse, Rerank
 from naic_reid.errors import ReidError
 from naic_reid.stages import fuse
 from tests.oracles import rerank as oracle
@@ -43,6 +43,18 @@ def test_features_side_by_side_are_re_ranked_once(made: World) -> None:
     expected = oracle.re_ranking(query, gallery, 10, 3, 0.3)
     np.testing.assert_array_equal(ranking.indices, np.argsort(expected, axis=1, kind="stable"))
     np.testing.assert_allclose(ranking.distances, np.sort(expected, axis=1), atol=1e-5)
+
+
+def test_the_graph_of_neighbours_takes_the_place_of_k_reciprocal_by_a_word(made: World) -> None:
+    made = replace(made, settings=Rerank(method="graph", k1=10, k2=3, lambda_=0.3))
+    made.rerank_all("normal")
+    ranking = Ranking.read(made.fuse("normal"))
+    expected = np.zeros((12, 250))
+    pairs = zip(made.paths("query", "normal"), made.paths("gallery", "normal"), strict=True)
+    for weight, (query, gallery) in zip([1, 1, 2, 2], pairs, strict=True):
+        values = Features.read(query).values, Features.read(gallery).values
+        expected += weight * (1 - oracle.graph_scores(*values, 10, 3, 0.3))
+    np.testing.assert_allclose(ranking.distances, np.sort(expected, axis=1)[:, :200], atol=1e-5)
 
 
 def test_memory_never_changes_the_file(made: World) -> None:

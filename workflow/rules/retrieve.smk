@@ -140,16 +140,25 @@ def other_lists(role):
     return lists
 
 
+def multi_query(domain):
+    """The list of images that are averaged with a domain's queries, and their features by each member."""
+    test = CONFIG.tests.get(domain)
+    if not test or not test.multi_query:
+        return []
+    features = members(EXTRACTED, role="multi_query", domain=domain)
+    return [image_list("multi_query", domain), *features]
+
+
 rule evaluate:
     input:
         query_list=lambda wildcards: image_list("query", wildcards.domain),
         gallery_list=lambda wildcards: image_list("gallery", wildcards.domain),
         others=other_lists("gallery"),
         other_queries=other_lists("query"),
-        multi_query_list=[],
+        multi_query_list=lambda wildcards: multi_query(wildcards.domain)[:1],
         query=members(FEATURES, role="query"),
         gallery=members(FEATURES, role="gallery"),
-        multi_query=[],
+        multi_query=lambda wildcards: multi_query(wildcards.domain)[1:],
         jaccard=members(JACCARD),
         ranking=RANKING,
         truth=lambda wildcards: TRUTH if wildcards.domain in CONFIG.competition else [],
