@@ -12,6 +12,7 @@ import argparse
 import json
 import logging
 import os
+import resource
 import shlex
 import signal
 import sys
@@ -49,6 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
             hint = "out of memory: free some, or give the step less to do at once"
             print(f"naic-reid: error: {hint}{_again(given)}", file=sys.stderr)
             return 1
+        if reason := _reason(error):
+            print(f"naic-reid: error: {reason}{_again(given)}", file=sys.stderr)
+            return 2
         # A bug, or something nobody foresaw: all of it is shown.
         logging.exception("naic-reid: this is not a mistake of yours that was foreseen:%s", _again(given))
         return 1
@@ -56,8 +60,38 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _out_of_memory(error: Exception) -> bool:
     """Whether memory was what lacked; torch and OpenCV say so in errors of their own."""
-    words = ("can't allocate memory", "out of memory", "Insufficient memory", "can't start new thread")
+    words = (
+        *("can't allocate memory", "annot allocate memory", "out of memory", "Insufficient memory"),
+        *("can't start new thread", "bad_alloc", "failed to map segment"),
+    )
     return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
+def _reason(error: Exception) -> str:
+    """What lies outside the project and the user can see to, in a sentence; empty: it is none of that."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        path = Path(os.fsdecode(error.filename))
+        dangling = path.is_symlink() and not path.exists()
+        reason = "a symbolic link that leads nowhere" if dangling else error.strerror
+        return f"{path}: {reason}: mend that, and run again"
+    words = (
+        *("Torch not compiled with CUDA", "No CUDA GPUs are available", "no NVIDIA driver", "device ordinal"),
+        *("Expected one of cpu, cuda", "Invalid device string"),
+    )
+    if any(word in str(error) for word in words):
+        return "--device: there is no such device here; PyTorch must see it: cpu, cuda, cuda:1"
+    return ""
+
+
+def _require_address_space(name: str) -> None:
+    """Refuse a limit under which libraries cannot be loaded: they abort or wait where memory ends."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if name in stages.WITHOUT_TORCH or limit == resource.RLIM_INFINITY or limit >= _ADDRESS_SPACE:
+        return
+    raise ReidError(
+        f"only {limit >> 20:,} MB of address space are allowed (ulimit -v), and libraries reserve "
+        f"{_ADDRESS_SPACE >> 20:,} before any work: lift the limit (ulimit -v unlimited)"
+    )
 
 
 def _stop_with(workflow: str | None) -> None:
@@ -121,6 +155,8 @@ def _overview() -> argparse.ArgumentParser:
     return parser
 
 
+_ADDRESS_SPACE = 6 << 30  # bytes; PyTorch, NumPy's products and threads reserve 4 to 5 of these
+
 _AS_WRITTEN: dict[str, Any] = {
     "formatter_class": argparse.RawDescriptionHelpFormatter,
     "allow_abbrev": False,
@@ -143,6 +179,7 @@ def _run_stage(name: str, given: list[str]) -> int:
         key: getattr(options, key) for key in (*found.paths, *found.places, *found.speed)
     }
     settings = _settings(name, found, options, parser)
+    _require_address_space(name)
     given_files = [passed[key] for key in found.paths]
     files = [path for given in given_files for path in (given if isinstance(given, list) else [given])]
     _require_distinct({key: passed[key] for key in found.paths})
@@ -195,7 +232,15 @@ def _knob(hint: Any, default: Any) -> dict[str, Any]:
     if isinstance(default, bool):
         return {"action": argparse.BooleanOptionalAction, "default": default}
     kind = Path if default is None or hint is Path else type(default)
-    return {"type": kind, "default": default, "metavar": kind.__name__.upper(), "help": f"default: {default}"}
+    told = {"default": default, "metavar": kind.__name__.upper(), "help": f"default: {default}"}
+    return {"type": _not_negative if kind is int else kind, **told}
+
+
+def _not_negative(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is less than 0")
+    return number
 
 
 def _settings(

@@ -21,6 +21,8 @@ _TICK = (
     50_000_000  # nanoseconds; file systems take their times from a clock that moves every few milliseconds
 )
 _known: dict[str, str] = {}  # what a file is known by → its digest
+_REMEDY = "free space or mend the permissions, then run again; nothing was changed"
+_WRITERS = ("inline_container.cc", "PytorchStreamWriter")
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
 
@@ -35,6 +37,8 @@ def whole(path: Path, *, folder: bool = False) -> Iterator[Path]:
         path: where the finished file (or folder) shall stand; its parents are made.
         folder: the place is a folder, made empty; else a file that the block has to write.
     """
+    if not path.name or (path.is_dir() and not folder):
+        raise ReidError(f"{path}: is a folder; name a file in it")
     part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +54,12 @@ def whole(path: Path, *, folder: bool = False) -> Iterator[Path]:
             part.replace(path)
             _remember_written(path)
     except OSError as error:
-        raise _explained(error, path, part) from error
+        raise _explained(error, path) from error
+    except RuntimeError as error:
+        if any(name in str(error) for name in _WRITERS):  # PyTorch's writer tells no reason
+            reason = "the disk is full, or a file may not grow so large"
+            raise ReidError(f"{path}: cannot be written ({reason}): {_REMEDY}") from error
+        raise
     finally:
         with suppress(OSError):
             _remove(part)
@@ -175,14 +184,16 @@ def absolute(path: Path) -> Path:
     return Path(os.path.normpath(path.absolute()))
 
 
-def _explained(error: OSError, path: Path, part: Path) -> Exception:
+def _explained(error: OSError, path: Path) -> Exception:
     """What the user can mend is said in a sentence; an error about another file stays as it is."""
-    about_this = str(error.filename or "").startswith((str(part), str(path.parent)))
-    if about_this or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-        return ReidError(
-            f"{path}: cannot be written ({error.strerror}): free space or mend the permissions, "
-            "then run again; nothing was changed"
-        )
+    named = Path(os.fsdecode(error.filename or "."))
+    around = named.is_relative_to(path.parent) or path.is_relative_to(named)
+    about_this = bool(error.filename) and around
+    short = error.errno is None and " requested and " in str(error)  # NumPy's words for a write cut off
+    if about_this or short or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
+        if named.is_symlink() and not named.exists():
+            return ReidError(f"{path}: cannot be written: {named} is a symbolic link that leads nowhere")
+        return ReidError(f"{path}: cannot be written ({error.strerror or error}): {_REMEDY}")
     return error
 
 

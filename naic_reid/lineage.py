@@ -18,7 +18,7 @@ from naic_reid import artifacts
 from naic_reid.architecture import Architecture
 from naic_reid.artifacts import MadeBy
 from naic_reid.errors import ReidError
-from naic_reid.files import digest, known_digest
+from naic_reid.files import digest, known_digest, regular
 
 
 def record(path: Path) -> MadeBy | None:
@@ -68,7 +68,7 @@ class Seal:
         if not self.complete:
             return ""
         try:
-            told = json.loads(self.holder.read_text(encoding="utf-8"))
+            told = json.loads(regular(self.holder).read_text(encoding="utf-8"))
             artifacts.read_json(self.holder, told["type"])
         except (ReidError, OSError, ValueError, KeyError, TypeError):
             return f"{self.holder}: was cut or edited"
@@ -242,7 +242,7 @@ def check_network(path: Path, made_by: MadeBy, name: str, model: Mapping[str, An
 def _json_record(path: Path) -> MadeBy | None:
     holder = sidecar(path) if sidecar(path).exists() else path
     try:
-        content = json.loads(holder.read_text(encoding="utf-8"))
+        content = json.loads(regular(holder).read_text(encoding="utf-8"))
         if not isinstance(content, dict) or "made_by" not in content:
             return None
         if "checksum" in content:
@@ -260,7 +260,7 @@ def _checkpoint_record(path: Path) -> MadeBy | None:
     The pickle inside is looked through and not loaded: that runs nothing, and needs no torch.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(regular(path)) as archive:
             name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
             texts = [text for _, text, _ in pickletools.genops(archive.read(name)) if isinstance(text, str)]
         if texts[:3] != ["type", "Checkpoint", "record"]:

@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 
 from naic_reid.errors import ReidError
-from naic_reid.files import whole
+from naic_reid.files import regular, whole
 
 ADDRESS = re.compile(r"https?://[^\s#]+/([^\s#/?]+)#sha256=([0-9a-f]{64})")
 _SUFFIXES = (".pth", ".pt", ".tar", ".bin")
@@ -98,5 +98,5 @@ def _fetched(source: str, cache: Path) -> Path:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
+    with regular(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,13 +1,15 @@
 """Files are there whole or not at all."""
 
+import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from naic_reid import files
+from naic_reid import errors, files
 from naic_reid.errors import ReidError
 from naic_reid.files import digest, whole
 
@@ -139,3 +141,53 @@ def test_what_is_read_is_not_overwritten(tmp_path: Path) -> None:
     files.apart([None, tmp_path / "b"], [tmp_path / "a"])
     with pytest.raises(ReidError, match="link: is read by this command, and would be overwritten"):
         files.apart([tmp_path / "link"], [tmp_path / "a"])
+
+
+def test_a_folder_is_no_place_for_a_file(tmp_path: Path) -> None:
+    for place in (tmp_path, Path()):
+        with pytest.raises(ReidError, match="is a folder; name a file in it"), whole(place):
+            pass
+
+
+def test_what_a_limited_file_or_a_full_disk_leads_to_is_said_in_a_sentence(tmp_path: Path) -> None:
+    for error in (
+        OSError(errno.EFBIG, "File too large"),
+        OSError("17400 requested and 2528 written"),  # numpy.save
+        RuntimeError("[enforce fail at inline_container.cc:659] . unexpected pos 64 vs 0"),  # torch.save
+    ):
+        with (
+            pytest.raises(ReidError, match=r"x\.npy: cannot be written .*nothing was changed"),
+            whole(tmp_path / "x.npy") as part,
+        ):
+            part.write_bytes(b"half")
+            raise error
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(RuntimeError, match="of ours"), whole(tmp_path / "x.npy"):
+        raise RuntimeError("of ours")
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere/at/all")
+    with (
+        pytest.raises(ReidError, match=r"link is a symbolic link that leads nowhere"),
+        whole(tmp_path / "link" / "x"),
+    ):
+        pass
+
+
+READS = re.compile(r"\.read_text\(|\.read_bytes\(|\.open\(\"rb\"|(np|torch)\.load\(|ZipFile\((?!part)")
+NONE_OF_THE_USERS = ("architecture.py", "machine.py", "stages/__init__.py")  # our own source, and /proc
+
+
+def test_every_file_is_opened_only_when_it_is_one() -> None:
+    """A pipe, a socket or a device where a file belongs would be waited for."""
+    package = Path(errors.__file__).parent
+    lines = [
+        f"{module.relative_to(package).as_posix()}: {line.strip()}"
+        for module in sorted(package.rglob("*.py"))
+        for line in module.read_text(encoding="utf-8").splitlines()
+        if READS.search(line) and "regular(" not in line
+    ]
+    found = [line for line in lines if not line.startswith(NONE_OF_THE_USERS)]
+    # What we have written ourselves, a piece of advice, and /proc.
+    assert [line.partition(":")[0] for line in found] == ["files.py", "files.py", "models/weights.py", "tools/doctor.py"]

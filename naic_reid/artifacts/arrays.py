@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from naic_reid.artifacts.checks import damaged, unreadable
 from naic_reid.artifacts.made_by import MadeBy
-from naic_reid.files import whole
+from naic_reid.errors import ReidError
+from naic_reid.files import regular, whole
 
 FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # zip's first date: files carry no time of their own
 
@@ -36,14 +37,14 @@ def read_arrays(path: Path, kind: str, mapped: str = "") -> tuple[MadeBy, dict[s
     """Record and arrays of a file; CRCs are checked for all; `mapped` names one array not to hold."""
     arrays: dict[str, NDArray[Any]] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(regular(path)) as archive:
             for info in archive.infolist():
                 name = info.filename.removesuffix(".npy")
                 arrays[name] = _map(path, info) if name == mapped else member(archive, info)
         if str(arrays.pop("type")) != kind:
             raise ValueError("it holds another type")
         return MadeBy.from_json(str(arrays.pop("made_by"))), arrays
-    except MemoryError:
+    except (MemoryError, ReidError):
         raise
     except OSError as error:
         raise unreadable(path, error) from error
@@ -69,7 +70,7 @@ def _stored(info: zipfile.ZipInfo) -> None:
 def _map(path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:
     """The array at its place in the file, mapped read-only after its CRC was checked."""
     _stored(info)
-    with path.open("rb") as handle:
+    with regular(path).open("rb") as handle:
         handle.seek(info.header_offset + 26)  # lengths of name and extra field in the local header
         name_length, extra_length = np.frombuffer(handle.read(4), "<u2")
         start = info.header_offset + 30 + int(name_length) + int(extra_length)

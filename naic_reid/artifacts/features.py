@@ -14,7 +14,7 @@ from naic_reid.artifacts.arrays import FIRST_DATE, put, read_arrays
 from naic_reid.artifacts.checks import Floats, built, hold, strings
 from naic_reid.artifacts.made_by import MadeBy
 from naic_reid.errors import ReidError
-from naic_reid.files import whole
+from naic_reid.files import regular, whole
 
 UNIT_TOLERANCE = 1e-3
 
@@ -97,9 +97,12 @@ def read_npy(path: Path) -> Floats:
         ReidError: it cannot be read, or holds something else.
     """
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
+        values = np.load(regular(path), mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ReidError(f"{path}: cannot be read as .npy: {error}; write it with numpy.save") from error
-    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype != np.float32:
+    if not isinstance(values, np.memmap) or values.ndim != 2 or values.dtype != np.float32:
         raise ReidError(f"{path}: must hold one float32 array of shape [images, numbers]")
+    rest = path.stat().st_size - values.offset - values.nbytes
+    if rest:
+        raise ReidError(f"{path}: {rest:,} bytes stand behind its array: write it again with numpy.save")
     return values

@@ -6,6 +6,8 @@ from pathlib import Path
 from naic_reid.artifacts.arrays import member
 from naic_reid.artifacts.checks import damaged, unreadable
 from naic_reid.artifacts.made_by import MadeBy
+from naic_reid.errors import ReidError
+from naic_reid.files import regular
 
 _LONGEST_RECORD = 1 << 24  # bytes
 
@@ -19,15 +21,17 @@ def record(path: Path) -> MadeBy | None:
         ReidError: the record is damaged, or the file cannot be read.
     """
     try:
-        with path.open("rb") as handle:
+        with regular(path).open("rb") as handle:
             first = handle.readline(_LONGEST_RECORD)
         if path.suffix == ".npz" and first.startswith(b"PK"):
-            with zipfile.ZipFile(path) as archive:
+            with zipfile.ZipFile(regular(path)) as archive:
                 return MadeBy.from_json(str(member(archive, archive.getinfo("made_by.npy"))))
         words = first.split(b" ", 3)
         if path.suffix == ".tsv" and words[0] == b"#" and len(words) == 4:
             return MadeBy.from_json(words[3].decode())
         return None
+    except ReidError:
+        raise
     except OSError as error:
         raise unreadable(path, error) from error
     except Exception as error:  # zipfile and NumPy raise whatever the damage leads to

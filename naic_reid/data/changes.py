@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from naic_reid.artifacts import ImageList
 from naic_reid.data.records import Records
 from naic_reid.errors import ReidError
-from naic_reid.files import whole
+from naic_reid.files import regular, whole
 
 Stamps = NDArray[np.int64]
 Digests = Callable[[Sequence[str]], Sequence[str]]
@@ -77,7 +77,7 @@ class Reading:
     def _recalled(self) -> tuple[list[str], Stamps]:
         """The names and stamps in the memory; none where it is damaged or of other tables."""
         try:
-            with self.memory.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
+            with regular(self.memory).open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
                 text, seen = arrays["names"].tobytes(), arrays["stamps"]
                 if str(arrays["checksum"]) == self._checksum(text, seen):
                     return text.decode().split("\n"), seen
@@ -116,7 +116,7 @@ def _first(path: Path) -> list[bytes]:
     Raises:
         ReidError: it has none.
     """
-    with path.open("rb") as handle:
+    with regular(path).open("rb") as handle:
         words = handle.readline(200).split(b" ", 3)
     if len(words) < 4 or words[0] != b"#":
         raise ReidError(f"{path}: not a whole table: it does not begin as one; delete it and run again")

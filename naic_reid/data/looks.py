@@ -78,7 +78,7 @@ def _in_order(
     def missing(files: list[str], known: list[Look | None]) -> list[Look]:
         return [seen or look(file, with_pixels=with_pixels) for file, seen in zip(files, known, strict=True)]
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(max(1, workers)) as pool:
         pending: deque[tuple[list[_Key | None], Future[list[Look]]]] = deque()
         try:
             for files in chunks:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from naic_reid.architecture import Architecture
 from naic_reid.artifacts import MadeBy, canonical
 from naic_reid.errors import ReidError
-from naic_reid.files import whole
+from naic_reid.files import regular, whole
 from naic_reid.models import build, osnet
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.mgn import Trunks
@@ -328,7 +328,7 @@ def _renamed(tensors: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]
 def loaded(path: Path) -> Any:
     """What `torch.save` wrote, as weights only, on the CPU."""
     try:
-        with path.open("rb") as handle:
+        with regular(path).open("rb") as handle:
             first = handle.read(2)
         if not first or (first == b"PK" and not zipfile.is_zipfile(path)):
             raise ValueError("it ends too early")
@@ -336,13 +336,13 @@ def loaded(path: Path) -> Any:
             raise ValueError("torch did not write it")
         if first == b"PK":
             # torch does not look at the checksums it wrote.
-            with zipfile.ZipFile(path) as archive:
+            with zipfile.ZipFile(regular(path)) as archive:
                 damaged = archive.testzip()
             if damaged is not None:
                 raise ValueError(f"bad CRC-32 for {damaged}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch wonders about the format of what it then refuses
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(regular(path), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ReidError(
             f"{path}: it holds more than weights, and loading it would run its code; if you trust it, "

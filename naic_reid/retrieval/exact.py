@@ -19,6 +19,8 @@ from naic_reid.errors import ReidError
 
 Doubles = NDArray[np.float64]
 
+_STEEPEST = 1 / float(np.finfo(np.float32).tiny)  # of 1/length: shorter rows have lost digits already
+
 
 class Rows(NamedTuple):
     """Query and gallery as one set of rows without a copy: [Q, D], [G, D], and 1/length float64 [N]."""
@@ -41,12 +43,12 @@ def rows(query: Floats, gallery: Floats) -> Rows:
             "extract both with the same model"
         )
     inverse = np.concatenate([_inverse_lengths(query), _inverse_lengths(gallery)])
-    wrong = np.flatnonzero(~np.isfinite(inverse) | (inverse == 0))
+    wrong = np.flatnonzero(~(inverse < _STEEPEST) | (inverse == 0))
     if len(wrong):
         place = int(wrong[0])
         which = f"query {place}" if place < len(query) else f"gallery {place - len(query)}"
         raise ReidError(
-            f"features: the row of {which} (from 0) is zero or not finite, and so are "
+            f"features: the row of {which} (from 0) is zero, all but zero or not finite, and so are "
             f"{len(wrong) - 1} others: extract them again"
         )
     return Rows(query, gallery, inverse)

@@ -7,6 +7,7 @@ from typing import Any
 
 from naic_reid.artifacts import Ranking
 from naic_reid.errors import ReidError
+from naic_reid.files import regular
 
 MOST = 200  # names the competition reads of each list
 
@@ -88,7 +89,7 @@ def read(path: Path) -> Any:
         ReidError: it cannot be read, is not JSON, or names a query twice.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_repeats)
+        return json.loads(regular(path).read_text(encoding="utf-8"), object_pairs_hook=_no_repeats)
     except OSError as error:
         raise ReidError(
             f"{path}: cannot be read: {error.strerror or error}; name an existing file"

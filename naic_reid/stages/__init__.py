@@ -34,6 +34,11 @@ STAGES = {
     "card": "scores → the score card",
 }
 
+WITHOUT_TORCH = frozenset(
+    ("survey", "toy", "collect", "dedupe", "holdout", "split", "tests", "submit", "card", "gather")
+)
+"""Stages that need none of the large libraries; a contract of imports keeps them so."""
+
 # A parameter that receives one entry of a config table: (the table, the plain value that picks it).
 TABLES = {
     "model": ("models", "model"),

@@ -16,7 +16,7 @@ from naic_reid.data.labelled import Labelled
 from naic_reid.data.looks import looks
 from naic_reid.data.records import Records
 from naic_reid.errors import ReidError, listing
-from naic_reid.files import digest
+from naic_reid.files import digest, regular
 from naic_reid.progress import shown
 
 REVISION = 1
@@ -78,7 +78,7 @@ def _entries(
             raise ReidError(f"{lists}: does not name {source.list}: run survey again with this config")
         if digest(file) != known[source.list]:
             raise ReidError(f"{file}: changed since the survey: run survey again")
-        entries, wrong = parse(file.read_bytes(), str(file))
+        entries, wrong = parse(regular(file).read_bytes(), str(file))
         problems += wrong or absent(entries, data / source.images, str(file))
         prefix = "" if PurePosixPath(source.images) == PurePosixPath() else f"{PurePosixPath(source.images)}/"
         found += [_placed(source.name, prefix, entry) for entry in entries]

@@ -18,6 +18,7 @@ from naic_reid.data.duplicates import Link
 from naic_reid.data.label_lists import names
 from naic_reid.data.records import Records
 from naic_reid.errors import ReidError, listing
+from naic_reid.files import regular
 
 REVISION = 2
 REASONS = (
@@ -98,7 +99,7 @@ def _wrong_paths(collect: Collect, dedupe: Dedupe, files: list[Path]) -> set[str
     wrong: set[str] = set()
     for file in files:
         try:
-            wrong |= names(file.read_bytes())
+            wrong |= names(regular(file).read_bytes())
         except (OSError, UnicodeDecodeError) as error:
             raise ReidError(f"{file}: cannot be read: {error}; name a list of wrong labels") from error
     known = [source for source in collect.sources if source.listed]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from naic_reid.artifacts import ImageList
 from naic_reid.errors import ReidError, listing
+from naic_reid.files import regular
 from naic_reid.retrieval import submission
 
 
@@ -53,7 +54,7 @@ def _names(place: Path) -> tuple[str, ...]:
     try:
         if place.is_dir():
             return tuple(sorted(entry.name for entry in place.iterdir() if entry.is_file()))
-        text = place.read_text(encoding="utf-8-sig")
+        text = regular(place).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ReidError(f"{place}: cannot be read: {error}; name a folder of images or a list") from error
     if text.startswith("# ImageList"):

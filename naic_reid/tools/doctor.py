@@ -23,6 +23,7 @@ from typing import Any, Literal, NamedTuple
 import yaml
 
 from naic_reid.errors import ReidError
+from naic_reid.files import regular
 
 NEEDED = {"snakemake": (9, 27), "torch": (2, 6)}
 PLUGIN = ("snakemake-executor-plugin-slurm", (2, 8))
@@ -273,7 +274,7 @@ def _places(folder: Path, data: Path | None) -> dict[str, Path]:
 def _profile(folder: Path) -> dict[str, Any]:
     file = folder / "config.yaml"
     try:
-        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+        raw = yaml.safe_load(regular(file).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise ReidError(f"{file}: not a profile: {error}; name one with --profile") from error
     if not isinstance(raw, dict):

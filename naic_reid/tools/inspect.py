@@ -29,7 +29,7 @@ from naic_reid.data.label_lists import absent, names, parse
 from naic_reid.data.layouts import LAYOUTS, Found, Options
 from naic_reid.data.looks import looks
 from naic_reid.errors import ReidError
-from naic_reid.files import apart, whole
+from naic_reid.files import apart, regular, whole
 from naic_reid.progress import shown
 from naic_reid.tools import page
 from naic_reid.tools.page import Picture, Section
@@ -174,7 +174,7 @@ def _read_set(data: Data, source: Source) -> None:
 def _read_list(data: Data, source: Source) -> None:
     file = data.folder / source.list
     try:
-        content = file.read_bytes()
+        content = regular(file).read_bytes()
     except OSError as error:
         data.problems.append(f"{file}: cannot be read: {error.strerror}")
         return
@@ -252,7 +252,7 @@ def _lists(data: Data, files: Sequence[Path]) -> Section:
     rows, twice = [], []
     for file in files:
         try:
-            entries, problems = parse(file.read_bytes(), str(file))
+            entries, problems = parse(regular(file).read_bytes(), str(file))
         except OSError as error:
             data.problems.append(f"{file}: cannot be read: {error.strerror}")
             continue
@@ -275,7 +275,7 @@ def _wrong_rows(settings: Config, data: Data) -> set[int]:
     file = settings.dedupe.wrong_labels
     if file is None or not Path(file).is_file():
         return set()
-    wrong = names(Path(file).read_bytes())
+    wrong = names(regular(Path(file)).read_bytes())
     folders = [s.images for s in data.sources if s.name in settings.dedupe.wrong_label_sources]
     paths = {str(PurePosixPath(folder) / name) for folder in folders for name in wrong}
     return {row for row, path in enumerate(data.paths) if path in paths}

@@ -19,7 +19,7 @@ from naic_reid import lineage
 from naic_reid.artifacts import MadeBy, read_table
 from naic_reid.data.records import Records
 from naic_reid.errors import ReidError
-from naic_reid.files import digest
+from naic_reid.files import digest, regular
 
 _SHORT = 12  # digits of a digest that are shown
 
@@ -94,7 +94,7 @@ def _problems(node: Node) -> Iterator[str]:
         yield node.fault
     beside = lineage.sidecar(node.path)
     if beside.is_file():
-        told = json.loads(beside.read_text(encoding="utf-8")).get("submission")
+        told = json.loads(regular(beside).read_text(encoding="utf-8")).get("submission")
         if told != node.found:
             yield f"{node.name}: is not what {beside} was written for: {node.found}, and was {told}"
 

@@ -46,11 +46,13 @@ def run(options: argparse.Namespace) -> int:
     """Writes the ranking; prints one line about it."""
     from naic_reid.retrieval.rerank import rank  # torch, which --help need not wait for
 
-    for name, least in (("k1", 1), ("k2", 1), ("best", 1), ("query_expansion", 0)):
+    for name, least in (("k1", 1), ("k2", 1), ("best", 1), ("query_expansion", 0), ("threads", 0)):
         if getattr(options, name) < least:
-            raise ReidError(f"--{name} must be at least {least}")
+            raise ReidError(f"--{name.replace('_', '-')} must be at least {least}")
     if not 0 <= options.lambda_ <= 1:
         raise ReidError("--lambda must lie in 0 … 1")
+    if not 0 <= options.alpha < float("inf"):
+        raise ReidError("--alpha must be a number from 0")
     files.apart([options.indices, options.distances], [options.query, options.gallery])
     files.apart([options.distances], [options.indices])
     names = ("k1", "k2", "lambda_", "best", "query_expansion", "alpha", "method", "norm", "power",

@@ -24,7 +24,7 @@ from typing import Any
 
 from naic_reid import shipped
 from naic_reid.errors import ReidError
-from naic_reid.files import absolute
+from naic_reid.files import absolute, regular
 
 _DATA = Path("data/MyDataSet")
 _DRY_RUN = frozenset({"--dry-run", "--dryrun", "-n", "-np", "-nq"})
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     into = options.into.resolve()
     config, why = _config(options.config, data or into / _DATA)
     if options.show_config:
-        print(config.read_text(encoding="utf-8"), end="")
+        print(regular(config).read_text(encoding="utf-8"), end="")
         return 0
     if importlib.util.find_spec("snakemake") is None:
         raise ReidError("run needs Snakemake, which is not installed: pip install 'naic-reid[workflow]'")
@@ -157,7 +157,7 @@ def _tell(into: Path) -> None:
         if fault := seal.fault():
             raise ReidError(f"{fault}, while this run ended: repeat the same command, which makes it again")
     if card.complete:
-        print(f"\n{card.file.read_text(encoding='utf-8')}", end="")
+        print(f"\n{regular(card.file).read_text(encoding='utf-8')}", end="")
     if submission.complete:
         print(f"naic-reid: the submission: {_short(submission.file)}")
 

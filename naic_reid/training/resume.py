@@ -23,7 +23,7 @@ from typing import IO, Any
 import torch
 
 from naic_reid.errors import ReidError
-from naic_reid.files import whole
+from naic_reid.files import regular, whole
 
 
 def folder_of(parent: Path, name: str, settings: str) -> Path:
@@ -95,7 +95,7 @@ def load(path: Path, settings: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(regular(path), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the damage leads to
         raise ReidError(
             f"{path}: not a whole state of training; delete {path.parent} to begin anew"
@@ -139,7 +139,7 @@ def _agree(path: Path, settings: str) -> None:
             part.write_text(settings + "\n", encoding="utf-8")
         return
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(regular(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ReidError(f"{path}: not JSON; delete {path.parent} to begin anew") from error
     _compare(path, found, settings)

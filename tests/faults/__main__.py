@@ -12,13 +12,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults import artefacts, configs, images, kills, lists, system, truth, weights, workflow
+from tests.faults import artefacts, commands, configs, images, kills, lists, system, truth, weights, workflow
 from tests.faults.case import Case, Outcome, tried
 from tests.faults.world import SUBMISSION, World, one_model
 from tests.walk import HOME, Walk
 
 CASES: list[Case] = [
-    *images.CASES, *lists.CASES, *truth.CASES, *configs.CASES, *artefacts.CASES, *weights.CASES, *system.CASES
+    *images.CASES, *lists.CASES, *truth.CASES, *configs.CASES, *commands.CASES, *artefacts.CASES,
+    *weights.CASES, *system.CASES,
 ]  # fmt: skip
 TABLE = HOME / "docs" / "faults.md"
 GROUPS = ("Images", "Lists", "Truth", "Config", "Artefacts", "Weights", "Commands", "System")

@@ -69,6 +69,14 @@ def _tomorrow(world: World) -> None:
             os.utime(path, (late, late))
 
 
+def _nothing_trained(world: World) -> None:
+    world.path("results/train/large/epoch_1.pt").unlink()
+
+
+def _dangling_scratch(world: World) -> None:
+    world.path("scratch").symlink_to("nowhere/at/all")
+
+
 def _stale_part(world: World) -> None:
     """What a process of this host left when it was killed."""
     import socket
@@ -86,6 +94,18 @@ CASES = [
          _command("extract", "extract/large", "query_green"),
          outside=FULL.format(size="4k", folder="extract/large/epoch_1"), slow=True,
          says="query_green.npz: cannot be written .No space left on device.: free space"),
+    Case("System", "disk full: a checkpoint", _nothing_trained, _command("train", "train/large"),
+         outside=FULL.format(size="1m", folder="train/large"), slow=True,
+         says="results/train/large/epoch_1.pt: cannot be written .*: free space"),
+    Case("System", "files may have 4 kB at most", _without("extract/large/epoch_1/query_green.npz"),
+         _command("extract", "extract/large", "query_green"), outside='ulimit -f 8; exec "$@"', slow=True,
+         says="query_green.npz: cannot be written .File too large.: free space"),
+    Case("System", "1.5 GB of address space", lambda world: None, _command("search", "search/large", "green"),
+         outside='ulimit -v 1500000; exec "$@"', slow=True, says="only 1,464 MB of address space"),
+    Case("System", "3.5 GB of address space", lambda world: None, _command("search", "search/large", "green"),
+         outside='ulimit -v 3500000; exec "$@"', slow=True, says="only 3,417 MB of address space"),
+    Case("System", "scratch is a link that leads nowhere", _dangling_scratch,
+         _command("train", "train/large"), says="scratch: a symbolic link that leads nowhere"),
     Case("System", "results folder read-only", lambda world: None, _command("holdout"),
          outside=READ_ONLY.format("results"),
          says="results/holdout/.*: cannot be written .Read-only file system"),

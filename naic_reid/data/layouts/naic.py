@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from naic_reid.data.label_lists import absent, parse
 from naic_reid.data.layouts.reading import Folder, Layout, Options, Row
+from naic_reid.files import regular
 
 _TESTS = ("image_B_v1_1", "image_A_v1_1", "image_B", "image_A")
 
@@ -26,7 +27,7 @@ def rows(folder: Folder, options: Options) -> Iterator[Row]:
 def _listed(folder: Folder, below: str) -> Iterator[Row]:
     images = folder.first(f"{below}/", "images", "").rstrip("/")
     file = folder.root / below / "train_list.txt"
-    entries, problems = parse(file.read_bytes(), str(file))
+    entries, problems = parse(regular(file).read_bytes(), str(file))
     missing = absent(entries, folder.root / images, str(file))
     folder.problems += problems + missing
     first = {entry.name: entry for entry in reversed(entries)} if not missing else {}

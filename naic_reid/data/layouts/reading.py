@@ -14,6 +14,7 @@ from typing import NamedTuple
 from naic_reid.artifacts import DISTRACTOR, JUNK
 from naic_reid.data.folders import unlistable
 from naic_reid.data.images import SUFFIXES
+from naic_reid.files import regular
 
 ROLES = ("train", "val", "query", "gallery", "multi_query")
 
@@ -145,7 +146,7 @@ class Folder:
             self.wrong("a symbolic link that leaves the folder", path)
             return
         try:
-            text = file.read_text(encoding="utf-8-sig")
+            text = regular(file).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             self.wrong(f"cannot be read: {error}", path)
             return
