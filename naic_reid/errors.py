@@ -8,11 +8,15 @@ class ReidError(Exception):
     """A mistake the user can mend. The message names the file or key and says what would be right."""
 
 
-def listing(problems: list[str], heading: str, first: int = 20) -> ReidError:
-    """One error for many problems: the heading, the first few, and how many there are in all."""
+def listing(problems: list[str], heading: str, first: int = 20, *, more: bool = False) -> ReidError:
+    """One error for many problems: the heading, the first few, and how many there are in all.
+
+    `more`: nobody looked whether there are others.
+    """
     shown = "\n".join(f"  {problem}" for problem in problems[:first])
     rest = f"\n  … and {len(problems) - first} more" if len(problems) > first else ""
-    return ReidError(f"{heading} ({len(problems)} in all):\n{shown}{rest}")
+    number = f"{len(problems)} and more" if more else f"{len(problems)} in all"
+    return ReidError(f"{heading} ({number}):\n{shown}{rest}")
 
 
 @contextmanager

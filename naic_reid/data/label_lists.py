@@ -17,6 +17,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:")
 _LABEL = re.compile(r"[0-9]{1,18}")
 _LONGEST = 4096  # bytes of a line; no path is longer
+ENOUGH = 10_000  # problems, after which nobody wants another
+_PORTION = 1 << 18  # bytes of a list that are looked at before its images are looked for
 _SHOWN = 80  # characters of a line in a message
 
 
@@ -33,10 +35,42 @@ def parse(content: bytes, file: str) -> tuple[list[Entry], list[str]]:
 
     A line is split at its last space, colon, tab or comma. Repeated lines are kept.
     """
-    entries, problems = [], []
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return [], [f"{file}:1: UTF-16 text: save the list as UTF-8: {_shown(content)}"]
-    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+    entries, problems = _parsed(content.removeprefix(b"\xef\xbb\xbf"), file, 1)
+    if not entries and not problems:
+        problems.append(f"{file}:1: the list holds no lines: (empty)")
+    return entries, problems
+
+
+def listed(content: bytes, folder: Path, file: str) -> tuple[list[Entry], list[str], bool]:
+    """The entries of a label list, its problems, absent images among them, and whether it gave up.
+
+    It gives up once there are `ENOUGH` problems: a list for another folder is five million of them.
+    """
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or not content.strip():
+        return *parse(content, file), False
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    there = _There(folder)
+    entries: list[Entry] = []
+    problems: list[str] = []
+    at, line = 0, 1
+    while at < len(content):
+        end = content.find(b"\n", at + _PORTION) + 1 or len(content)
+        found, wrong = _parsed(content[at:end], file, line)
+        entries += found
+        problems += wrong or there.problems(found, file)
+        if len(problems) >= ENOUGH:
+            return entries, problems, end < len(content)
+        line += content.count(b"\n", at, end)
+        at = end
+    return entries, problems, False
+
+
+def _parsed(content: bytes, file: str, first: int) -> tuple[list[Entry], list[str]]:
+    """The entries and problems of lines of which the first has this number."""
+    entries, problems = [], []
+    for number, raw in enumerate(content.split(b"\n"), start=first):
         stripped = raw.strip()
         if not stripped:
             continue
@@ -45,8 +79,6 @@ def parse(content: bytes, file: str) -> tuple[list[Entry], list[str]]:
             entries.append(found)
         else:
             problems.append(f"{file}:{number}: {found}: {_shown(stripped)}")
-    if not entries and not problems:
-        problems.append(f"{file}:1: the list holds no lines: (empty)")
     return entries, problems
 
 
@@ -77,26 +109,32 @@ def unplain(name: str) -> str:
 
 
 def absent(entries: list[Entry], folder: Path, file: str) -> list[str]:
-    """The problems of entries whose image is not a file inside `folder`, links resolved.
+    """The problems of entries whose image is not a file inside `folder`, links resolved."""
+    return _There(folder).problems(entries, file)
 
-    The folder is walked once, so that a million entries cost no million look-ups.
-    """
-    root = folder.resolve()
-    files, links = _walk(root)
-    problems = []
-    for entry in entries:
-        reason = ""
-        if entry.name in files:
-            continue
-        if entry.name in links:
-            reason = _link_leads(root, root / entry.name)
-        elif linked := next((p for p in PurePosixPath(entry.name).parents if str(p) in links), None):
-            reason = f"{linked} is a symbolic link to a folder; put the images there themselves"
-        else:
-            reason = f"no such image in {folder}"
-        if reason:
-            problems.append(f"{file}:{entry.line}: {reason}: {entry.name}")
-    return problems
+
+class _There:
+    """What lies in a folder; it is walked once, so that a million entries cost no million look-ups."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.root = folder, folder.resolve()
+        self.files, self.links = _walk(self.root)
+
+    def problems(self, entries: list[Entry], file: str) -> list[str]:
+        """Those of entries whose image is not a file in it."""
+        found = []
+        for entry in entries:
+            if entry.name not in self.files and (reason := self._reason(entry.name)):
+                found.append(f"{file}:{entry.line}: {reason}: {entry.name}")
+        return found
+
+    def _reason(self, name: str) -> str:
+        if name in self.links:
+            return _link_leads(self.root, self.root / name)
+        above = PurePosixPath(name).parents if self.links else ()
+        if linked := next((path for path in above if str(path) in self.links), None):
+            return f"{linked} is a symbolic link to a folder; put the images there themselves"
+        return f"no such image in {self.folder}"
 
 
 def _entry(number: int, line: bytes) -> "Entry | str":

@@ -11,7 +11,7 @@ from sys import intern
 
 from naic_reid.artifacts import MadeBy, read_table
 from naic_reid.config import Collect
-from naic_reid.data.label_lists import Entry, absent, parse
+from naic_reid.data.label_lists import Entry, listed
 from naic_reid.data.labelled import Labelled
 from naic_reid.data.looks import looks
 from naic_reid.data.records import Records
@@ -21,6 +21,7 @@ from naic_reid.progress import shown
 
 REVISION = 1
 
+_UNUSABLE = "the label lists have lines that cannot be used"
 _log = logging.getLogger(__name__)
 
 
@@ -78,12 +79,15 @@ def _entries(
             raise ReidError(f"{lists}: does not name {source.list}: run survey again with this config")
         if digest(file) != known[source.list]:
             raise ReidError(f"{file}: changed since the survey: run survey again")
-        entries, wrong = parse(regular(file).read_bytes(), str(file))
-        problems += wrong or absent(entries, data / source.images, str(file))
+        content = regular(file).read_bytes()
+        entries, wrong, gave_up = listed(content, data / source.images, str(file))
+        problems += wrong
+        if gave_up:
+            raise listing(problems, _UNUSABLE, more=True)
         prefix = "" if PurePosixPath(source.images) == PurePosixPath() else f"{PurePosixPath(source.images)}/"
         found += [_placed(source.name, prefix, entry) for entry in entries]
     if problems:
-        raise listing(problems, "the label lists have lines that cannot be used")
+        raise listing(problems, _UNUSABLE)
     return found
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from naic_reid.data import label_lists
 from naic_reid.data.label_lists import Entry, absent, parse, unplain
 from tests.oracles import lists as oracle
 
@@ -224,3 +225,22 @@ def test_the_first_part_of_the_first_2020_list_is_as_the_reference_counts_it() -
         pytest.skip(f"{REAL} is not here: the real label lists stand beside the checkout")
     entries, _ = parse((REAL / "naic20r1_label.txt").read_bytes(), "list")
     assert len({entry.label for entry in entries[:40_188]}) == 10_047
+
+
+def test_a_long_list_is_read_in_portions_as_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_lists, "_PORTION", 20)
+    content = b"\xef\xbb\xbf" + b"".join(b"%d.png %d\r\n\n" % (image, image // 3) for image in range(50))
+    for image in range(0, 50, 7):
+        (tmp_path / f"{image}.png").touch()
+    whole, _ = parse(content, "list")
+    assert label_lists.listed(content, tmp_path, "list") == (whole, absent(whole, tmp_path, "list"), False)
+    damaged = content + b"no separator"
+    assert label_lists.listed(damaged, tmp_path, "list")[1][-1] == parse(damaged, "list")[1][-1]
+
+
+def test_a_list_for_another_folder_is_given_up_early(tmp_path: Path) -> None:
+    content = b"".join(b"%d.png 1\n" % image for image in range(400_000))
+    entries, problems, gave_up = label_lists.listed(content, tmp_path, "list")
+    assert gave_up
+    assert label_lists.ENOUGH <= len(problems) == len(entries) < 400_000
+    assert problems[0] == f"list:1: no such image in {tmp_path}: 0.png"
