@@ -190,4 +190,9 @@ def test_every_file_is_opened_only_when_it_is_one() -> None:
     ]
     found = [line for line in lines if not line.startswith(NONE_OF_THE_USERS)]
     # What we have written ourselves, a piece of advice, and /proc.
-    assert [line.partition(":")[0] for line in found] == ["files.py", "files.py", "models/weights.py", "tools/doctor.py"]
+    assert [line.partition(":")[0] for line in found] == [
+        "files.py",
+        "files.py",
+        "models/weights.py",
+        "tools/doctor.py",
+    ]
