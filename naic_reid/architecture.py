@@ -13,7 +13,7 @@ from operator import not_
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 BACKBONES = (
     *("resnet18", "resnet34", "resnet50", "resnet101"),
@@ -158,6 +158,16 @@ class Architecture(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.backbone} at {self.height} × {self.width}"
+
+
+def reason(error: ValueError) -> str:
+    """In one line, what an `Architecture` was refused for."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    told = [
+        (".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, ")) for one in error.errors()
+    ]
+    return "; ".join(f"{place}: {text}" if place else text for place, text in told)
 
 
 _NAMES = frozenset(Architecture.model_fields)

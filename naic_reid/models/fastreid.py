@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from naic_reid.architecture import Architecture
+from naic_reid.architecture import Architecture, reason
 from naic_reid.artifacts import MadeBy
 from naic_reid.errors import ReidError
 from naic_reid.models import build
@@ -77,7 +77,7 @@ def convert(tensors: Mapping[str, Tensor], path: Path, **options: Any) -> Conver
     try:
         architecture = Architecture(**(told | options))
     except ValueError as error:
-        raise ReidError(f"{path}: {error}") from error
+        raise ReidError(f"{path}: {reason(error)}") from error
     left_out = tuple(name for name in tensors if _CLASSES.match(name) or name in _PIXELS)
     for name in left_out:
         if name in _PIXELS:

@@ -10,7 +10,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 
-from naic_reid.architecture import Architecture
+from naic_reid.architecture import Architecture, reason
 from naic_reid.artifacts import MadeBy
 from naic_reid.errors import ReidError
 from naic_reid.files import digest, regular, whole
@@ -68,5 +68,7 @@ def read(folder: Path) -> tuple[Checkpoint, dict[str, Any]]:
     except OSError as error:
         raise ReidError(f"{folder}: no folder of an Extractor: {WORDS}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise ReidError(f"{folder}: not a whole folder of an Extractor: {reason}; save it again") from error
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        if isinstance(error, ValueError):
+            what = reason(error)
+        raise ReidError(f"{folder}: not a whole folder of an Extractor: {what}; save it again") from error

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from naic_reid.architecture import Architecture
+from naic_reid.architecture import Architecture, reason
 from naic_reid.artifacts import MadeBy
 from naic_reid.errors import ReidError
 from naic_reid.models import build
@@ -48,10 +48,13 @@ def convert(tensors: Mapping[str, Tensor], path: Path) -> Converted:
     """
     found = re.search(r"_(\d{2,4})x(\d{2,4})(_|$)", path.stem)
     height, width = (int(found[1]), int(found[2])) if found else (256, 128)
-    architecture = Architecture(
-        backbone=_backbone(tensors, path), height=height, width=width, pooling="average",
-        reduction=len(tensors["fc.0.weight"]), neck_relu=True,
-    )  # fmt: skip
+    try:
+        architecture = Architecture(
+            backbone=_backbone(tensors, path), height=height, width=width, pooling="average",
+            reduction=len(tensors["fc.0.weight"]), neck_relu=True,
+        )  # fmt: skip
+    except ValueError as error:
+        raise ReidError(f"{path}: {reason(error)}") from error
     with torch.random.fork_rng(devices=[]):
         own = build(architecture)
     named = {_named(name): tensor for name, tensor in tensors.items() if not name.startswith(_CLASSES)}

@@ -57,6 +57,9 @@ def test_a_file_with_a_tensor_too_few_or_too_many_is_refused_by_its_name(tmp_pat
         (tensors | {"conv6.weight": torch.zeros(1)}, r"1 unexpected \(backbone\.conv6\.weight\)"),
         (tensors | {"conv1.conv.weight": torch.zeros(20, 3, 7, 7)}, "whose first layer has 20 channels"),
     ]
+    torch.save(tensors, tmp_path / "a_9000x10_b.pth")
+    with pytest.raises(ReidError, match=r"a_9000x10_b\.pth: height: .*2048; width: .*16$"):
+        Extractor.load(tmp_path / "a_9000x10_b.pth", device="cpu")
     for content, says in cases:
         torch.save(content, tmp_path / "a.pth")
         with pytest.raises(ReidError, match=rf"a\.pth: .*{says}"):
