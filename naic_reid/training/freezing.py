@@ -1,4 +1,4 @@
-"""Parameters that are kept as they are, chosen by pattern."""
+"""Freezing: parameters, chosen by patterns of their names, that are not trained, for a while or for good."""
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -9,12 +9,12 @@ from naic_reid.errors import ReidError
 
 
 def freeze(module: nn.Module, patterns: Sequence[str], *, frozen: bool = True, norm: bool = True) -> None:
-    """Keep (or let go again) the parameters whose names match one of the patterns.
+    """Freeze (or unfreeze) the parameters whose names match one of the patterns.
 
     Args:
         module: whose parameters; it stays in training mode.
         patterns: of names, as `backbone.layer1.*`.
-        frozen: keep them, or let them be trained.
+        frozen: freeze them, or let them be trained.
         norm: batch normalisation all of whose parameters match also uses and keeps its running
             statistics, instead of the batch's.
 
@@ -31,16 +31,16 @@ def freeze(module: nn.Module, patterns: Sequence[str], *, frozen: bool = True, n
     def matches(name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in patterns)
 
-    for prefix, part in module.named_modules():
-        own = [(f"{prefix}.{name}".strip("."), p) for name, p in part.named_parameters(recurse=False)]
+    for prefix, inner in module.named_modules():
+        own = [(f"{prefix}.{name}".strip("."), p) for name, p in inner.named_parameters(recurse=False)]
         for name, p in own:
             # A neck's bias is never trained, whatever is let go.
             if matches(name) and not name.endswith("neck.bias"):
                 p.requires_grad_(not frozen)
         if (
             norm
-            and isinstance(part, nn.modules.batchnorm._BatchNorm)
+            and isinstance(inner, nn.modules.batchnorm._BatchNorm)
             and own
             and all(matches(n) for n, _ in own)
         ):
-            part.train(not frozen)
+            inner.train(not frozen)

@@ -1,6 +1,6 @@
-"""Where a training run lives while it is unfinished, and where a cut-off one goes on from.
+"""Resuming: the folder of a training run, its saved state, and signals that ask it to stop.
 
-A run's folder is named after everything that decides its result, so a changed setting is another
+A run's folder is named after everything that decides its trajectory, so a changed setting is another
 folder and never a mixture. Inside: `settings.json`, `state.pt` (replaced in one step), and whatever
 the stage writes beside them. A state says itself which settings it belongs to. The folder is locked
 while a process trains in it.

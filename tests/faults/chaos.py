@@ -85,8 +85,7 @@ def main() -> None:
         print(f"killed {found.total()} times: {dict(found.most_common())}", flush=True)
         rest = undisturbed(walk)
         assert rest.keys() == whole.keys(), sorted(rest.keys() ^ whole.keys())
-        # Until speeds have a place of their own.
-        different = [path for path in whole if whole[path] != rest[path] and "history" not in path]
+        different = [path for path in whole if whole[path] != rest[path]]
         assert different == [], different
         print(f"left alone: the same bytes, after {time.monotonic() - began:.0f} s in all")
 
