@@ -15,10 +15,17 @@ from tests.labelled import SOURCES, TESTS, draw_all, everything, small
 from tests.walk import Walk
 
 
-def _commands(walk: Walk, *more: str) -> list[list[str]]:
-    """What Snakemake would run on an empty folder, without the shell around it."""
-    printed = walk.run("--dry-run", "--printshellcmds", "--config", "data=data", *more)
-    return [shlex.split(line) for line in re.findall(r"naic-reid (.*?) 2>&1", printed)]
+def _commands(walk: Walk) -> list[list[str]]:
+    """Survey, and what Snakemake would run then on an empty folder, without the shell around it."""
+    printed = walk.run("--dry-run", "--printshellcmds", "--config", "data=data")
+    # A dry run surveys elsewhere.
+    printed = re.sub(r"\S*/naic-reid-\w+/(?=results/survey/)", "", printed)
+    survey = ["survey", "--config", "config.yaml", "--data", "data", "--train", "results/survey/train.tsv"]
+    for name in SOURCES:
+        survey += ["--sources", f"results/survey/sources/{name}.tsv"]
+    for name in sorted(TESTS):
+        survey += ["--sets", f"results/survey/tests/{name}.tsv"]
+    return [survey, *(shlex.split(line) for line in re.findall(r"naic-reid (.*?) 2>&1", printed))]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +66,8 @@ def test_every_test_set_has_its_lists_and_its_scores(finished: World, test: str)
         "market1501": (8, 6), "market1501_500k": (8, 11), "folders": (8, 6), "table": (8, 6),
     }.get(test, (0, 0))  # fmt: skip
     _, scores = read_json(finished.path(f"results/evaluate/{test}.json"), "Scores")
-    assert scores["entries"]
+    assert scores["protocol"] == LAYOUTS[TESTS[test][0]].protocol
+    assert any(entry.get("multiple") for entry in scores["entries"]) == (test == "market1501")
 
 
 def test_no_submission_is_made_where_there_is_no_competition(finished: World) -> None:
