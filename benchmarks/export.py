@@ -8,7 +8,7 @@
                         `--calibrate`, photographs of other persons than it is scored on
 
 Scores: every image of the truth asks all others; those of its person and camera are left out. Rates:
-interleaved, median of several rounds, mirror image included, as the ratio of processor seconds to the plain network's.
+interleaved, median of several rounds, mirror image included, as the ratio of processor seconds to plain.
 `--height` and `--width` take the network at another size than it was trained at.
 """
 

@@ -2,6 +2,10 @@
 
 TOOLS = {
     "run": "the whole workflow, in any folder: label lists → submission and score card",
+    "embed": "a folder or list of images → a feature for each",
+    "find": "photographs of a person → where in a folder it was seen",
+    "export": "a model → ONNX or torch.export, compared with the model on images",
+    "benchmark": "a model → its inference card: structure, speed, memory",
     "inspect": "what does the data folder hold, and what would stop the walk?",
     "prepare": "a data set in any layout → a folder for each identity, by links or copies",
     "rank": "two .npy files of features → the re-ranked best of the gallery",

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 
@@ -95,13 +96,30 @@ def _cell(value: object) -> str:
 
 def _figure(picture: Picture) -> str:
     caption = f"<figcaption>{escape(picture.caption)}</figcaption>"
-    try:
-        pixels = images.read(picture.path)
-    except ReidError:
+    shown = thumbnail(picture.path, _HEIGHT)
+    if shown is None:
         return f"<figure>(cannot be shown){caption}</figure>"
-    height, width = pixels.shape[:2]
-    size = (max(1, round(width * _HEIGHT / height)), _HEIGHT)
+    size = f'width="{shown.width}" height="{shown.height}"'
+    return f'<figure><img alt="" src="{shown.source}" {size}>{caption}</figure>'
+
+
+class Thumbnail(NamedTuple):
+    """A small JPEG for a page that needs nothing else."""
+
+    source: str
+    """A data: address."""
+    width: int
+    height: int
+
+
+def thumbnail(path: Path, height: int, *, enlarge: bool = True) -> Thumbnail | None:
+    """The image at this height; none where it cannot be read. With `enlarge` off, small ones stay small."""
+    try:
+        pixels = images.read(path)
+    except ReidError:
+        return None
+    height = height if enlarge else min(height, pixels.shape[0])
+    size = (max(1, round(pixels.shape[1] * height / pixels.shape[0])), height)
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     content = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1].tobytes()
-    source = f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
-    return f'<figure><img alt="" src="{source}" width="{size[0]}" height="{size[1]}">{caption}</figure>'
+    return Thumbnail(f"data:image/jpeg;base64,{base64.b64encode(content).decode()}", *size)

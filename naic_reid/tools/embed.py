@@ -1,0 +1,77 @@
+"""Takes a feature of every image in a folder or a list, with a trained model.
+
+    naic-reid embed model.pt photos/ --features photos.npz
+    naic-reid embed model.pt list.txt --npy rows.npy --names rows.txt
+
+A folder is looked through with its sub-folders; a list is a text file with one path a line, relative to its
+own folder. Features are float32 rows of length 1: the cosine of two images is the product of their rows.
+From Python: naic_reid.Extractor.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from naic_reid import files
+from naic_reid.errors import ReidError
+from naic_reid.tools import model
+
+if TYPE_CHECKING:
+    from naic_reid.extractor import Extracted
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this tool's options."""
+    model.arguments(parser)
+    parser.add_argument("images", type=Path, metavar="FOLDER_OR_LIST", help="a folder, or a list of paths")
+    parser.add_argument(
+        "--features", type=Path, metavar="FILE", help=".npz: names [N], values float32 [N, D]"
+    )
+    parser.add_argument("--npy", type=Path, metavar="FILE", help="the values alone, float32 [N, D]")
+    parser.add_argument("--names", type=Path, metavar="FILE", help="the names alone, one a line")
+    parser.add_argument("--skip", action="store_true", help="leave out what is no usable image, and say so")
+    parser.add_argument("--batch", type=int, default=0, help="images at once; default: what suits the device")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Writes the features; prints one line about them."""
+    outputs = [options.features, options.npy, options.names]
+    if not any(outputs):
+        raise ReidError("nothing would be written: give --features FILE, --npy FILE or --names FILE")
+    listed = [] if options.images.is_dir() else _listed(options.images)
+    model.require_other(outputs, [options.model, options.images, *listed])
+    extractor = model.loaded(options)
+    how = {"on_error": "skip" if options.skip else "raise", "batch": options.batch}
+    found = extractor.files(listed, **how) if listed else extractor.folder(options.images, **how)
+    _write(found, options)
+    for name, reason in found.skipped:
+        print(f"skipped {name}: {reason}")
+    count, width = found.values.shape
+    written = ", ".join(str(path) for path in outputs if path)
+    print(f"{written}: {count} images, {width} numbers each")
+    return 0
+
+
+def _listed(path: Path) -> list[Path]:
+    """The paths that a list names, each from the list's own folder."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReidError(f"{path}: cannot be read: {error}; name a folder or a list of paths") from error
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise ReidError(f"{path}: names no image; a list has one path a line")
+    return [path.parent / name for name in names]
+
+
+def _write(found: "Extracted", options: argparse.Namespace) -> None:
+    if options.features:
+        found.write(options.features)
+    if options.npy:
+        with files.whole(options.npy) as part, part.open("wb") as handle:
+            np.save(handle, found.values)
+    if options.names:
+        with files.whole(options.names) as part:
+            part.write_text("".join(f"{name}\n" for name in found.names), encoding="utf-8")

@@ -1,0 +1,43 @@
+"""What commands that take a model have in common: its options, and how it is loaded."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from naic_reid.errors import ReidError
+
+if TYPE_CHECKING:  # torch, which --help need not wait for
+    from naic_reid.extractor import Extractor
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds MODEL, and how its features are taken."""
+    parser.add_argument("model", type=Path, metavar="MODEL",
+                        help="a checkpoint (.pt), or a folder that Extractor.save wrote")  # fmt: skip
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default auto")
+    parser.add_argument("--precision", metavar="WORD",
+                        help="fp32, tf32, bf16 or fp16; default: what the model says, else fp32")  # fmt: skip
+    parser.add_argument("--flip", action=argparse.BooleanOptionalAction, default=None,
+                        help="add the mirror image's feature; default: as the model says")  # fmt: skip
+
+
+def loaded(options: argparse.Namespace) -> "Extractor":
+    """The model as the options ask for it."""
+    from naic_reid.extractor import Extractor
+
+    return Extractor.load(options.model, options.device, options.precision, options.flip)
+
+
+def require_other(outputs: list[Path | None], inputs: list[Path]) -> None:
+    """Refuse to write over what is read, or one output over another.
+
+    Raises:
+        ReidError: two of the files are one.
+    """
+    taken = [path.resolve() for path in inputs]
+    for path in outputs:
+        if path is None:
+            continue
+        if path.resolve() in taken:
+            raise ReidError(f"{path}: is read or written already: name another file")
+        taken.append(path.resolve())
