@@ -21,7 +21,11 @@ from tests.walk import HOME
 EXTRAS = ("snakemake", "faiss", "matplotlib", "tensorboard", "pandas", "timm", "torchvision", "onnx",
           "onnxruntime", "onnxscript", "pytorch_metric_learning")  # fmt: skip
 
-ON_DEMAND = ("engines.py", "timm_backbone.py")  # modules that are imported only by who asks for an extra
+ON_DEMAND = (
+    "engines.py",
+    "resnest.py",
+    "timm_backbone.py",
+)  # modules that are imported only by who asks for an extra
 OURS = {"naic_reid", "benchmarks", "tests", "peer", "extract"}
 
 
