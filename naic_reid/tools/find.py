@@ -51,25 +51,21 @@ def run(options: argparse.Namespace) -> int:
     extractor = model.loaded(options)
     asked = extractor.files(dict.fromkeys(options.photos))
     names, rows = gallery.features(extractor, options.model, options.gallery, options.cache)
-    photos, queries = list(asked.names), asked.values
+    groups, queries = [[Path(name)] for name in asked.names], asked.values
     if options.one_person:
         mean = queries.mean(0, keepdims=True)
-        photos, queries = [" + ".join(photos)], mean / np.linalg.norm(mean)
-    order, distances = _ranked(queries, rows, options)
+        groups, queries = [[Path(name) for name in asked.names]], mean / np.linalg.norm(mean)
     answers = []
-    for query, best, far in zip(queries, order, distances, strict=True):
+    for photos, query, best, far in zip(groups, queries, *_ranked(queries, rows, options), strict=True):
         files = [options.gallery / names[at] for at in best]
-        same = [any(file.samefile(photo) for photo in asked.names) for file in files]
-        near = (rows[best] @ query).tolist()
-        answers.append(
-            [Hit(*hit) for hit in zip([names[at] for at in best], near, far.tolist(), same, strict=True)]
-        )
-    _print(photos, answers, options.rerank)
+        same = [any(file.samefile(photo) for photo in photos) for file in files]
+        columns = ([names[at] for at in best], (rows[best] @ query).tolist(), far.tolist(), same)
+        answers.append([Hit(*hit) for hit in zip(*columns, strict=True)])
+    _print([" + ".join(map(str, photos)) for photos in groups], answers, options.rerank)
     if options.html:
         how = f"k-reciprocal re-ranking, k1 {options.k1}, k2 {options.k2}, λ {options.lambda_:g}"
-        shown = [[Path(name) for name in asked.names]] if options.one_person else [[Path(p)] for p in photos]
         found_page.write(
-            options.html, shown, answers, gallery=options.gallery, searched=len(names),
+            options.html, groups, answers, gallery=options.gallery, searched=len(names),
             model=str(options.model), order=how if options.rerank else "similarity",
         )  # fmt: skip
         print(f"{options.html}: the page", file=sys.stderr)

@@ -248,7 +248,7 @@ def test_a_browser_shows_it_on_phone_and_desk_light_and_dark(
     look.write_text(LOOK.format(width=width))
     command = [
         BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
-        "--dump-dom", f"--user-data-dir={page.parent / 'profile'}",
+        "--hide-scrollbars", "--dump-dom", f"--user-data-dir={page.parent / 'profile'}",
         f"--blink-settings=preferredColorScheme={scheme}",
         f"--window-size={max(width, 600) + 40},1000", look.as_uri(),
     ]  # fmt: skip
