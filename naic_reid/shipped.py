@@ -27,7 +27,9 @@ def named(kind: str, given: str) -> Path:
     """
     if Path(given).exists():
         return absolute(Path(given))
-    known = {path.stem: path for path in sorted((HOME / kind).iterdir()) if not path.name.startswith(".")}
+    known = {
+        path.stem: path for path in sorted((HOME / kind).iterdir()) if path.is_dir() == (kind == "profiles")
+    }
     name = given.removesuffix(".yaml").removeprefix(f"{kind}/")
     if name not in known:
         raise ReidError(f"{given} does not exist; of {kind} these come with naic-reid: {', '.join(known)}")

@@ -18,12 +18,13 @@ IDENTITY_LOSSES: dict[str, tuple[str, ...]] = {
     "arcface": ("scale", "margin"),
     "cosface": ("scale", "margin"),
     "am_softmax": ("scale", "margin"),
-    "circle": ("scale", "margin"),
+    "circle": ("scale", "margin", "smoothing"),
     "linear": ("smoothing",),
     "linear_fastreid": ("smoothing",),
 }
 METRIC_LOSSES: dict[str, tuple[str, ...]] = {
     "weighted_triplet": ("margin",),
+    "weighted_triplet_fastreid": ("margin",),
     "hard_triplet": ("margin",),
     "center": (),
     "pairwise_cosface": ("scale", "margin"),

@@ -18,7 +18,7 @@ from naic_reid.losses.angular import AMSoftmax, ArcFace, Circle, CosFace
 from naic_reid.losses.center import Center
 from naic_reid.losses.linear import Linear, LinearFastReID
 from naic_reid.losses.pairwise import PairwiseCircle, PairwiseCosFace
-from naic_reid.losses.triplet import HardTriplet, WeightedTriplet
+from naic_reid.losses.triplet import HardTriplet, WeightedTriplet, WeightedTripletFastReID
 
 IDENTITY_LOSSES: dict[str, Callable[..., nn.Module]] = {
     "arcface": ArcFace,
@@ -31,6 +31,7 @@ IDENTITY_LOSSES: dict[str, Callable[..., nn.Module]] = {
 
 METRIC_LOSSES: dict[str, Callable[..., nn.Module]] = {
     "weighted_triplet": WeightedTriplet,
+    "weighted_triplet_fastreid": WeightedTripletFastReID,
     "hard_triplet": HardTriplet,
     "center": Center,
     "pairwise_cosface": PairwiseCosFace,

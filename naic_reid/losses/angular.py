@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from naic_reid.losses.linear import smoothed
+
 # Below this 1 − cos² counts as this: the square root's slope would be infinite at |cos| = 1.
 _LEAST_SQUARED_SINE = 1e-7
 
@@ -36,8 +38,11 @@ class _Angular(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             rows = F.normalize(self.weight.float())
             cosines = F.linear(F.normalize(features.float()), rows)
-            loss = F.cross_entropy(self.scale * self._moved(cosines, labels), labels)
+            loss = self._judged(self.scale * self._moved(cosines, labels), labels)
             return loss, self.scale * cosines.detach()
+
+    def _judged(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels)
 
     def _moved(self, cosines: Tensor, labels: Tensor) -> Tensor:
         """The cosines [B, C] with the margin at work."""
@@ -83,8 +88,20 @@ class AMSoftmax(CosFace):
 class Circle(_Angular):
     """Each cosine is weighted by how far it is from its optimum; the weights carry no gradient."""
 
-    def __init__(self, num_classes: int, dimension: int, scale: float = 64.0, margin: float = 0.35) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        dimension: int,
+        scale: float = 64.0,
+        margin: float = 0.35,
+        smoothing: float = 0.0,
+    ) -> None:
+        """`smoothing` is FastReID's: ε / (C − 1) for every other class."""
         super().__init__(num_classes, dimension, scale, margin)
+        self.smoothing = smoothing
+
+    def _judged(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return smoothed(logits, labels, self.smoothing) if self.smoothing else super()._judged(logits, labels)
 
     def _moved(self, cosines: Tensor, labels: Tensor) -> Tensor:
         fixed, m = cosines.detach(), self.margin

@@ -38,8 +38,13 @@ class LinearFastReID(Linear):
     """Target 1 − ε, and ε / (C − 1) for every other class; sum over rows by the count of non-zero losses."""
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        others = self.smoothing / max(logits.shape[1] - 1, 1)
-        log_shares = F.log_softmax(logits, dim=1)
-        target = log_shares.gather(1, labels[:, None])[:, 0]
-        losses = -(1 - self.smoothing - others) * target - others * log_shares.sum(1)
-        return losses.sum() / (losses != 0).sum().clamp(min=1)
+        return smoothed(logits, labels, self.smoothing)
+
+
+def smoothed(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy with FastReID's target, 1 − ε and ε / (C − 1) for every other class; a scalar."""
+    others = smoothing / max(logits.shape[1] - 1, 1)
+    log_shares = F.log_softmax(logits, dim=1)
+    target = log_shares.gather(1, labels[:, None])[:, 0]
+    losses = -(1 - smoothing - others) * target - others * log_shares.sum(1)
+    return losses.sum() / (losses != 0).sum().clamp(min=1)

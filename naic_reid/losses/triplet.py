@@ -52,6 +52,30 @@ class WeightedTriplet(nn.Module):
         return _violation(positive - negative, self.margin)
 
 
+class WeightedTripletFastReID(nn.Module):
+    """`WeightedTriplet` in FastReID's dialect, in which AGW's published numbers were made.
+
+    Its weights are exp(d − largest) and exp(−d) over their sums plus an absolute 1e-6. When an anchor's
+    negatives are all farther than about 13.8 + ln(their number) their weights sum to less than 1 and the
+    negative distance falls towards 0: it bounds the length of embeddings, and a run may stick there.
+    """
+
+    def __init__(self, margin: float | None = None) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """The mean over anchors; embeddings [B, D], labels int64 [B]."""
+        distances, same = _distances(embeddings, labels)
+        largest = distances.masked_fill(~same, 0).amax(1, keepdim=True)
+        near = ((distances - largest).exp() * same, (-distances).exp() * ~same)
+        positive, negative = (
+            (weights / (weights.sum(1, keepdim=True) + 1e-6) * distances).sum(1) for weights in near
+        )
+        negative = torch.where(same.all(1), torch.inf, negative)
+        return _violation(positive - negative, self.margin)
+
+
 def _distances(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Euclidean distances, float32 [B, B], and who shares an identity with whom, bool [B, B]."""
     return _Distances.apply(embeddings.float()), labels[:, None] == labels[None, :]

@@ -19,7 +19,8 @@ IDENTITY = [
     ("arcface", {"scale": 8.0, "margin": 1.3}),
     ("cosface", {"scale": 64.0, "margin": 0.35}),
     ("am_softmax", {"scale": 30.0, "margin": 0.35}),
-    ("circle", {"scale": 64.0, "margin": 0.35}),
+    ("circle", {"scale": 64.0, "margin": 0.35, "smoothing": 0.0}),
+    ("circle", {"scale": 64.0, "margin": 0.35, "smoothing": 0.1}),
     ("linear", {"smoothing": 0.1}),
     ("linear", {"smoothing": 0.0}),
     ("linear_fastreid", {"smoothing": 0.1}),
@@ -28,6 +29,8 @@ IDENTITY = [
 METRIC = [
     ("weighted_triplet", {"margin": None}),
     ("weighted_triplet", {"margin": 0.3}),
+    ("weighted_triplet_fastreid", {"margin": None}),
+    ("weighted_triplet_fastreid", {"margin": 0.3}),
     ("hard_triplet", {"margin": None}),
     ("hard_triplet", {"margin": 0.3}),
     ("pairwise_cosface", {"scale": 64.0, "margin": 0.35}),
@@ -304,3 +307,40 @@ def _slope(function, rows: list[list[float]], row: int, column: int, step: float
         moved[row][column] += move
         values.append(function(moved))
     return (values[0] - values[1]) / (2 * step)
+
+
+# 1-D embeddings of persons a, a, b, b; values worked out by hand from FastReID's definitions.
+BY_HAND = [
+    ("hard_triplet", {"margin": 0.3}, 1.0, 0.0),
+    ("hard_triplet", {}, 1.0, 0.134341),
+    ("weighted_triplet_fastreid", {}, 1.0, 0.084380),
+    ("weighted_triplet_fastreid", {}, 5.0, 5.764032),
+    ("weighted_triplet", {}, 5.0, 0.001634),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "factor", "expected"), BY_HAND)
+def test_metric_losses_give_the_worked_examples(
+    name: str, options: dict[str, float], factor: float, expected: float
+) -> None:
+    embeddings = factor * torch.tensor([[0.0], [1.0], [4.0], [6.0]])
+    found = losses.build_metric(name, 2, 1, **options)(embeddings, torch.tensor([0, 0, 1, 1]))
+    assert found.item() == pytest.approx(expected, abs=2e-6)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("circle", 2.934615), ("cosface", 3.239953)])
+def test_margin_classifiers_give_the_worked_examples(name: str, expected: float) -> None:
+    loss = losses.build_identity(name, 2, 3, scale=64.0, margin=0.35)
+    with torch.no_grad():
+        loss.weight.copy_(torch.tensor([[0.5, 0.75**0.5, 0.0], [0.2, 0.0, 0.96**0.5]]))
+    assert loss(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0]))[0].item() == pytest.approx(
+        expected, abs=1e-5
+    )
+
+
+def test_smoothing_gives_the_worked_example() -> None:
+    loss = losses.build_identity("linear_fastreid", 4, 4, smoothing=0.1)
+    with torch.no_grad():
+        loss.weight.copy_(torch.eye(4))
+    logits = torch.tensor([[2.0, 1.0, 0.0, -1.0]])
+    assert loss(logits, torch.tensor([0]))[0].item() == pytest.approx(0.640190, abs=1e-6)

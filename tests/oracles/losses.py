@@ -35,9 +35,13 @@ def circle(
     labels: Sequence[int],
     scale: float,
     margin: float,
+    smoothing: float,
     fixed: Rows | None = None,
 ) -> float:
-    """The weights are those at `fixed` (else at the features), which a gradient does not go through."""
+    """The weights are those at `fixed` (else at the features), which a gradient does not go through.
+
+    Smoothing is spread over the other classes.
+    """
     losses = []
     for feature, still, label in zip(features, fixed or features, labels, strict=True):
         logits = []
@@ -45,7 +49,9 @@ def circle(
             c, f = cosine(feature, row), cosine(still, row)
             target = max(0.0, 1 + margin - f) * (c - (1 - margin))
             logits.append(scale * (target if index == label else max(0.0, f + margin) * (c - margin)))
-        losses.append(-_log_softmax(logits)[label])
+        others = smoothing / (len(classes) - 1)
+        shares = _log_softmax(logits)
+        losses.append(-sum((1 - smoothing if i == label else others) * s for i, s in enumerate(shares)))
     return sum(losses) / len(losses)
 
 
@@ -80,6 +86,21 @@ def weighted_triplet(rows: Rows, labels: Sequence[int], margin: float | None) ->
             losses.append(_violation(_weighted(own, 1), _weighted(rest, -1), margin))
         else:
             losses.append(0.0)
+    return sum(losses) / len(losses)
+
+
+def weighted_triplet_fastreid(rows: Rows, labels: Sequence[int], margin: float | None) -> float:
+    """FastReID's dialect: an absolute 1e-6 under the weights, and negatives weighed from 0."""
+    losses = []
+    for anchor, label in zip(rows, labels, strict=True):
+        pairs = [(distance(anchor, row), other == label) for row, other in zip(rows, labels, strict=True)]
+        top = max(d for d, same in pairs if same)
+        means = []
+        for sign, of in ((1, True), (-1, False)):
+            weights = [math.exp(sign * d - (top if of else 0)) for d, same in pairs if same == of]
+            chosen = [d for d, same in pairs if same == of]
+            means.append(sum(w * d for w, d in zip(weights, chosen, strict=True)) / (sum(weights) + 1e-6))
+        losses.append(_violation(means[0], means[1], margin))
     return sum(losses) / len(losses)
 
 
