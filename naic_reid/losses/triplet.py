@@ -68,7 +68,10 @@ class WeightedTripletFastReID(nn.Module):
         """The mean over anchors; embeddings [B, D], labels int64 [B]."""
         distances, same = _distances(embeddings, labels)
         largest = distances.masked_fill(~same, 0).amax(1, keepdim=True)
-        near = ((distances - largest).exp() * same, (-distances).exp() * ~same)
+        near = (
+            (distances - largest).masked_fill(~same, -torch.inf).exp(),
+            (-distances).masked_fill(same, -torch.inf).exp(),
+        )
         positive, negative = (
             (weights / (weights.sum(1, keepdim=True) + 1e-6) * distances).sum(1) for weights in near
         )
