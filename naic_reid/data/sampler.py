@@ -16,6 +16,7 @@ from naic_reid.errors import ReidError
 
 KNOWN = "known"
 """In the place of a pattern: the cameras that the training list knows."""
+_NAIVE = 1  # a stream of its own beside that of every image
 LONGEST = 2
 """An epoch shows at most so many times the groups of K images that there are."""
 
@@ -189,3 +190,82 @@ def _spread(rows: NDArray[np.int64], cameras: NDArray[np.int64], images: int) ->
             group.append(min(others, key=lambda row: (shown.count(seen_by[row]), group.count(row))))
         groups.append(group)
     return np.array(groups, np.int64)
+
+
+def naive_batches(
+    labels: Sequence[int] | NDArray[np.int64],
+    identities: int,
+    images: int,
+    seed: int,
+    epoch: int,
+    *,
+    cameras: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """An epoch as FastReID's naive identity sampler lays it out: ⌊N / batch⌋ batches of whole passes.
+
+    A pass shuffles each class's images and deals them out in groups; a class of fewer than `images` has one
+    group, drawn with replacement. While `identities` classes have a group left, so many are drawn, evenly.
+    What fills no group, and the last fewer than P classes, wait for another pass. Cameras play no part.
+    """
+    classes = np.asarray(labels, np.int64)
+    rng = np.random.default_rng((seed, epoch, _NAIVE))
+    rows_of = [np.flatnonzero(classes == one) for one in np.unique(classes)]
+    wanted = max(1, len(classes) // (identities * images))
+    batches: list[NDArray[np.int64]] = []
+    while len(batches) < wanted:
+        decks = [
+            rng.permutation(rows) if len(rows) >= images else rng.choice(rows, images) for rows in rows_of
+        ]
+        left = list(range(len(decks)))
+        while len(left) >= identities and len(batches) < wanted:
+            drawn = rng.choice(left, identities, replace=False)
+            batches.append(np.concatenate([decks[one][:images] for one in drawn]))
+            for one in drawn:
+                decks[one] = decks[one][images:]
+            left = [one for one in left if len(decks[one]) >= images]
+    return np.stack(batches)
+
+
+def balanced_batches(
+    labels: Sequence[int] | NDArray[np.int64],
+    identities: int,
+    images: int,
+    seed: int,
+    epoch: int,
+    *,
+    cameras: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """An epoch as FastReID's balanced identity sampler lays it out: ⌊N / batch⌋ batches.
+
+    A pass visits each class once, in random order, `identities` to a batch; of each an image, and the
+    others of its group from other cameras than that image's: without replacement where there are enough.
+    Where all are from one camera, from the class's other images by the same rule; a single one repeats.
+    """
+    classes = np.asarray(labels, np.int64)
+    seen_by = np.zeros(len(classes), np.int64) if cameras is None else cameras
+    rng = np.random.default_rng((seed, epoch, _NAIVE))
+    rows_of = [np.flatnonzero(classes == one) for one in np.unique(classes)]
+    wanted = max(1, len(classes) // (identities * images))
+    batches: list[NDArray[np.int64]] = []
+    while len(batches) < wanted:
+        order = rng.permutation(len(rows_of))
+        for start in range(0, len(order) - identities + 1, identities):
+            chosen = order[start : start + identities]
+            batches.append(np.concatenate([_across(rows_of[one], images, seen_by, rng) for one in chosen]))
+    return np.stack(batches[:wanted])
+
+
+def _across(
+    rows: NDArray[np.int64], images: int, cameras: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    first = rng.choice(rows)
+    others = rows[cameras[rows] != cameras[first]]
+    if not len(others):
+        others = rows[rows != first]
+    if not len(others):
+        others = rows
+    return np.append(first, rng.choice(others, images - 1, replace=len(others) < images - 1))
+
+
+SAMPLERS = {"every_image": identity_batches, "naive": naive_batches, "balanced": balanced_batches}
+"""Name → how an epoch is laid out."""
