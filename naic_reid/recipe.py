@@ -44,22 +44,25 @@ def learner(train: Train, embedder: Embedder, num_classes: int) -> Learner:
         for group in embedder.metric_groups:
             width = embedder.width(group.branches)
             judge = losses.build_metric(loss.name, num_classes, width, **options(loss))
-            metrics.append(Term(loss.name, group, judge))
+            metrics.append(Term(loss.name, group, judge, train.metric_on))
     return Learner(embedder, identity, metrics)
 
 
 def optimizer(train: Train, learner: Learner) -> torch.optim.Optimizer:
     """The backbone's parameters, and the head's: branches, and what the losses hold per class."""
     named = list(learner.named_parameters())
-    body = [p for name, p in named if name.startswith("embedder.backbone.")]
-    head = [p for name, p in named if not name.startswith("embedder.backbone.")]
-    groups = {"body": (body, train.learning_rate), "head": (head, _head_rate(train))}
+    grouped: dict[str, list[nn.Parameter]] = {}
+    for name, parameter in named:
+        place = "body" if name.startswith("embedder.backbone.") else "head"
+        grouped.setdefault(f"{place} biases" if name.endswith(".bias") else place, []).append(parameter)
+    rates = _rates(train)
+    groups = {name: (parameters, rates[name]) for name, parameters in grouped.items()}
     return optimizers.build(train.optimizer, groups, train.weight_decay)
 
 
 def set_rates(train: Train, optimizer: torch.optim.Optimizer) -> None:
     """Give the optimizer's groups the recipe's learning rates, before the schedule."""
-    optimizers.set_rates(optimizer, {"body": train.learning_rate, "head": _head_rate(train)})
+    optimizers.set_rates(optimizer, _rates(train))
 
 
 def average(train: Train, embedder: Embedder) -> Average[Embedder] | None:
@@ -67,13 +70,16 @@ def average(train: Train, embedder: Embedder) -> Average[Embedder] | None:
     return None if train.ema is None else Average(embedder, train.ema)
 
 
-def factor(train: Train, epoch: int, share: float) -> float:
-    """Of the learning rate, a share of an epoch after its begin."""
+def factor(train: Train, epoch: int, step: int, steps: int) -> float:
+    """Of the learning rate in a step of an epoch of so many."""
     s = train.schedule
-    when = epoch + share if s.each == "step" else float(epoch)
-    warm = schedule.warmup(when, s.warmup_epochs, s.warmup_factor)
+    when = epoch + step / steps if s.each == "step" else float(epoch)
+    if s.warmup_steps:
+        warm = schedule.warmup(epoch * steps + step, s.warmup_steps, s.warmup_factor)
+    else:
+        warm = schedule.warmup(when, s.warmup_epochs, s.warmup_factor)
     if s.kind == "cosine":
-        return warm * schedule.cosine(when, s.warmup_epochs + s.flat_epochs, train.epochs)
+        return warm * schedule.cosine(when, s.warmup_epochs + s.flat_epochs, train.epochs, s.floor)
     return warm * schedule.multistep(when, s.milestones, s.gamma)
 
 
@@ -115,8 +121,17 @@ def micro_batches(identities: int, num_instances: int, accumulate: int) -> list[
     return [identities // n * num_instances for n in cuts]
 
 
-def _head_rate(train: Train) -> float:
-    return train.head_learning_rate or train.learning_rate
+def frozen(train: Train, epoch: int, step: int, steps: int) -> bool:
+    """Whether what `freeze` names is kept as it is in a step of an epoch of so many."""
+    if train.freeze_steps is not None:
+        return epoch * steps + step < train.freeze_steps
+    return train.freeze_epochs is None or epoch < train.freeze_epochs
+
+
+def _rates(train: Train) -> dict[str, float]:
+    """By group of parameters, before the schedule."""
+    rates = {"body": train.learning_rate, "head": train.head_learning_rate or train.learning_rate}
+    return rates | {f"{name} biases": rate * train.bias_rate for name, rate in rates.items()}
 
 
 def _losses(train: Train) -> list[Loss]:

@@ -154,7 +154,7 @@ def test_the_rate_has_a_factor_under_any_two_words_of_the_schedule() -> None:
     def use(config: Config) -> None:
         last = config.train.epochs - 1
         for epoch, share in itertools.product((0, 1, 10, last // 2, last), (0.0, 0.5)):
-            assert 0 <= recipe.factor(config.train, min(epoch, last), share) <= 1
+            assert 0 <= recipe.factor(config.train, min(epoch, last), int(10 * share), 10) <= 1
 
     each_pair(changes, use)
 

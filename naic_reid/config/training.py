@@ -73,7 +73,7 @@ class Augment(Section):
         0.2, description="colour jitter: turn in ± this share of a circle"
     )
     erasing: Share = Field(0.2, description="probability of erasing a rectangle")
-    erasing_fill: Literal["mean", "noise"] = Field(
+    erasing_fill: Literal["mean", "zero", "noise"] = Field(
         "mean", description="mean: ImageNet's mean in normalised space, as the original; noise: each pixel"
     )
     rotation: Annotated[float, Field(ge=0, le=180)] = Field(0.0, description="turn in ± these degrees")
@@ -97,6 +97,18 @@ class Schedule(Section):
         0, description="cosine: epochs at the whole rate, after warm-up, before it falls"
     )
     each: Literal["epoch", "step"] = Field("epoch", description="how often the rate is set")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(
+        0, exclude_if=not_, description="steps of rising rate, in the place of warmup_epochs: set that to 0"
+    )
+    floor: Share = Field(0.0, exclude_if=not_, description="cosine: factor that the last epoch comes down to")
+
+    @model_validator(mode="after")
+    def _one_warm_up(self) -> Self:
+        require(
+            not (self.warmup_steps and self.warmup_epochs),
+            f"warmup_steps {self.warmup_steps} and warmup_epochs {self.warmup_epochs}: set one of them to 0",
+        )
+        return self
 
     def beyond(self, epochs: int) -> str:
         """What of it would never come, or not in full, within so many epochs; nothing where all does."""
@@ -145,15 +157,27 @@ class Train(Section):
         224, description="images in a batch: P identities × num_instances"
     )
     num_instances: Annotated[int, Field(ge=2)] = Field(2, description="K of the P×K sampler")
+    sampler: Literal["every_image", "naive", "balanced"] = Field(
+        "every_image", exclude_if="every_image".__eq__,
+        description="every_image: each at least once an epoch; naive, balanced: FastReID's, whose epoch is as "
+        "many batches as its images fill",
+    )  # fmt: skip
     optimizer: Literal["ranger", "adam", "adamw", "sgd", "apex_adam", "apex_sgd"] = Field(
         "ranger", description="ranger: RAdam with look-ahead; apex_…: where NVIDIA's apex is installed"
     )
     learning_rate: Positive = Field(0.01, description="lr of the body, before the schedule")
     head_learning_rate: Positive | None = Field(None, description="lr of the classifier; none: as the body")
+    bias_rate: Positive = Field(
+        1.0, exclude_if=(1.0).__eq__, description="factor of the learning rate (lr) of all biases"
+    )
     weight_decay: NotNegative = Field(5.0e-4, description="decoupled for ranger: rate × decay")
     schedule: Schedule = Field(default_factory=Schedule)
     identity_loss: Loss = Field(default_factory=lambda: Loss(name="arcface", scale=30, margin=0.4))
     metric_loss: Loss | None = Field(default_factory=lambda: Loss(name="weighted_triplet"))
+    metric_on: Literal["embedding", "feature"] = Field(
+        "embedding", exclude_if="embedding".__eq__,
+        description="what metric losses judge: embeddings before the neck, or features after it",
+    )  # fmt: skip
     more_losses: tuple[Loss, ...] = Field((), description="further metric losses, e.g. center")
     augment: Augment = Field(default_factory=Augment)
     precision: Precision = Field(
@@ -180,6 +204,9 @@ class Train(Section):
         None, description="decay of the moving average of weights, which is then what is kept"
     )
     freeze: tuple[str, ...] = Field((), description="patterns of parameters kept, e.g. backbone.layer1.*")
+    freeze_steps: Count | None = Field(
+        None, exclude_if=lambda value: value is None, description="steps for which they are kept"
+    )
     freeze_epochs: Count | None = Field(None, description="epochs for which they are kept; none: all")
     freeze_norm: bool = Field(
         True, description="batch normalisation among the kept uses and keeps its running statistics"
@@ -245,6 +272,14 @@ class Train(Section):
         require(places == sorted(set(places)), "changes must come in the order of their epochs and steps")
         late = [epoch for epoch, _ in places if epoch > self.epochs]
         require(not late, f"changes in the epochs {late} lie beyond train.epochs {self.epochs}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_thaw(self) -> Self:
+        both = self.freeze_steps is not None and self.freeze_epochs is not None
+        require(not both, "freeze_steps and freeze_epochs are two ends of one thing: give one")
+        idle = self.freeze_steps is not None and not self.freeze
+        require(not idle, "freeze_steps without freeze keeps nothing: name patterns, or leave it out")
         return self
 
     @model_validator(mode="after")

@@ -216,24 +216,30 @@ def noise(draws: Draws) -> Tensor | None:
     return torch.from_numpy(np.concatenate(parts))
 
 
-def finish(images: Tensor, erase: Tensor, fill: Tensor | None = None) -> Tensor:
+def finish(
+    images: Tensor,
+    erase: Tensor,
+    fill: Tensor | None = None,
+    constant: tuple[float, float, float] = MEAN,
+) -> Tensor:
     """Normalised float32 [B, 3, H, W], channels last in memory, of uint8 [B, H, W, 3]; parts erased.
 
-    What is erased becomes MEAN *in normalised space*, a constant near zero, as in the original, or what
+    What is erased becomes `constant` *in normalised space*, by default MEAN, as in the original, or what
     `noise` drew. All images are erased at once, and nothing waits for the device.
 
     Args:
         images: on any device, as the others.
         erase: int64 [B, 4], `Draws.erase`.
         fill: what `noise` gave, or None.
+        constant: of R, G, B.
     """
     finished = _floats(images)
     erased = _inside(erase, images.shape[1], images.shape[2])
     if fill is not None:
         finished.masked_scatter_(erased[..., None], fill)
     else:
-        for channel, mean in enumerate(MEAN):
-            finished[..., channel].masked_fill_(erased, mean)
+        for channel, value in enumerate(constant):
+            finished[..., channel].masked_fill_(erased, value)
     return finished.permute(0, 3, 1, 2)
 
 

@@ -49,6 +49,8 @@ class Batch:
     labels: Tensor
     """int64 [B], class indices."""
     paths: tuple[str, ...]
+    erased: tuple[float, float, float] = augment.MEAN
+    """What rectangles become without noise, R, G, B in normalised space."""
 
     def pinned(self) -> Self:
         """The same in memory from which a GPU copies while the host goes on."""
@@ -64,7 +66,7 @@ class Batch:
         sent = (each.to(device, non_blocking=True) for each in (self.pixels, self.erase, self.labels))
         pixels, erase, labels = sent
         noise = None if self.noise is None else self.noise.to(device, non_blocking=True)
-        return augment.finish(pixels, erase, noise), labels
+        return augment.finish(pixels, erase, noise, self.erased), labels
 
 
 class TrainingImages:
@@ -128,6 +130,8 @@ class TrainingImages:
             ReidError: an image cannot be read; the message names it.
         """
 
+        erased = (0.0, 0.0, 0.0) if recipe.erasing_fill == "zero" else augment.MEAN
+
         def make(number: int) -> Batch:
             # 1 + number, for (seed, epoch, 0) is the stream of (seed, epoch), and that is the sampler's.
             rng = np.random.default_rng((seed, epoch, 1 + number))
@@ -136,7 +140,7 @@ class TrainingImages:
             varied = augment.vary(np.stack([self._image(int(row)) for row in rows]), draws, recipe.policy)
             batch = Batch(
                 number, torch.from_numpy(varied), torch.from_numpy(draws.erase), augment.noise(draws),
-                torch.from_numpy(self.labels[rows]), tuple(self.paths[row] for row in rows),
+                torch.from_numpy(self.labels[rows]), tuple(self.paths[row] for row in rows), erased,
             )  # fmt: skip
             return batch.pinned() if pinned else batch
 

@@ -16,7 +16,7 @@ from naic_reid.errors import ReidError
 
 KNOWN = "known"
 """In the place of a pattern: the cameras that the training list knows."""
-_NAIVE = 1  # a stream of its own beside that of every image
+_NAIVE = (0, 1)  # a stream of its own beside those of `identity_batches` and of the batches' variations
 LONGEST = 2
 """An epoch shows at most so many times the groups of K images that there are."""
 
@@ -35,8 +35,10 @@ class Sampler:
         *,
         cameras: NDArray[np.int64] | None = None,
         steps: int | None = None,
+        kind: str = "every_image",
     ) -> None:
-        """`steps` is the most batches of an epoch, None all; the rest are `identity_batches`' arguments."""
+        """`steps` is the most batches of an epoch, None all; `kind` a key of `SAMPLERS`; the rest are for it."""
+        self._lay_out = SAMPLERS[kind]
         self._what = (np.asarray(labels, np.int64), identities, images, seed)
         self._cameras, self._steps = cameras, steps
         self._thread = ThreadPoolExecutor(1, "sampler")
@@ -52,7 +54,7 @@ class Sampler:
         return self._laid[epoch].result()
 
     def _lay(self, epoch: int) -> NDArray[np.int64]:
-        return identity_batches(*self._what, epoch, cameras=self._cameras)[: self._steps]
+        return self._lay_out(*self._what, epoch, cameras=self._cameras)[: self._steps]
 
 
 def identity_batches(
@@ -208,7 +210,7 @@ def naive_batches(
     What fills no group, and the last fewer than P classes, wait for another pass. Cameras play no part.
     """
     classes = np.asarray(labels, np.int64)
-    rng = np.random.default_rng((seed, epoch, _NAIVE))
+    rng = np.random.default_rng((seed, epoch, *_NAIVE))
     rows_of = [np.flatnonzero(classes == one) for one in np.unique(classes)]
     wanted = max(1, len(classes) // (identities * images))
     batches: list[NDArray[np.int64]] = []
@@ -243,7 +245,7 @@ def balanced_batches(
     """
     classes = np.asarray(labels, np.int64)
     seen_by = np.zeros(len(classes), np.int64) if cameras is None else cameras
-    rng = np.random.default_rng((seed, epoch, _NAIVE))
+    rng = np.random.default_rng((seed, epoch, *_NAIVE))
     rows_of = [np.flatnonzero(classes == one) for one in np.unique(classes)]
     wanted = max(1, len(classes) // (identities * images))
     batches: list[NDArray[np.int64]] = []

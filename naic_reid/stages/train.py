@@ -35,7 +35,7 @@ from naic_reid.models import weights
 from naic_reid.models.embedder import Embedder
 from naic_reid.progress import followed
 from naic_reid.training import loop, resume
-from naic_reid.training.freezing import freeze
+from naic_reid.training.freezing import freeze, frozen_by
 from naic_reid.training.history import History
 from naic_reid.training.learner import Learner
 from naic_reid.training.repeatable import repeatable
@@ -218,8 +218,6 @@ class _Task:
 def _state(task: _Task, pretrained: list[Path], compiled: bool) -> State:
     """What training moves, at its beginning."""
     train, model, team = task.train, task.model, task.team
-    if team.size > 1 and train.freeze_epochs:
-        raise ReidError("train.freeze_epochs needs one process: start the stage without torchrun")
     torch.manual_seed(task.seed)
     embedder = models.build(Architecture.within(model.model_dump()))
     for path in pretrained:
@@ -231,7 +229,8 @@ def _state(task: _Task, pretrained: list[Path], compiled: bool) -> State:
     learner.to(team.device).to(memory_format=torch.channels_last).train()
     optimizer = recipe.optimizer(train, learner)
     average = recipe.average(train, embedder)
-    freeze(embedder, train.freeze, norm=train.freeze_norm)
+    for_a_while = train.freeze_epochs is not None or train.freeze_steps is not None
+    freeze(embedder, train.freeze, norm=train.freeze_norm, gradients=team.size == 1 or not for_a_while)
     called = team.wrapped(recipe.compiled(learner) if compiled else learner, sync_norm=train.sync_norm)
     if team.rank:  # equal networks, and each process's own random draws
         torch.manual_seed(task.seed + (team.rank << 32))
@@ -248,19 +247,19 @@ class _Epochs:
         cameras = cameras_of(source.paths, train.cameras, source.cameras) if train.cameras else None
         self._sampler = Sampler(
             source.labels, task.identities, train.num_instances, task.seed, cameras=cameras,
-            steps=train.steps_per_epoch,
+            steps=train.steps_per_epoch, kind=train.sampler,
         )  # fmt: skip
         self.rows = self._sampler.rows
         """Of each batch of an epoch: int64 [steps, images]."""
         self._variation = augment.Recipe(**train.augment.model_dump())
+        self._frozen: bool | None = None
+        self._kept: list[Tensor] = []
         own = task.identities // task.team.size * train.num_instances
         self._slice = slice(task.team.rank * own, (task.team.rank + 1) * own)
 
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
         """Those of an epoch from a step on, this process's slice of each."""
-        train, device = self._task.train, self._task.team.device
-        frozen = train.freeze_epochs is None or epoch < train.freeze_epochs
-        freeze(_embedder(self._state), train.freeze, frozen=frozen, norm=train.freeze_norm)
+        device = self._task.team.device
         made = self._task.source.batches(
             self.rows(epoch), self._variation, self._task.seed, epoch, first=first, part=self._slice,
             workers=self._task.workers, pinned=device.type == "cuda",
@@ -272,10 +271,24 @@ class _Epochs:
         """How a step is taken; sets the learning rates that the recipe has then."""
         train, steps = self._task.train.at(epoch, step), len(self.rows(epoch))
         recipe.set_rates(train, self._state.optimizer)
+        self._freeze(recipe.frozen(train, epoch, step, steps))
         return Plan(
-            self._terms, steps, recipe.factor(train, epoch, step / steps), train.precision,
-            train.clip, mean=self._task.team.mean, flags=self._asked.flags(),
+            self._terms, steps, recipe.factor(train, epoch, step, steps), train.precision,
+            train.clip, mean=self._task.team.mean, kept=self._kept, flags=self._asked.flags(),
         )  # fmt: skip
+
+    def _freeze(self, frozen: bool) -> None:
+        """Keep, or let go, what the recipe freezes.
+
+        A team's processes have agreed on whose gradients they share: what is frozen for a while has some in
+        them, which the step then drops.
+        """
+        if frozen == self._frozen:
+            return
+        self._frozen = frozen
+        train, embedder, alone = self._task.train, _embedder(self._state), self._task.team.size == 1
+        freeze(embedder, train.freeze, frozen=frozen, norm=train.freeze_norm, gradients=alone)
+        self._kept = [] if alone or not frozen else frozen_by(embedder, train.freeze)
 
     def changed(self, record: Record) -> dict[str, Any]:
         """The words of the recipe that changed with the record's step."""

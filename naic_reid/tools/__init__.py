@@ -6,6 +6,7 @@ TOOLS = {
     "find": "photographs of a person → where in a folder it was seen",
     "export": "a model → ONNX or torch.export, compared with the model on images",
     "benchmark": "a model → its inference card: structure, speed, memory",
+    "zoo": "FastReID's zoo: its rows as configs, its published files checked",
     "inspect": "what does the data folder hold, and what would stop the walk?",
     "prepare": "a data set in any layout → a folder for each identity, by links or copies",
     "rank": "two .npy files of features → the re-ranked best of the gallery",

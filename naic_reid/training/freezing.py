@@ -3,12 +3,19 @@
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from torch import nn
+from torch import Tensor, nn
 
 from naic_reid.errors import ReidError
 
 
-def freeze(module: nn.Module, patterns: Sequence[str], *, frozen: bool = True, norm: bool = True) -> None:
+def freeze(
+    module: nn.Module,
+    patterns: Sequence[str],
+    *,
+    frozen: bool = True,
+    norm: bool = True,
+    gradients: bool = True,
+) -> None:
     """Freeze (or unfreeze) the parameters whose names match one of the patterns.
 
     Args:
@@ -17,6 +24,7 @@ def freeze(module: nn.Module, patterns: Sequence[str], *, frozen: bool = True, n
         frozen: freeze them, or let them be trained.
         norm: batch normalisation all of whose parameters match also uses and keeps its running
             statistics, instead of the batch's.
+        gradients: kept parameters have none; false: they have, and somebody else keeps them.
 
     Raises:
         ReidError: a pattern matches nothing.
@@ -35,7 +43,7 @@ def freeze(module: nn.Module, patterns: Sequence[str], *, frozen: bool = True, n
         own = [(f"{prefix}.{name}".strip("."), p) for name, p in inner.named_parameters(recurse=False)]
         for name, p in own:
             # A neck's bias is never trained, whatever is let go.
-            if matches(name) and not name.endswith("neck.bias"):
+            if gradients and matches(name) and not name.endswith("neck.bias"):
                 p.requires_grad_(not frozen)
         if (
             norm
@@ -44,3 +52,12 @@ def freeze(module: nn.Module, patterns: Sequence[str], *, frozen: bool = True, n
             and all(matches(n) for n, _ in own)
         ):
             inner.train(not frozen)
+
+
+def frozen_by(module: nn.Module, patterns: Sequence[str]) -> list[Tensor]:
+    """The parameters whose names match one of the patterns."""
+    return [
+        parameter
+        for name, parameter in module.named_parameters()
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    ]

@@ -33,6 +33,8 @@ class Term(NamedTuple):
     """Terms of one name are added up."""
     group: Judged
     loss: nn.Module
+    on: str = "embedding"
+    """What a metric loss judges: `embedding` or `feature`."""
 
 
 class Learner(nn.Module):
@@ -51,7 +53,7 @@ class Learner(nn.Module):
         self.identity = nn.ModuleList(term.loss for term in identity)
         self.metrics = nn.ModuleList(term.loss for term in metrics)
         self._identity = [(term.name, term.group) for term in identity]
-        self._metrics = [(term.name, term.group) for term in metrics]
+        self._metrics = [(term.name, term.group, term.on) for term in metrics]
 
     @property
     def classifier(self) -> nn.Module:
@@ -70,8 +72,8 @@ class Learner(nn.Module):
                 right = (logits.detach().argmax(dim=1) == labels).float().mean()
         together = bool(self._metrics) and dist.is_initialized()
         everyones = _gathered(labels) if together else labels
-        for (name, group), judge in zip(self._metrics, self.metrics, strict=True):
-            rows = group.rows(seen, "embedding")
+        for (name, group, on), judge in zip(self._metrics, self.metrics, strict=True):
+            rows = group.rows(seen, on)
             _add(losses, name, group.weight * judge(_Gathered.apply(rows) if together else rows, everyones))
         assert right is not None, "a network has an identity term"
         return Judgement(losses, right)

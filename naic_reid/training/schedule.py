@@ -17,7 +17,7 @@ def multistep(epoch: float, milestones: Sequence[int], gamma: float) -> float:
     return gamma ** sum(epoch >= milestone for milestone in milestones)
 
 
-def cosine(epoch: float, begin: int, end: int) -> float:
-    """1 up to epoch `begin`, then half a cosine down to 0 at `end` (Loshchilov & Hutter 2017, eq. 5)."""
+def cosine(epoch: float, begin: int, end: int, floor: float = 0.0) -> float:
+    """1 up to epoch `begin`, then half a cosine to `floor` at `end` (Loshchilov & Hutter 2017, eq. 5)."""
     share = (epoch - begin) / max(1, end - begin)
-    return (1 + math.cos(math.pi * min(1.0, max(0.0, share)))) / 2
+    return floor + (1 - floor) * (1 + math.cos(math.pi * min(1.0, max(0.0, share)))) / 2

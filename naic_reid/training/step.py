@@ -55,6 +55,8 @@ class Plan:
     """Images that go through the learner at once; none: the whole batch."""
     mean: Callable[[Tensor], Tensor] = lambda values: values
     """Over all processes that train together."""
+    kept: Sequence[Tensor] = ()
+    """Parameters that this step leaves as they are, though they have gradients."""
     flags: Tensor | None = None
     """Numbers of this process, on the device, whose mean the record brings to all."""
 
@@ -125,6 +127,8 @@ def step(state: State, batch: Batch, plan: Plan) -> Record | None:
     try:
         with precision.float32_products(plan.precision):
             sums, terms = _judge(state.called, batch, plan, scale)
+        for kept in plan.kept:
+            kept.grad = None
         gradients = [p.grad for p in state.parameters if p.grad is not None]
         length = torch.nn.utils.get_total_norm(gradients) / scale
         flags = [] if plan.flags is None else [plan.flags]
