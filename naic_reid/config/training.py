@@ -159,8 +159,8 @@ class Train(Section):
     num_instances: Annotated[int, Field(ge=2)] = Field(2, description="K of the P×K sampler")
     sampler: Literal["every_image", "naive", "balanced"] = Field(
         "every_image", exclude_if="every_image".__eq__,
-        description="every_image: each at least once an epoch; naive, balanced: FastReID's, whose epoch is as "
-        "many batches as its images fill",
+        description="every_image: each once an epoch or oftener; naive, balanced: FastReID's, whose epoch "
+        "is as many batches as its images fill",
     )  # fmt: skip
     optimizer: Literal["ranger", "adam", "adamw", "sgd", "apex_adam", "apex_sgd"] = Field(
         "ranger", description="ranger: RAdam with look-ahead; apex_…: where NVIDIA's apex is installed"

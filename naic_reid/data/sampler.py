@@ -37,7 +37,7 @@ class Sampler:
         steps: int | None = None,
         kind: str = "every_image",
     ) -> None:
-        """`steps` is the most batches of an epoch, None all; `kind` a key of `SAMPLERS`; the rest are for it."""
+        """`steps`: the most batches of an epoch, None all; `kind`: a key of `SAMPLERS`; the rest is for it."""
         self._lay_out = SAMPLERS[kind]
         self._what = (np.asarray(labels, np.int64), identities, images, seed)
         self._cameras, self._steps = cameras, steps
