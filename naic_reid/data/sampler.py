@@ -37,7 +37,7 @@ class Sampler:
         steps: int | None = None,
         kind: str = "every_image",
     ) -> None:
-        """`steps`: most batches of an epoch (None: all); `kind`: of `SAMPLERS`, whose arguments the rest are."""
+        """`steps`: most batches of an epoch (None: all); `kind`: of `SAMPLERS`, whose arguments follow."""
         self._lay_out = SAMPLERS[kind]
         self._what = (np.asarray(labels, np.int64), identities, images, seed)
         self._cameras, self._steps = cameras, steps
