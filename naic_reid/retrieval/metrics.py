@@ -196,15 +196,20 @@ class Roc:
         self.num_thresholds = len(farthest)
         self.chosen = np.array(sorted(k for k in chosen if 0 <= k < len(farthest)), np.int64)
         self.thresholds, self.counts = farthest[self.chosen], counts[self.chosen]
-        self.nearer = np.zeros((2, len(self.chosen)), np.int64)  # below a threshold; not above it
+        self.below, self.not_above = np.zeros((2, len(self.chosen)), np.int64)
+        apart = np.flatnonzero(np.diff(self.chosen) > 1) + 1
+        self.windows = len(self.chosen) - np.append(len(self.chosen), np.append(apart[::-1], 0))
         self.lock = Lock()
 
     def add(self, different: Floats) -> None:
         """A block [B, G] of distances of different persons; whatever is no such pair is infinite."""
-        near = _at_most(different, self.limit)
-        counted = _counts(different, self.thresholds)
+        near = _near(different, self.limit)
+        below, not_above = np.zeros((2, len(self.chosen)), np.int64)
+        if len(self.chosen):
+            _add_counts(different, self.thresholds[::-1].copy(), self.windows, below, not_above)
         with self.lock:
-            self.nearer += counted
+            self.below += below[::-1]
+            self.not_above += not_above[::-1]
             for start in range(0, len(near), _SPARE):
                 part = near[start : start + _SPARE]
                 self.near[self.num_near : self.num_near + len(part)] = part
@@ -236,7 +241,7 @@ class Roc:
         """The curve begins at (0, 0); points on a straight line between others are not on it."""
         if not len(self.same) or not self.num_different:
             return 0.0
-        below, not_above = self.nearer
+        below, not_above = self.below, self.not_above
         farther = len(self.same) - np.searchsorted(self.same, self.thresholds, "right")
         same, different = (
             self.counts - farther,
@@ -256,6 +261,7 @@ class Roc:
 @njit(nogil=True, cache=True)
 def _count(distances, first, same, positives, begin, left_out, left_begin, junk, nearer):  # type: ignore[no-untyped-def]
     num = distances.shape[1]
+    values, columns, hit = np.empty(num, np.float32), np.empty(num, np.int32), _marks(num)
     for q in range(len(distances)):
         row = distances[q]
         left = left_out[left_begin[q] : left_begin[q + 1]]
@@ -263,9 +269,13 @@ def _count(distances, first, same, positives, begin, left_out, left_begin, junk,
             for c in rows:
                 if first <= c < first + num:
                     row[c - first] = np.inf
+        if begin[q] == begin[q + 1]:
+            continue
+        # Most rows are farther than the farthest positive, and play no part.
+        kept = _at_most(row, same[begin[q] : begin[q + 1]].max(), values, columns, hit)
         for e in range(begin[q], begin[q + 1]):
-            own = min(max(positives[e] - first, 0), num)
-            nearer[e] = _num_at_most(row[:own], same[e]) + _num_below(row[own:], same[e])
+            own = np.searchsorted(columns[:kept], positives[e] - first)
+            nearer[e] = _num_at_most(values[:own], same[e]) + _num_below(values[own:kept], same[e])
 
 
 @njit(nogil=True, cache=True)
@@ -336,27 +346,57 @@ def _num_at_most(values, limit):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _counts(block, thresholds):  # type: ignore[no-untyped-def]
-    found = np.zeros((2, len(thresholds)), np.int64)
-    for row in block:
-        for k in range(len(thresholds)):
-            found[0, k] += _num_below(row, thresholds[k])
-            found[1, k] += _num_at_most(row, thresholds[k])
-    return found
+def _marks(num):  # type: ignore[no-untyped-def]
+    """Room for a mark a value, in whole words of eight."""
+    return np.zeros((num + 7) // 8 * 8, np.bool_)
 
 
 @njit(nogil=True, cache=True)
-def _at_most(block, limit):  # type: ignore[no-untyped-def]
+def _at_most(row, limit, values, columns, hit):  # type: ignore[no-untyped-def]
+    """How many values of a row are not above the limit; they and their columns are put into the arrays."""
+    for c in range(np.uint64(len(row))):  # no branches: the compiler makes vector instructions of this
+        hit[c] = row[c] <= limit
+    words = hit.view(np.uint64)
+    kept = 0
+    for word in range(len(words)):
+        if words[word] == 0:
+            continue
+        for c in range(8 * word, min(8 * word + 8, len(row))):
+            if hit[c]:
+                values[kept], columns[kept] = row[c], c
+                kept += 1
+    return kept
+
+
+@njit(nogil=True, cache=True)
+def _near(block, limit):  # type: ignore[no-untyped-def]
     """The finite values of a block that are not above the limit."""
     limit = min(limit, np.finfo(np.float32).max)
-    num = 0
-    for row in block:
-        num += _num_at_most(row, limit)
+    num = block.shape[1]
+    values, columns, hit = np.empty(num, np.float32), np.empty(num, np.int32), _marks(num)
     out = np.empty(num, np.float32)
     at = 0
     for row in block:
-        for value in row:
-            if value <= limit:
-                out[at] = value
-                at += 1
-    return out
+        kept = _at_most(row, limit, values, columns, hit)
+        if at + kept > len(out):
+            out = np.concatenate((out, np.empty(len(out) + kept, np.float32)))
+        out[at : at + kept] = values[:kept]
+        at += kept
+    return out[:at].copy()
+
+
+@njit(nogil=True, cache=True)
+def _add_counts(block, thresholds, ends, below, not_above):  # type: ignore[no-untyped-def]
+    """Add how many values lie below each threshold, and not above it.
+
+    Thresholds ascend; those between two of `ends` are near each other, so few values lie among them.
+    """
+    for row in block:
+        for w in range(len(ends) - 1):
+            first, last = ends[w], ends[w + 1]
+            low, high = thresholds[first], thresholds[last - 1]
+            under, within = _num_below(row, low), _num_at_most(row, high)
+            for k in range(first, last):
+                alone = within == under or last - first == 1
+                below[k] += under if alone else _num_below(row, thresholds[k])
+                not_above[k] += within if alone else _num_at_most(row, thresholds[k])

@@ -1,5 +1,7 @@
 """CMC, AP, INP and ROC by the definitions, in plain Python: lists that are sorted and walked along."""
 
+from collections import Counter
+
 
 def ranked(distances, query, gallery, cross_camera=False):
     """Gallery rows of a query, nearest first, after the rule.
@@ -91,8 +93,10 @@ def tar_at_far(same, different, rate):
 def fast_reid_tpr(same, different, rate):
     """sklearn's roc_curve with label 1 for two persons and the distance as score; the nearest point's TPR."""
     values = sorted({*same, *different}, reverse=True)
-    false = [sum(d >= v for d in same) for v in values]
-    true = [sum(d >= v for d in different) for v in values]
+    false, true = [], []  # pairs of one person, and of two, at or beyond each value
+    for counts, distances in ((false, Counter(same)), (true, Counter(different))):
+        for value in values:
+            counts.append((counts[-1] if counts else 0) + distances[value])
     points = [(0, 0)]
     for n in range(len(values)):
         inner = 0 < n < len(values) - 1
