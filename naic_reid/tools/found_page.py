@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
-
 from naic_reid import files
 from naic_reid.tools.page import thumbnail
 
@@ -38,6 +36,8 @@ def write(
         model: what features were taken with.
         order: what the order follows, in words.
     """
+    import jinja2  # here, for those who only read the table do not wait for it
+
     shown: list[dict[str, Any]] = []
     for number, (asked, hits) in enumerate(zip(photos, answers, strict=True), start=1):
         found = [
