@@ -11,6 +11,7 @@ bash run.sh install                              only make .venv
 
   --config FILE    the settings, a file or one of configs/ by name (default: naic2020 where
                    data/MyDataSet exists, else toy, which draws its own images)
+  --zoo ROW        a row of FastReID's zoo in the place of --config, e.g. market1501/sbs/resnet50_ibn_a
   --show-config    print these settings, and end
   --data FOLDER    the folder that holds the label lists and images (default: data/MyDataSet)
   --truth FILE     CSV of subset,name,pid,camid to score query and gallery with

@@ -117,6 +117,19 @@ def test_the_command_prints_the_table_a_row_and_what_a_file_is(
     assert "near: market1501/sbs/resnet50" in capsys.readouterr().err
 
 
+def test_run_takes_a_row_and_keeps_a_config_that_was_changed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    asked = ["run", "--zoo", "market1501/bot/resnet50", "--into", str(tmp_path), "--show-config"]
+    assert cli.main(asked) == 0
+    (path,) = tmp_path.glob("zoo_*.yaml")
+    assert capsys.readouterr().out == path.read_text(encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace("epochs: 120", "epochs: 121"), encoding="utf-8")
+    assert cli.main(asked) == 0
+    assert "epochs: 121" in capsys.readouterr().out
+    assert cli.main([*asked, "--config", "toy"]) == 2
+
+
 def test_a_row_that_is_none_is_answered_with_near_ones() -> None:
     with pytest.raises(ReidError, match=r"no row market1501/bott/resnet50; near: market1501/bot/resnet50"):
         zoo.row("market1501/bott/resnet50")

@@ -22,9 +22,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from naic_reid import shipped
+from naic_reid import shipped, zoo
 from naic_reid.errors import ReidError
-from naic_reid.files import absolute, regular
+from naic_reid.files import absolute, regular, whole
 
 _DATA = Path("data/MyDataSet")
 _DRY_RUN = frozenset({"--dry-run", "--dryrun", "-n", "-np", "-nq"})
@@ -34,6 +34,8 @@ _ONLY_LOOKS = _DRY_RUN | {"--unlock", "--list", "-l", "--summary", "-S", "--dag"
 _OPTIONS: dict[str, dict[str, Any]] = {
     "--config": {"metavar": "FILE", "help": "the settings: a file, or a shipped one's name (naic2020, quick, "
                  "small, toy); default naic2020 where the data is, else toy, which draws its own images"},
+    "--zoo": {"metavar": "ROW", "help": "a row of FastReID's zoo (data/method/backbone) in place of --config: written to "
+              "INTO/zoo_….yaml, or taken as it is when that is there"},
     "--data": {"metavar": "FOLDER", "type": Path, "help": f"label lists and images; default {_DATA}"},
     "--truth": {"metavar": "FILE", "type": Path, "help": "CSV of subset,name,pid,camid to score with"},
     "--into": {"metavar": "FOLDER", "type": Path, "default": Path(),
@@ -61,7 +63,10 @@ def run(options: argparse.Namespace) -> int:
     """
     data, truth = _existing("--data", options.data), _existing("--truth", options.truth)
     into = options.into.resolve()
-    config, why = _config(options.config, data or into / _DATA)
+    if options.zoo:
+        config, why = _of_zoo(options.zoo, into, options)
+    else:
+        config, why = _config(options.config, data or into / _DATA)
     if options.show_config:
         print(regular(config).read_text(encoding="utf-8"), end="")
         return 0
@@ -103,6 +108,19 @@ def _config(given: str | None, data: Path) -> tuple[Path, str]:
     return shipped.named(
         "configs", "toy"
     ), f"generated images, for there is no {_short(data)} (--data names another)"
+
+
+def _of_zoo(name: str, into: Path, options: argparse.Namespace) -> tuple[Path, str]:
+    """The row's config as a file in the results' folder, made where there is none, and why it runs."""
+    if options.config is not None:
+        raise ReidError("give --config or --zoo, not both")
+    row = zoo.row(name)
+    path = into / f"zoo_{row.name.replace('/', '_')}.yaml"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(path) as part:
+            part.write_text(zoo.written(row), encoding="utf-8")
+    return path, f"the zoo's {row.name}, published {row.published}"
 
 
 @contextmanager
