@@ -34,7 +34,7 @@ _ONLY_LOOKS = _DRY_RUN | {"--unlock", "--list", "-l", "--summary", "-S", "--dag"
 _OPTIONS: dict[str, dict[str, Any]] = {
     "--config": {"metavar": "FILE", "help": "the settings: a file, or a shipped one's name (naic2020, quick, "
                  "small, toy); default naic2020 where the data is, else toy, which draws its own images"},
-    "--zoo": {"metavar": "ROW", "help": "a row of FastReID's zoo (data/method/backbone) in place of --config, "
+    "--zoo": {"metavar": "ROW", "help": "a row of the zoo, data/method/backbone, instead of --config, "
               "kept as INTO/zoo_….yaml, which may be changed"},
     "--data": {"metavar": "FOLDER", "type": Path, "help": f"label lists and images; default {_DATA}"},
     "--truth": {"metavar": "FILE", "type": Path, "help": "CSV of subset,name,pid,camid to score with"},
