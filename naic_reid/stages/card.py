@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from naic_reid import files
-from naic_reid.artifacts import MadeBy, read_json, write_json
+from naic_reid.artifacts import ImageList, MadeBy, read_json, write_json
 from naic_reid.errors import ReidError
 from naic_reid.retrieval.metrics import Hits, score
 
@@ -32,21 +32,50 @@ POOLED_RULES = {
 _log = logging.getLogger(__name__)
 
 
-def run(*, scores: list[Path], card: Path, table: Path) -> None:
-    """Reads the scores of each domain (named like its file), writes the card as JSON and as text."""
+def run(*, scores: list[Path], trained: Path, tested: list[Path], card: Path, table: Path) -> None:
+    """Reads the scores of each domain (named like its file), writes the card as JSON and as text.
+
+    With the training list and the lists of queries and galleries it says how many test images were
+    trained on.
+    """
     read = {path.stem: _read(path) for path in scores}
     sections = {domain: _scored(one) for domain, one in read.items()}
     competition = [one for one in read.values() if one["protocol"] == "naic"]
     if competition:
         sections = {POOLED: _pooled(competition), **sections}
     rules = {domain: {"protocol": one["protocol"], **one["rules"]} for domain, one in read.items()}
-    made_by = MadeBy.of("card", REVISION, {}, scores)
+    known = _trained_on(trained, tested)
+    made_by = MadeBy.of("card", REVISION, {}, [*scores, trained, *tested])
     general = RULES | (POOLED_RULES if competition else {})
     with files.whole(table) as part:
-        part.write_text(_text(sections, rules, general), encoding="utf-8")
-    content = {"sections": sections, "rules": general, "protocols": rules, "table": files.digest(table)}
+        part.write_text(_text(sections, rules, general) + _warning(known), encoding="utf-8")
+    content = {
+        "sections": sections,
+        "rules": general,
+        "protocols": rules,
+        "trained_on": known,
+        "table": files.digest(table),
+    }
     write_json(card, "Card", made_by, content)
     _log.info("card: wrote %s and %s", card, table)
+
+
+def _trained_on(trained: Path, tested: list[Path]) -> dict[str, list[int]]:
+    """List of test images → how many have a file's bytes that the training list has, too; and of how many."""
+    digests = set(ImageList.read(trained).digests) - {""}
+    found = {path.stem: ImageList.read(path) for path in tested}
+    return {
+        name: [sum(one in digests for one in images.digests), len(images)] for name, images in found.items()
+    }
+
+
+def _warning(known: dict[str, list[int]]) -> str:
+    told = [f"{copies} of {total} in {name}" for name, (copies, total) in known.items() if copies]
+    return (
+        f"TRAINED ON: {', '.join(told)} are copies of training images: a score is worth less for it.\n"
+        if told
+        else ""
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

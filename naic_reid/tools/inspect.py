@@ -208,6 +208,7 @@ def report(settings: Config, data: Data, near: int | None) -> list[Section]:
         _unusable(data),
         _repeats(data, verdict, len(usable) - len(rows), len(wrong)),
         _conflicts(data, verdict),
+        _trained_on(data, rows),
         _united(data, verdict),
     ]
     if near is not None:
@@ -372,6 +373,25 @@ def _repeats(data: Data, verdict: Verdict, repeated_lines: int, wrong: int) -> S
     rows = [(*pair, *counts) for pair, counts in sorted(kinds.items())]
     header = ("kept from", "repeated by", "same bytes", "same pixels")
     return Section("Repeated images", header, rows, note, strips)
+
+
+def _trained_on(data: Data, rows: Sequence[int]) -> Section:
+    """Test images that are training images, too: a score is worth less for each."""
+    by_pixels: dict[bytes, int] = {}
+    for row in rows:
+        by_pixels.setdefault(data.looks[data.paths[row]].pixels, row)
+    table: list[tuple[object, ...]] = []
+    strips = []
+    for folder, paths in data.tests.items():
+        seen = {path: data.looks[path] for path in paths if not data.looks[path].fault}
+        copies = {path: by_pixels[one.pixels] for path, one in seen.items() if one.pixels in by_pixels}
+        same = sum(seen[path].digest == data.looks[data.paths[row]].digest for path, row in copies.items())
+        table.append((folder, len(paths), same, len(copies) - same))
+        strips += [[data.picture(row), Picture(data.folder / path, path)] for path, row in copies.items()]
+    total = sum(int(str(row[2])) + int(str(row[3])) for row in table)
+    note = f"{total:,} in all: a score is worth less for it" if total else "none"
+    title = "Test images that are training images"
+    return Section(title, ("folder", "images", "same bytes", "same pixels"), table, note, strips[:_STRIPS])
 
 
 def _conflicts(data: Data, verdict: Verdict) -> Section:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from naic_reid.artifacts import MadeBy, read_json, write_json
+from naic_reid.artifacts import ImageList, MadeBy, read_json, write_json
 from naic_reid.errors import ReidError
 from naic_reid.stages import card
 from tests.stages.members import World, world
@@ -27,8 +27,19 @@ def scores(tmp_path: Path) -> list[Path]:
     ]
 
 
+def lists(folder: Path) -> dict[str, Any]:
+    """A training list, and two of test images of which one image is trained on."""
+    for name, digests in {"train": "abcd", "query_green": "xc", "gallery_green": "yzw"}.items():
+        paths = tuple(f"{name}/{digest}.png" for digest in sorted(digests))
+        ImageList(paths, ("",) * len(paths), digests=tuple(sorted(digests))).write(
+            folder / f"{name}.list.tsv"
+        )
+    tested = [folder / f"{name}.list.tsv" for name in ("query_green", "gallery_green")]
+    return {"trained": folder / "train.list.tsv", "tested": tested}
+
+
 def run(scores: list[Path], folder: Path) -> tuple[dict[str, list[dict[str, float]]], str]:
-    card.run(scores=scores, card=folder / "card.json", table=folder / "card.txt")
+    card.run(scores=scores, **lists(folder), card=folder / "card.json", table=folder / "card.txt")
     return json.loads((folder / "card.json").read_text())["sections"], (folder / "card.txt").read_text()
 
 
@@ -81,3 +92,10 @@ def test_files_that_are_no_scores_are_refused(content: dict[str, Any], tmp_path:
     write_json(path, "Scores", MadeBy(), content)
     with pytest.raises(ReidError, match=r"green\.json: not a file of scores"):
         run([path], tmp_path)
+
+
+def test_test_images_that_were_trained_on_are_counted(scores: list[Path], tmp_path: Path) -> None:
+    _, text = run(scores, tmp_path)
+    assert "TRAINED ON: 1 of 2 in query_green.list are copies of training images" in text
+    counts = json.loads((tmp_path / "card.json").read_text())["trained_on"]
+    assert counts == {"query_green.list": [1, 2], "gallery_green.list": [0, 3]}

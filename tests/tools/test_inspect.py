@@ -242,3 +242,18 @@ def test_a_config_of_labelled_sets_is_inspected_with_its_problems(
     text = capsys.readouterr().out
     assert "query/me.jpg: its name does not fit the layout" in text
     assert "is a truncated JPEG" in text
+
+
+def test_test_images_that_are_training_images_are_counted(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world(data, LISTS)
+    trained = (data / "x" / "images" / "a.png").read_bytes()
+    (data / Split().query / "00.png").write_bytes(trained)
+    pixels = cv2.imdecode(np.frombuffer(trained, np.uint8), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(data / Split().gallery / "00.png"), pixels, [cv2.IMWRITE_PNG_COMPRESSION, 0])
+    assert _inspect(data) == 0
+    text = capsys.readouterr().out
+    assert _row(text, "Test images that are training images", "query")[-2:] == ["1", "0"]
+    assert _row(text, "Test images that are training images", "gallery")[-2:] == ["0", "1"]
+    assert "2 in all: a score is worth less for it" in text

@@ -179,6 +179,12 @@ rule evaluate:
 rule card:
     input:
         scores=expand(SCORES, domain=scored_domains()),
+        trained=TRAINING,
+        tested=[
+            image_list(role, domain)
+            for domain in scored_domains()
+            for role in ("query", "gallery")
+        ],
     output:
         card=update(CARD),
         table=update(SCORE_CARD),
