@@ -49,6 +49,7 @@ def small(sources: list[dict[str, Any]], tests: dict[str, Any]) -> dict[str, Any
             "learning_rate": 1.0e-3,
             "identity_loss": {"name": "linear"},
             "precision": "fp32",
+            "schedule": {"warmup_epochs": 0, "milestones": []},
         },
         "ensemble": {"epochs": [1]},
         "search": {"keep": 4},

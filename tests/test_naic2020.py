@@ -2,6 +2,7 @@
 the competition's folders."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def test_every_model_of_the_reproduction_is_trained_and_fused(finished: Walk) ->
 
 def test_the_published_weights_are_loaded_whole(finished: Walk) -> None:
     log = (finished.folder / "logs/train/r101_256.log").read_text()
-    assert "resnet101_ibn_b.pth" in log
+    assert re.search(r"resnet101_ibn_b\.pth: ([0-9]+) of \1 tensors", log), log
 
 
 def test_a_data_folder_that_moved_reruns_nothing(finished: Walk) -> None:

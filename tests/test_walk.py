@@ -3,8 +3,10 @@
 import copy
 import json
 import os
+import re
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.walk import HOME, Walk, small_world, tiny_world
+from tests.walk import COMMAND, HOME, Walk, small_world, tiny_world
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +67,19 @@ def test_the_submission_lists_every_query_once_with_images_of_its_own_domain(fin
 
 
 def test_the_score_card_states_its_rules(finished: Walk) -> None:
-    card = (finished.folder / "results" / "card" / "card.txt").read_text()
-    for word in ("mAP", "mINP", "R1", "pooled", "holdout", "fus"):
-        assert word in card, card
+    folder = finished.folder / "results" / "card"
+    card, content = (folder / "card.txt").read_text(), json.loads((folder / "card.json").read_text())
+    told = " ".join(card.split())
+    domains = content["protocols"]
+    assert domains.keys() == {"green", "normal", "holdout"}
+    for rules in (content["rules"], *domains.values()):
+        for topic, meaning in rules.items():
+            assert f"{topic}: {' '.join(meaning.split())}." in told
+    for domain, rows in content["sections"].items():
+        assert f"{domain} ({rows[0]['queries']} queries)" in card
+        for row in rows:
+            line = rf"{row['member']} .*{'re-ranked' if row['reranked'] else 'plain'} +{100 * row['R1']:.1f} "
+            assert re.search(line, card), (line, card)
 
 
 def test_a_finished_walk_has_nothing_to_do(finished: Walk) -> None:
@@ -170,13 +182,18 @@ def test_killed_outright_and_run_again_it_ends_with_the_same_submission(
     assert [path for path in walk.artefacts() if path.endswith(".part")] == []
 
 
-def test_the_configs_of_the_project_are_read_by_the_workflow(tmp_path: Path) -> None:
-    """Without a word about the config, a folder without data takes the toy."""
-    for name in ("toy.yaml",):
-        raw = (HOME / "configs" / name).read_text()
-        walk = Walk(tmp_path / name, small_world())
-        walk.config.write_text(raw)
-        assert walk.would_run()["toy"] == 1
+def test_without_a_word_about_the_config_a_folder_without_data_takes_the_toy(tmp_path: Path) -> None:
+    def planned(folder: Path) -> str:
+        command = [*COMMAND, "--directory", str(folder), "--dry-run"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    (tmp_path / "with" / "data" / "MyDataSet").mkdir(parents=True)
+    (tmp_path / "without").mkdir()
+    assert "rule toy:" in planned(tmp_path / "without")
+    there = planned(tmp_path / "with")
+    assert "rule toy:" not in there
+    assert "models.r101_256.pretrained" in there  # of the competition, whose weights are not here
 
 
 def test_shards_end_with_the_same_bytes_and_leave_no_parts(tiny: Walk, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def tiny_world() -> dict[str, Any]:
     raw["ensemble"] = {"epochs": [1]}
     for number, model in enumerate(raw["models"].values()):
         model.update(backbone="timm/test_resnet", height=64 - 16 * number, width=32)
+        model.pop("last_stride", None)  # which networks of timm have not
     raw["rerank"]["normal"].update(k1=9)
     return raw
 
