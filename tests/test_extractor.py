@@ -257,12 +257,3 @@ def test_it_stays_in_evaluation_mode_and_keeps_no_graph(extractor: Extractor) ->
     extractor.train()
     assert not any(module.training for module in extractor.modules())
     assert not extractor(torch.zeros(1, 64, 32, 3, dtype=torch.uint8)).requires_grad
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_a_gpu_gives_the_same_features_in_their_order(home: Path, extractor: Extractor) -> None:
-    rng = np.random.default_rng(4)
-    many = [rng.integers(0, 256, (64, 32, 3), np.uint8) for _ in range(50)]
-    on_gpu = Extractor.load(home / "a.pt", device="cuda").images(many, batch=8)
-    np.testing.assert_allclose(on_gpu, extractor.images(many), atol=1e-5)

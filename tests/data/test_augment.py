@@ -200,18 +200,6 @@ def test_erasing_makes_so_many_calls_however_many_are_erased() -> None:
     assert len(found) == 1
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-@pytest.mark.parametrize("fill", ["mean", "noise"])
-def test_a_gpu_finishes_as_a_processor_does(fill: str) -> None:
-    recipe = augment.Recipe(erasing=0.7, erasing_fill=fill)
-    images = np.random.default_rng(0).integers(0, 256, (20, 24, 16, 3), np.uint8)
-    draws = augment.draw(recipe, 20, 24, 16, np.random.default_rng(3))
-    there = _finished(images, draws, "cuda")
-    assert there.is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(there.cpu(), _finished(images, draws), rtol=1e-6, atol=1e-6)
-
-
 def test_noise_fills_what_is_erased_with_normal_deviates() -> None:
     recipe = augment.Recipe(erasing=1.0, erasing_fill="noise")
     images = np.zeros((40, 32, 16, 3), np.uint8)

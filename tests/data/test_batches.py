@@ -97,21 +97,6 @@ def test_a_batch_is_finished_as_its_draws_say(folder: Path) -> None:
         assert (batch.noise is None) == (fill == "mean")
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_pinned_batches_reach_a_gpu_whole(folder: Path) -> None:
-    source = batches.TrainingImages(folder, _paths(), range(11), HEIGHT, WIDTH)
-    order = np.random.default_rng(0).integers(0, 11, (20, 8))
-    plain = list(source.batches(order, RECIPE, 1, 0))
-    made = source.batches(order, RECIPE, 1, 0, workers=4, pinned=True)
-    for expected, batch in zip(plain, made, strict=True):
-        assert batch.pixels.is_pinned() and batch.erase.is_pinned() and batch.labels.is_pinned()
-        images, labels = batch.finished(torch.device("cuda"))
-        whole, _ = expected.finished(torch.device("cpu"))
-        torch.testing.assert_close(images.cpu(), whole, rtol=1e-6, atol=1e-6)
-        assert torch.equal(labels.cpu(), expected.labels)
-
-
 def test_threads_that_read_are_as_many_as_processors_and_opencv_starts_none(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,10 +83,3 @@ def test_lists_grow_where_many_rows_are_crowded() -> None:
     before = search.length
     search.of_block(0, 200)
     assert search.length == 2 * before
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_a_gpu_gives_the_bits_of_the_cpu() -> None:
-    rows = clustered(3, 3000, 512, duplicates=True)
-    same(rows[:300], rows[300:], 31, "cuda", 700)

@@ -186,15 +186,6 @@ def test_the_record_names_the_settings_and_the_inputs(world: Path, tmp_path: Pat
     assert [path for path, _ in made_by.inputs] == [str(world / "list.tsv"), str(world / "a.pt")]
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_a_gpu_gives_the_same_features(world: Path, tmp_path: Path) -> None:
-    on_cpu = _features(world, tmp_path / "c.npz", device="cpu")
-    on_gpu = _features(world, tmp_path / "g.npz", device="cuda")
-    # As near as float32 is: TF32 would be a thousand times further away.
-    np.testing.assert_allclose(on_gpu.values, on_cpu.values, atol=1e-5)
-
-
 def test_an_image_that_was_swapped_since_it_was_listed_is_refused_by_name(
     world: Path, tmp_path: Path
 ) -> None:

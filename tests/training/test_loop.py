@@ -427,23 +427,3 @@ def test_a_step_waits_for_the_device_once_and_that_is_for_the_step_before(
             steps.step(state, batch, plan)
     assert syncs.found == []
     assert read == [(place, place + 1) for place in range(8, 15)]
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_no_step_on_a_gpu_makes_the_host_wait(optimizer: str, precision: str) -> None:
-    state = _state(optimizer)
-    learner = state.learner.cuda()
-    state = State(learner, optimizers.build(optimizer, {"body": (learner.parameters(), 0.01)}, 0.01))
-    batch = Batch(*(tensor.cuda() for tensor in next(_batches(0, 0))[:2]), [""] * 6)
-    plan = Plan(WEIGHTS, 100, precision=precision, clip=1.0)
-    for _ in range(6):
-        steps.step(state, batch, plan)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for _ in range(7):
-            steps.step(state, batch, plan)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
