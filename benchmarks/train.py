@@ -1,6 +1,7 @@
 """Speed of training: loading with augmentation, and the step.
 
     python benchmarks/train.py loader [--images FOLDER]      images/s per core, against PIL + torchvision
+    python benchmarks/train.py norm                          instance normalisation, against torch's
     python benchmarks/train.py step [--device cuda]          seconds a step, against plain fp32 in NCHW
     python benchmarks/train.py run --backbone resnet18 …     the train stage itself: images/s, waiting, MFU
 
@@ -9,6 +10,8 @@ CPU in seconds of the process's own time on one thread, so that other work on th
 
 loader  files → normalised float32 at 256 × 128 with flip, pad-crop 10, colour jitter (.5, .5, .5, .2) and
         erasing .2. Reference: the original's chain (PIL, torchvision transforms) on the same files.
+norm    forward and backward of instance normalisation on channels-last maps. Reference: torch's, and the
+        copy to channels last that the next convolution makes of what it gives.
 step    forward, ArcFace, backward, Ranger. Reference: the same in fp32, NCHW, with torch's RAdam.
         MFU here is the share of the rate that a large bf16 matrix product reaches on the same device.
 """
@@ -34,6 +37,8 @@ from naic_reid.architecture import Architecture
 from naic_reid.artifacts import ImageList
 from naic_reid.config import Augment, Ensemble, Model, Train
 from naic_reid.data import augment, batches, toy
+from naic_reid.heap import keep_freed_memory
+from naic_reid.models.instance_norm import InstanceNorm2d
 from naic_reid.stages import train
 from naic_reid.training.ranger import Ranger
 
@@ -98,6 +103,7 @@ def compare_loaders(name: str, files: list[Path]) -> None:
     assert apart < 0.15, f"loaders differ by {apart:.3f} standard deviations on average"
     assert torch.isfinite(ours()).all()
 
+    contents = [np.fromfile(path, np.uint8) for path in files]
     pixels = np.stack([batches.resized(path, HEIGHT, WIDTH) for path in files])
     draws = augment.draw(RECIPE, len(files), HEIGHT, WIDTH, np.random.default_rng(0))
     seconds = best(
@@ -105,6 +111,7 @@ def compare_loaders(name: str, files: list[Path]) -> None:
             "theirs": theirs,
             "ours": ours,
             "decode": lambda: [batches.resized(path, HEIGHT, WIDTH) for path in files],
+            "OpenCV alone": lambda: [cv2.imdecode(content, cv2.IMREAD_COLOR) for content in contents],
             "vary": lambda: augment.vary(pixels, draws),
             "finish": lambda: augment.finish(torch.from_numpy(pixels), torch.from_numpy(draws.erase)),
         },
@@ -116,7 +123,10 @@ def compare_loaders(name: str, files: list[Path]) -> None:
     print(f"  PIL + torchvision   {rate['theirs']:8,.0f} images/s/core")
     print(f"  naic_reid           {rate['ours']:8,.0f} images/s/core   {rate['ours'] / rate['theirs']:.1f}×")
     print(f"    decoded before    {kept:8,.0f} images/s/core   {kept / rate['theirs']:.1f}×")
-    for part in ("decode", "vary", "finish"):
+    print(
+        f"    loading takes {seconds['decode'] / seconds['OpenCV alone']:.2f} × as long as decoding in memory"
+    )
+    for part in ("decode", "OpenCV alone", "vary", "finish"):
         print(f"    {part:<17} {1e3 * seconds[part] / len(files):8.3f} ms an image")
 
 
@@ -129,6 +139,31 @@ def drawn(folder: Path, suffix: str) -> list[Path]:
         files.append(folder / f"{number:03}.{suffix}")
         cv2.imwrite(str(files[-1]), image)
     return files
+
+
+def norm(options: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    for dtype in (torch.float32, torch.bfloat16):
+        for shape in ((16, 64, 128, 64), (16, 256, 64, 32), (16, 512, 32, 16)):
+            compare_norms(shape, dtype)
+
+
+def compare_norms(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    ours, theirs = InstanceNorm2d(shape[1]), torch.nn.InstanceNorm2d(shape[1], affine=True)
+    maps, slopes = (torch.randn(shape).to(dtype, memory_format=torch.channels_last) for _ in range(2))
+
+    def both_ways(module: torch.nn.Module) -> torch.Tensor:
+        given = maps.detach().requires_grad_()
+        module(given).contiguous(memory_format=torch.channels_last).backward(slopes)
+        assert given.grad is not None
+        return given.grad
+
+    torch.testing.assert_close(both_ways(ours), both_ways(theirs), rtol=0.05, atol=0.05)
+    seconds = best({"ours": lambda: both_ways(ours), "torch": lambda: both_ways(theirs)}, time.process_time)
+    print(
+        f"{dtype}, {shape}: {seconds['ours'] / seconds['torch']:.2f} of torch's {1e3 * seconds['torch']:.1f} ms"
+    )
 
 
 def step(options: argparse.Namespace) -> None:
@@ -242,6 +277,8 @@ def main() -> None:
     part = parts.add_parser("loader")
     part.add_argument("--images", type=Path, help="folder of photographs to measure too")
     part.set_defaults(do=loader)
+    part = parts.add_parser("norm")
+    part.set_defaults(do=norm)
     part = parts.add_parser("step")
     part.add_argument("--device", default="cpu")
     part.add_argument("--threads", type=int, default=1)
