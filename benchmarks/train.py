@@ -161,9 +161,8 @@ def compare_norms(shape: tuple[int, ...], dtype: torch.dtype) -> None:
 
     torch.testing.assert_close(both_ways(ours), both_ways(theirs), rtol=0.05, atol=0.05)
     seconds = best({"ours": lambda: both_ways(ours), "torch": lambda: both_ways(theirs)}, time.process_time)
-    print(
-        f"{dtype}, {shape}: {seconds['ours'] / seconds['torch']:.2f} of torch's {1e3 * seconds['torch']:.1f} ms"
-    )
+    ratio = seconds["ours"] / seconds["torch"]
+    print(f"{dtype}, {shape}: {ratio:.2f} of torch's {1e3 * seconds['torch']:.1f} ms")
 
 
 def step(options: argparse.Namespace) -> None:
