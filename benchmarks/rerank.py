@@ -3,6 +3,7 @@
     python benchmarks/rerank.py                      the table: parts, ratio to the product, extra memory
     python benchmarks/rerank.py --curve              cost against N, with a plot in benchmarks/reports
     python benchmarks/rerank.py --twin               a dense twin in the style of the original, small N
+    python benchmarks/rerank.py --graph              re-ranking by the graph of neighbours
     python benchmarks/rerank.py --large              Q = 30,000, G = 130,000, D = 256: many minutes
 
 Nothing is timed before the results of a small run agree with the dense float64 oracle of the tests.
@@ -34,6 +35,7 @@ from naic_reid.artifacts import Floats, Neighbours
 from naic_reid.retrieval import best as nearest_of
 from naic_reid.retrieval import parallel
 from naic_reid.retrieval.distances import Member, Mix
+from naic_reid.retrieval.graph import similar_rows
 from naic_reid.retrieval.k_reciprocal import jaccard_rows
 from naic_reid.retrieval.nearest import k_nearest
 from tests.oracles import rerank as oracle
@@ -181,6 +183,24 @@ def several_members(num_query: int, num_gallery: int, dimension: int, threads: i
     return found
 
 
+def graph_of_neighbours(num_query: int, num_gallery: int, dimension: int, threads: int) -> dict[str, float]:
+    """Graph re-ranking after the search, beside the product of all pairs: ratios and extra memory."""
+    rows = features(num_query + num_gallery, dimension)
+    query, gallery = rows[:num_query], rows[num_query:]
+    similar_rows(k_nearest(query[:20], gallery[:200], 27), 26, 7)
+    meter = Meter()
+    _, seconds, floor_used, _ = meter(lambda: floor(query, gallery, threads))
+    found, _, search_used, _ = meter(lambda: k_nearest(query, gallery, 27, threads=threads))
+    similar, own, used, extra = meter(lambda: similar_rows(found, 26, 7, threads=threads))
+    return {
+        "seconds / floor": own / seconds,
+        "used / floor": used / floor_used,
+        "search used / floor": search_used / floor_used,
+        "extra MB": extra,
+        "similar of each query": similar.similarity.nnz / num_query,
+    }
+
+
 def dense_twin(query: Floats, gallery: Floats) -> Floats:
     """Re-ranking in the style of the original: dense N × N arrays and loops over rows in Python."""
     union = np.concatenate([query, gallery])
@@ -255,7 +275,7 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    for name in ("curve", "twin", "large", "members"):
+    for name in ("curve", "twin", "large", "members", "graph"):
         parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--repeats", type=int, default=3)
@@ -295,6 +315,9 @@ def main() -> None:
     elif options.large:
         results["large"] = [one_size(30_000, 130_000, 256, options.threads, 1, share=16)]
         console.print(table(results["large"], "competition scale; floor: of one row in 16, times 16"))
+    elif options.graph:
+        results["graph"] = graph_of_neighbours(2000, 18000, 2048, options.threads)
+        console.print({key: round(value, 3) for key, value in results["graph"].items()})
     elif options.members:
         results["members"] = several_members(2000, 18000, 512, options.threads)
         for one in results["members"]:
