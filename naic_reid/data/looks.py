@@ -1,6 +1,6 @@
-"""Many images, each read once; and a memory of what was seen, so that a second run reads none.
+"""Scans image files (digest, size, means, faults), each read once, with a cache: a second scan reads none.
 
-The memory is an SQLite file keyed by path, size and time of change. It is a matter of speed only: it
+The cache is an SQLite file keyed by path, size and time of change. It is a matter of speed only: it
 may be deleted at any time, and one that is damaged, or was written by another decoder, is started
 afresh.
 """

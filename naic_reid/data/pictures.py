@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -60,6 +61,7 @@ def batches(
             return error
         return None
 
+    cv2.setNumThreads(1)  # as in `batches`: these threads are the parallel ones
     waiting: deque[tuple[int, Tensor, list[Future[ReidError | None]]]] = deque()
     with ThreadPoolExecutor(max(1, workers)) as pool:
         try:
