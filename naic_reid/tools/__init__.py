@@ -14,5 +14,6 @@ TOOLS = {
     "check": "is this file a valid submission?",
     "provenance": "what was this file made from, and is that still so?",
     "on_gpu": "starts a command on a GPU that no other has: several GPUs without Slurm",
+    "plan": "how long will a run take here, and how much memory and disk?",
     "doctor": "what here would break a long run, on this machine or a cluster?",
 }

@@ -1,0 +1,113 @@
+"""The plan counts what there is and multiplies it by what was measured; here with measurements made up."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from naic_reid import cli
+from naic_reid import config as settings
+from naic_reid.tools import plan, samples
+from tests.walk import tiny_world
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "toy.yaml"
+    path.write_text(yaml.safe_dump(tiny_world()))
+    return path
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """Measurements that cost nothing and say a second for everything."""
+    asked: list[tuple[str, Any]] = []
+    monkeypatch.setattr(samples, "start", lambda module: 1.0)
+    monkeypatch.setattr(samples, "look", lambda data, paths: asked.append(("look", len(paths))) or 0.01)
+    monkeypatch.setattr(samples, "rank", lambda num, dimension, rerank: (2.0, 1.0))
+    monkeypatch.setattr(plan.machine, "gpus", lambda: [])
+
+    def network(config: Any, model: Any, data: Path, paths: list[str], classes: int) -> samples.Network:
+        asked.append(("network", classes))
+        assert all((data / path).is_file() for path in paths)
+        return samples.Network(0.1, 0.1, 0.02, 10**9, 4_000_000, 512)
+
+    monkeypatch.setattr(samples, "network", network)
+    return asked
+
+
+def test_a_toy_is_counted_as_the_toy_step_draws_it(config: Path, tmp_path: Path) -> None:
+    loaded = settings.load(config)
+    (tmp_path / "some").mkdir()
+    some = plan.drawn(loaded, tmp_path / "some")
+    data = ["--folder", str(tmp_path / "MyDataSet"), "--truth", str(tmp_path / "truth.csv")]
+    assert cli.main(["toy", "--config", str(config), *data]) == 0
+    every = plan.found(loaded, tmp_path / "MyDataSet")
+    assert some.labels == every.labels
+    assert some.domains == every.domains
+    assert sum(queries for queries, _ in every.domains.values()) == 12
+    assert abs(len(some.paths) - len(every.paths)) < 64
+
+
+def test_every_step_has_a_line_and_the_sums_follow(
+    config: Path, measured: list[tuple[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["plan", "--config", str(config), "--cores", "2"]) == 0
+    printed = capsys.readouterr().out
+    for step in (
+        "toy",
+        "collect",
+        "split",
+        "train",
+        "extract",
+        "search",
+        "rerank",
+        "fuse",
+        "evaluate",
+        "card",
+    ):
+        assert step in printed
+    assert "plan: about " in printed
+    assert {what for what, _ in measured} == {"look", "network"}
+
+
+def test_a_training_lasts_as_long_as_its_steps(
+    config: Path, tmp_path: Path, measured: list[tuple[str, Any]]
+) -> None:
+    raw = tiny_world()
+    (name,) = raw["models"]
+    minutes = {}
+    for epochs in (2, 4):
+        raw["train"]["epochs"] = epochs
+        config.write_text(yaml.safe_dump(raw))
+        loaded = settings.load(config)
+        data = plan.drawn(loaded, tmp_path)
+        steps = {step.name: step for step in plan.estimated(loaded, data, 2)}
+        minutes[epochs] = steps[f"train {name}"].minutes
+    # Two steps of 16 images in each of the two more epochs, a tenth of a second for each image.
+    assert (minutes[4] - minutes[2]) * 60 == pytest.approx(2 * 2 * 16 * 0.1)
+
+
+def test_what_is_not_there_is_named(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = tiny_world()
+    del raw["toy"]
+    config.write_text(yaml.safe_dump(raw))
+    assert cli.main(["plan", "--config", str(config), "--data", str(tmp_path)]) == 2
+    assert "no such label list" in capsys.readouterr().err
+
+
+def test_one_network_is_measured_on_this_machine(config: Path, tmp_path: Path) -> None:
+    raw = tiny_world()
+    (model,) = raw["models"].values()
+    model.update(backbone="timm/test_resnet", height=64, width=32)
+    config.write_text(yaml.safe_dump(raw))
+    loaded = settings.load(config)
+    data = plan.drawn(loaded, tmp_path)
+    found = samples.network(loaded, loaded.models[next(iter(loaded.models))], tmp_path, data.paths, 12)
+    assert found.dimension == 96
+    assert 0 < found.step_image < 60
+    assert found.checkpoint_bytes > 4 * 300_000
+    assert found.train_bytes > found.checkpoint_bytes
+    first, second = samples.rank(64, 16, loaded.rerank["all"])
+    assert first > 0 < second
