@@ -298,6 +298,33 @@ def test_a_dry_run_in_a_folder_that_is_not_there_makes_none(finished: Folder, tm
     assert not elsewhere.place.exists()
 
 
+def test_provenance_says_what_a_config_no_longer_fits(copied: Folder) -> None:
+    """On the files as they are: nothing runs."""
+
+    def asked(status: int) -> str:
+        verify = [sys.executable, "-m", "naic_reid", "provenance", "results/submission.json", "--verify"]
+        verify += ["--config", str(copied.config)]
+        done = subprocess.run(verify, cwd=copied.place, capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout
+
+    assert asked(0).endswith("no problems\n")
+    k1 = copied.raw["rerank"]["green"]["k1"]
+    copied.raw["rerank"]["green"]["k1"] = k1 - 3
+    copied.raw["train"]["epochs"] += 1
+    next(iter(copied.raw["models"].values()))["weight"] = 0.5
+    copied.raw["dedupe"]["wrong_labels"] = "nowhere.txt"
+    copied.write(copied.raw)
+    printed = asked(1)
+    for line in (
+        rf"rerank.green.k1: {k1} → {k1 - 3}: results/",
+        "train .models.large..epochs: 1 → 2: results/train",
+        "models.large.weight: 1.0 → 0.5: results/fuse",
+        "nowhere.txt is missing",
+    ):
+        assert re.search(line, printed), printed
+
+
 def test_a_message_names_a_file_that_is_there(copied: Folder) -> None:
     copied.raw["dedupe"]["min_images"] = 1000
     copied.write(copied.raw)

@@ -4,18 +4,21 @@
     naic-reid provenance results/submission.json --verify   and is every file what it was then?
     naic-reid provenance results/submission.json --verify --data data/MyDataSet    lists and images too
 
+    naic-reid provenance results/submission.json --verify --config mine.yaml       would this config make it?
+
 Each line names a file, its digest and the stage that made it; below stand the settings that mattered and
 what it was made from. Exit status 1 when a file is missing or differs.
 """
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from naic_reid import lineage
+from naic_reid import config, lineage, preflight, shipped
 from naic_reid.artifacts import MadeBy, read_table
 from naic_reid.data.records import Records
 from naic_reid.errors import ReidError
@@ -43,6 +46,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="a submission, or any other artefact")
     parser.add_argument("--verify", action="store_true", help="recheck every digest; status 1 if one differs")
     parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="with --verify: do the settings in it fit the records?"
+    )
+    parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help="with --verify: also label lists and images in there"
     )
 
@@ -60,6 +66,8 @@ def run(options: argparse.Namespace) -> int:
     problems = [problem for node in nodes.values() for problem in _problems(node)]
     if options.data is not None:
         problems += [problem for node in nodes.values() for problem in _data_problems(node, options.data)]
+    if options.config is not None:
+        problems += _misfits(nodes.values(), config.load(options.config))
     print("\n".join([*problems, f"{len(nodes)} files looked at, {len(problems) or 'no'} problems"]))
     return 1 if problems else 0
 
@@ -116,6 +124,64 @@ def _data_problems(node: Node, data: Path) -> Iterator[str]:
             yield f"{data / path}: is missing; {node.name} names it"
         elif recorded and (found := digest(data / path)) != recorded:
             yield f"{data / path}: is not what {node.name} was made from: {found}, and was {recorded}"
+
+
+def _misfits(nodes: Iterable[Node], settings: config.Config) -> Iterator[str]:
+    """What today's config says otherwise than the records; the files it names that nothing was made from."""
+    told: dict[str, list[str]] = {}
+    for node in nodes:
+        for section, recorded in (json.loads(node.made_by.settings) if node.made_by else {}).items():
+            for line in _differences(section, recorded, settings):
+                told.setdefault(line, []).append(node.name)
+    for line, names in told.items():
+        yield (
+            f"{line}: {names[0]}" + (f" and {len(names) - 1} more" if names[1:] else "") + " would run again"
+        )
+    try:
+        given = preflight.given(settings, [], shipped.HOME, Path("scratch/weights"), fetch=False)
+    except ReidError as error:
+        yield str(error)
+        return
+    used = {recorded for node in nodes for recorded in node.recorded}
+    for path in (*given.weights.values(), *given.wrong_labels):
+        if digest(path) not in used:
+            yield f"{path}: the config names it, and nothing here was made from it"
+
+
+def _differences(section: str, recorded: Any, settings: config.Config) -> list[str]:
+    """A recorded section against the config's or, of a table or a recipe, against the nearest entry."""
+    if not isinstance(recorded, dict):
+        return []
+    if section == "models":  # of a fusion's members only the weights matter
+        weights = {name: {"weight": model.weight} for name, model in settings.models.items()}
+        told = {name: {"weight": weight} for name, weight in recorded.items()}
+        return _dotted("models", told, weights)
+    # A word's default is left out of records, so only what is recorded can differ.
+    found = [
+        _dotted(name, recorded, {key: entry.get(key) for key in recorded})
+        for name, entry in _entries(section, settings).items()
+    ]
+    return min(found, key=len, default=[])
+
+
+def _entries(section: str, settings: config.Config) -> dict[str, dict[str, Any]]:
+    """What a record's section may be of in the config: name there → values."""
+    plain = settings.model_dump(mode="json", by_alias=True)
+    if section == "model":
+        return {f"models.{name}": entry for name, entry in plain["models"].items()}
+    if section == "rerank":
+        return {f"rerank.{name}": entry for name, entry in plain["rerank"].items()}
+    if section == "train":
+        recipes = {name: settings.train.adapted(model.recipe) for name, model in settings.models.items()}
+        return {
+            f"train (models.{name})": recipe.model_dump(mode="json", by_alias=True)
+            for name, recipe in recipes.items()
+        }
+    return {section: plain[section]} if isinstance(plain.get(section), dict) else {}
+
+
+def _dotted(name: str, recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return [f"{name}.{'.'.join(place)}: {differs}" for place, differs in preflight.differences(recorded, now)]
 
 
 def _lines(top: Node) -> Iterator[str]:
