@@ -109,15 +109,16 @@ class _Steps:
     def __init__(self, train, model, learner, optimizer, data, paths, num_classes, batch, device) -> None:  # type: ignore[no-untyped-def]
         from naic_reid import recipe
         from naic_reid.data.augment import Recipe
-        from naic_reid.data.batches import TrainingImages, identity_batches
+        from naic_reid.data.batches import TrainingImages
+        from naic_reid.data.sampler import identity_batches
 
         group = train.num_instances
         identities = max(2, min(batch // group, num_classes))
         chosen = list(islice(cycle(_spread(paths, identities * group)), identities * group))
         labels = [row // group for row in range(len(chosen))]
         fits = len(paths) * model.height * model.width * 3 <= 1 << 31
-        room = 1 << 31 if fits else 0
-        self.source = TrainingImages(data, chosen, labels, model.height, model.width, cache_bytes=room)
+        memory = None if fits else 0
+        self.source = TrainingImages(data, chosen, labels, model.height, model.width, memory=memory)
         order = identity_batches(self.source.labels, identities, group, 0, 0)
         self.order = np.repeat(order[:1], _STEPS + 1, axis=0)
         self.recipe = Recipe(**train.augment.model_dump())
@@ -140,13 +141,12 @@ class _Steps:
 
     def _taken(self) -> Iterator[None]:
         from naic_reid import precision
-        from naic_reid.data import augment
 
         made = self.source.batches(self.order, self.recipe, 0, 0, workers=machine.processors())
         for batch in made:
-            pixels, labels = batch.pixels.to(self.device), batch.labels.to(self.device)
+            pixels, labels = batch.finished(self.device)
             with precision.autocast(self.train.precision, self.device):
-                losses = self.learner(augment.finish(pixels, batch.draws), labels).losses
+                losses = self.learner(pixels, labels).losses
                 total = sum(weight * losses[name] for name, weight in self.terms.items())
             total.backward()
             self.optimizer.step()
