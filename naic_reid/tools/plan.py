@@ -27,6 +27,7 @@ from naic_reid.data.folders import flat
 from naic_reid.data.label_lists import parse
 from naic_reid.data.layouts import Options
 from naic_reid.errors import ReidError, listing
+from naic_reid.files import regular
 from naic_reid.tools import samples
 
 _SNAKEMAKE = 0.4  # seconds that it takes for a job
@@ -107,7 +108,7 @@ def found(config: Config, folder: Path) -> Data:
             if not file.is_file():
                 problems.append(f"{file}: no such label list")
                 continue
-            _listed(data, source.name, source.images, file.read_bytes())
+            _listed(data, source.name, source.images, regular(file).read_bytes())
         else:
             for path, identity in _laid_out(folder, source, ("train",)):
                 data.paths.append(path)
