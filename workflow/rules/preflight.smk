@@ -275,8 +275,9 @@ def take_nothing_on_trust():
     workflow._build_dag = checked
 
 
+SUBMITTED = lineage.Seal(Path(SUBMISSION), Path(RECORD), "submission")
 SEALED = [
-    lineage.Seal(Path(SUBMISSION), Path(RECORD), "submission"),
+    *([SUBMITTED] if CONFIG.split else []),
     lineage.Seal(Path(SCORE_CARD), Path(CARD), "table"),
 ]
 
