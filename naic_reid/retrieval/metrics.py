@@ -187,7 +187,7 @@ class Roc:
         self.num_different = num_different
         self.kept = min(num_different, int(max(RATES) * num_different) + 1)
         self.limit = np.float32(np.inf)  # of distances kept, those above it play no part
-        self.near = np.empty(self.kept + self.kept // 4 + _SPARE, np.float32)
+        self.near = np.empty(self.kept + self.kept // 2 + _SPARE, np.float32)
         self.num_near = 0
         farthest = np.unique(self.same)[::-1]  # thresholds of fast-reid's curve, in its order
         counts = len(same) - np.searchsorted(self.same, farthest)
@@ -203,13 +203,18 @@ class Roc:
 
     def add(self, different: Floats) -> None:
         """A block [B, G] of distances of different persons; whatever is no such pair is infinite."""
-        near = _near(different, self.limit)
         below, not_above = np.zeros((2, len(self.chosen)), np.int64)
         if len(self.chosen):
             _add_counts(different, self.thresholds[::-1].copy(), self.windows, below, not_above)
         with self.lock:
             self.below += below[::-1]
             self.not_above += not_above[::-1]
+        step = max(1, _SPARE // max(different.shape[1], 1))  # few rows: the limit falls with the first
+        for start in range(0, len(different), step):
+            self._take(_near(different[start : start + step], self.limit))
+
+    def _take(self, near: Floats) -> None:
+        with self.lock:
             for start in range(0, len(near), _SPARE):
                 part = near[start : start + _SPARE]
                 self.near[self.num_near : self.num_near + len(part)] = part

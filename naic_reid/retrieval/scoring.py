@@ -17,7 +17,7 @@ from naic_reid.retrieval.protocols import Columns
 from naic_reid.retrieval.rerank import Reranking
 
 JUNK = "-1"
-_BLOCK = 1024  # queries that meet a piece of the gallery in one product
+_BLOCK = 512  # queries that meet a piece of the gallery in one product
 
 
 def score(
