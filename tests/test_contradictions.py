@@ -35,7 +35,7 @@ from naic_reid.config import (
     Train,
 )
 from naic_reid.config.section import validated
-from naic_reid.data import augment, batches
+from naic_reid.data import augment, batches, sampler
 from naic_reid.data.records import Records
 from naic_reid.errors import ReidError
 from naic_reid.models import build
@@ -138,7 +138,8 @@ def test_images_are_varied_under_any_two_words() -> None:
         words = config.train.augment.model_dump()
         drawn = augment.draw(augment.Recipe(**words), 2, 32, 16, np.random.default_rng(1))
         varied = augment.vary(pixels, drawn, config.train.augment.policy)
-        assert torch.isfinite(augment.finish(torch.from_numpy(varied), drawn)).all()
+        erased = augment.finish(torch.from_numpy(varied), torch.from_numpy(drawn.erase), augment.noise(drawn))
+        assert torch.isfinite(erased).all()
 
     fates = each_pair(list(edges(Augment, "train", "augment")), use)
     assert fates["refused"], fates
@@ -198,7 +199,7 @@ def test_an_epoch_is_laid_out_under_any_two_words_of_the_batch() -> None:
         _, shown, _ = batches.with_shuffled_channels(paths, persons, train.channel_shuffles, 1)
         labels = np.unique(shown, return_inverse=True)[1]
         wanted = recipe.identities(train.batch, train.num_instances, len(set(shown)), train.accumulate)
-        laid = batches.identity_batches(labels, wanted, train.num_instances, 1, 0)
+        laid = sampler.identity_batches(labels, wanted, train.num_instances, 1, 0)
         assert set(laid.ravel()) == set(range(len(shown)))
         assert laid.shape[1] % train.num_instances == 0
 
