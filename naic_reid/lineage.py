@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from naic_reid import artifacts
-from naic_reid.architecture import Architecture
+from naic_reid.architecture import Architecture, reason
 from naic_reid.artifacts import MadeBy
 from naic_reid.errors import ReidError
 from naic_reid.files import digest, known_digest, regular
@@ -231,7 +231,12 @@ def check_network(path: Path, made_by: MadeBy, name: str, model: Mapping[str, An
     told = network(made_by)
     if "model" not in told:
         return
-    used = Architecture.within(told["model"])
+    try:
+        used = Architecture.within(told["model"])
+    except ValueError as error:
+        raise ReidError(
+            f"{path}: of a network that is not built any more ({reason(error)}): delete it and run again"
+        ) from error
     if used != Architecture.within(model) or told.get("epoch", epoch) != epoch:
         raise ReidError(
             f"{path}: features of {used}, epoch {told.get('epoch')}, where those of models.{name}, epoch "

@@ -111,6 +111,19 @@ def test_features_of_a_network_without_its_stripes_are_refused(
         _run(tmp_path, PseudoLabel())
 
 
+def test_features_of_a_network_of_another_time_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = MODELS["one"].model_dump() | {"backbone": "timm/test_resnet", "last_stride": 1}
+    record = MadeBy("extract", settings=canonical({"epoch": 1, "model": model}))
+    read = Features.read
+    monkeypatch.setattr(Features, "read", lambda path: replace(read(path), made_by=record))
+    with pytest.raises(
+        ReidError, match=r"query_green\.npz: of a network that is not built any more \(.*last_stride"
+    ):
+        _run(tmp_path, PseudoLabel())
+
+
 def test_features_of_other_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _run(tmp_path, PseudoLabel())
     write = Features.write
