@@ -277,7 +277,7 @@ def _count(distances, first, same, positives, begin, left_out, left_begin, junk,
         if begin[q] == begin[q + 1]:
             continue
         # Most rows are farther than the farthest positive, and play no part.
-        kept = _at_most(row, same[begin[q] : begin[q + 1]].max(), values, columns, hit)
+        kept = _between(row, -np.inf, same[begin[q] : begin[q + 1]].max(), values, columns, hit)
         for e in range(begin[q], begin[q + 1]):
             own = np.searchsorted(columns[:kept], positives[e] - first)
             nearer[e] = _num_at_most(values[:own], same[e]) + _num_below(values[own:kept], same[e])
@@ -357,10 +357,11 @@ def _marks(num):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _at_most(row, limit, values, columns, hit):  # type: ignore[no-untyped-def]
-    """How many values of a row are not above the limit; they and their columns are put into the arrays."""
+def _between(row, low, high, values, columns, hit):  # type: ignore[no-untyped-def]
+    """How many values of a row lie in low … high; they and their columns are put into the arrays."""
+    low, high = np.float32(low), np.float32(high)
     for c in range(np.uint64(len(row))):  # no branches: the compiler makes vector instructions of this
-        hit[c] = row[c] <= limit
+        hit[c] = (row[c] >= low) & (row[c] <= high)
     words = hit.view(np.uint64)
     kept = 0
     for word in range(len(words)):
@@ -382,7 +383,7 @@ def _near(block, limit):  # type: ignore[no-untyped-def]
     out = np.empty(num, np.float32)
     at = 0
     for row in block:
-        kept = _at_most(row, limit, values, columns, hit)
+        kept = _between(row, -np.inf, limit, values, columns, hit)
         if at + kept > len(out):
             out = np.concatenate((out, np.empty(len(out) + kept, np.float32)))
         out[at : at + kept] = values[:kept]
@@ -396,12 +397,13 @@ def _add_counts(block, thresholds, ends, below, not_above):  # type: ignore[no-u
 
     Thresholds ascend; those between two of `ends` are near each other, so few values lie among them.
     """
+    num = block.shape[1]
+    values, columns, hit = np.empty(num, np.float32), np.empty(num, np.int32), _marks(num)
     for row in block:
         for w in range(len(ends) - 1):
             first, last = ends[w], ends[w + 1]
-            low, high = thresholds[first], thresholds[last - 1]
-            under, within = _num_below(row, low), _num_at_most(row, high)
+            under = _num_below(row, thresholds[first])
+            within = _between(row, thresholds[first], thresholds[last - 1], values, columns, hit)
             for k in range(first, last):
-                alone = within == under or last - first == 1
-                below[k] += under if alone else _num_below(row, thresholds[k])
-                not_above[k] += within if alone else _num_at_most(row, thresholds[k])
+                below[k] += under + _num_below(values[:within], thresholds[k])
+                not_above[k] += under + _num_at_most(values[:within], thresholds[k])
