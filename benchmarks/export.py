@@ -117,7 +117,7 @@ def report(
     print(f"\n{'form':<11}{'R1':>7}{'mAP':>7}{'cosine distance':>17}{'names in common':>17}"
           f"{'images/processor second':>25}{'ratio':>7}")  # fmt: skip
     for name, values in features.items():
-        scores = score(1 - values @ values.T, persons, persons, cameras, cameras)
+        scores = score(values, values, persons, persons, cameras, cameras)
         near = parity.compare(features["fp32"], values)
         ratio = statistics.median(p / o for p, o in zip(seconds["plain"], seconds[name], strict=True))
         print(
