@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
 def _listed(path: Path) -> list[Path]:
     """The paths that a list names, each from the list's own folder."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = files.regular(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ReidError(f"{path}: cannot be read: {error}; name a folder or a list of paths") from error
     names = [line.strip() for line in lines if line.strip()]

@@ -85,7 +85,7 @@ def _short(*texts: str) -> str:
 
 def _recalled(place: Path, key: str) -> _Known:
     try:
-        with place.open("rb") as handle, np.load(handle, allow_pickle=False) as held:
+        with files.regular(place).open("rb") as handle, np.load(handle, allow_pickle=False) as held:
             if str(held["key"]) != key:
                 return {}
             names, states, values = held["names"].tolist(), held["states"].tolist(), held["values"]
