@@ -142,7 +142,7 @@ def test_the_next_epoch_is_laid_out_while_one_is_trained_on(monkeypatch: pytest.
             begun.set()
         return plain(*arguments, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sampler, "identity_batches", watched)
+    monkeypatch.setitem(sampler.SAMPLERS, "every_image", watched)
     epochs = sampler.Sampler(labels, 4, 2, seed=1, steps=6)
     first = epochs.rows(0)
     assert begun.wait(10)

@@ -51,7 +51,8 @@ def test_other_engines_tell_their_recall_in_log_and_record(
     made = world(tmp_path, {"green": (20, 200)})
     query, gallery = made.paths("query", "green")[0], made.paths("gallery", "green")[0]
     out = tmp_path / "n.npz"
-    search.run(Search(engine=engine, nprobe=3, ef_search=3), query=query, gallery=gallery, neighbours=out)
+    little = {"faiss-ivf": {"nprobe": 3}, "faiss-hnsw": {"ef_search": 3}}.get(engine, {})
+    search.run(Search(engine=engine, **little), query=query, gallery=gallery, neighbours=out)
     told = json.loads(Neighbours.read(out).made_by.settings)
     assert told["search"]["engine"] == engine
     assert 0.2 < told["recall"] <= 1

@@ -165,6 +165,7 @@ def test_when_one_process_ends_with_an_error_the_other_says_so_and_none_waits_fo
         for rank in range(2)
     ]  # fmt: skip
     said = [process.communicate(timeout=120)[1] for process in team]
-    assert [process.returncode for process in team] == [1, 1]
+    # gloo may abort while a process that has said its last words ends: no status is that of success.
+    assert all(process.returncode for process in team)
     assert "no memory, as process 2 of 2 (cpu)" in said[1]
     assert "process 1 of 2 (cpu): the processes that train together lost one" in said[0]
