@@ -136,12 +136,16 @@ def _text(
             kind = ("re-ranked" if row["reranked"] else "plain") + ", multiple" * ("multiple" in row)
             table.add_row(row["member"], kind, *(_percent(row, column) for column in COLUMNS))
         console.print(table)
+        told_rates = False
         for row in rows:
             rates = ", ".join(f"{key.removeprefix('TPR@FPR=')}: {100 * value:.1f}"
                               for key, value in row.items() if key.startswith("TPR@FPR="))  # fmt: skip
             if rates:
                 console.print(f"  {row['member']}, {'re-ranked' if row['reranked'] else 'plain'}"
                               f"{', multiple' * ('multiple' in row)}: TPR at FPR {rates}")  # fmt: skip
+                told_rates = True
+        if told_rates:
+            console.print()
     console.print("Per cent. Rules:")
     told = {tuple(rule.items()): [name for name in protocols if protocols[name] == rule]
             for rule in protocols.values()}  # fmt: skip
