@@ -5,9 +5,9 @@ An epoch is determined by (seed, epoch) and laid out before it begins.
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise
+from itertools import chain, count, islice, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from naic_reid.errors import ReidError
 
 KNOWN = "known"
 """In the place of a pattern: the cameras that the training list knows."""
+_RowsOf = list[NDArray[np.int64]]  # the rows of each class
 _NAIVE = (0, 1)  # a stream of its own beside those of `identity_batches` and of the batches' variations
 LONGEST = 2
 """An epoch shows at most so many times the groups of K images that there are."""
@@ -209,23 +210,20 @@ def naive_batches(
     group, drawn with replacement. While `identities` classes have a group left, so many are drawn, evenly.
     What fills no group, and the last fewer than P classes, wait for another pass. Cameras play no part.
     """
-    classes = np.asarray(labels, np.int64)
-    rng = np.random.default_rng((seed, epoch, *_NAIVE))
-    rows_of = [np.flatnonzero(classes == one) for one in np.unique(classes)]
-    wanted = max(1, len(classes) // (identities * images))
-    batches: list[NDArray[np.int64]] = []
-    while len(batches) < wanted:
+
+    def one_pass(rows_of: _RowsOf, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
         decks = [
             rng.permutation(rows) if len(rows) >= images else rng.choice(rows, images) for rows in rows_of
         ]
         left = list(range(len(decks)))
-        while len(left) >= identities and len(batches) < wanted:
+        while len(left) >= identities:
             drawn = rng.choice(left, identities, replace=False)
-            batches.append(np.concatenate([decks[one][:images] for one in drawn]))
+            yield np.concatenate([decks[one][:images] for one in drawn])
             for one in drawn:
                 decks[one] = decks[one][images:]
             left = [one for one in left if len(decks[one]) >= images]
-    return np.stack(batches)
+
+    return _in_passes(one_pass, labels, identities * images, (seed, epoch))
 
 
 def balanced_batches(
@@ -243,18 +241,29 @@ def balanced_batches(
     others of its group from other cameras than that image's: without replacement where there are enough.
     Where all are from one camera, from the class's other images by the same rule; a single one repeats.
     """
-    classes = np.asarray(labels, np.int64)
-    seen_by = np.zeros(len(classes), np.int64) if cameras is None else cameras
-    rng = np.random.default_rng((seed, epoch, *_NAIVE))
-    rows_of = [np.flatnonzero(classes == one) for one in np.unique(classes)]
-    wanted = max(1, len(classes) // (identities * images))
-    batches: list[NDArray[np.int64]] = []
-    while len(batches) < wanted:
+    seen_by = np.zeros(len(labels), np.int64) if cameras is None else cameras
+
+    def one_pass(rows_of: _RowsOf, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
         order = rng.permutation(len(rows_of))
         for start in range(0, len(order) - identities + 1, identities):
             chosen = order[start : start + identities]
-            batches.append(np.concatenate([_across(rows_of[one], images, seen_by, rng) for one in chosen]))
-    return np.stack(batches[:wanted])
+            yield np.concatenate([_across(rows_of[one], images, seen_by, rng) for one in chosen])
+
+    return _in_passes(one_pass, labels, identities * images, (seed, epoch))
+
+
+def _in_passes(
+    one_pass: Callable[[_RowsOf, np.random.Generator], Iterator[NDArray[np.int64]]],
+    labels: Sequence[int] | NDArray[np.int64],
+    batch: int,
+    when: tuple[int, int],
+) -> NDArray[np.int64]:
+    """As many batches as the images fill, one at least, of as many passes over the classes as that takes."""
+    classes = np.asarray(labels, np.int64)
+    rng = np.random.default_rng((*when, *_NAIVE))
+    rows_of = [np.flatnonzero(classes == one) for one in np.unique(classes)]
+    endless = chain.from_iterable(one_pass(rows_of, rng) for _ in count())
+    return np.stack(list(islice(endless, max(1, len(classes) // batch))))
 
 
 def _across(
