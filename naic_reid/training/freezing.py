@@ -24,7 +24,7 @@ def freeze(
         frozen: freeze them, or let them be trained.
         norm: batch normalisation all of whose parameters match also uses and keeps its running
             statistics, instead of the batch's.
-        gradients: kept parameters have none; false: they have, and somebody else keeps them.
+        gradients: frozen parameters have none; false: they have, and whoever steps drops them.
 
     Raises:
         ReidError: a pattern matches nothing.
@@ -36,28 +36,25 @@ def freeze(
                 f"train.freeze: {pattern} matches no parameter; names are like {', '.join(names[:3])}"
             )
 
-    def matches(name: str) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in patterns)
-
     for prefix, inner in module.named_modules():
         own = [(f"{prefix}.{name}".strip("."), p) for name, p in inner.named_parameters(recurse=False)]
         for name, p in own:
             # A neck's bias is never trained, whatever is let go.
-            if gradients and matches(name) and not name.endswith("neck.bias"):
+            if gradients and _matches(name, patterns) and not name.endswith("neck.bias"):
                 p.requires_grad_(not frozen)
         if (
             norm
             and isinstance(inner, nn.modules.batchnorm._BatchNorm)
             and own
-            and all(matches(n) for n, _ in own)
+            and all(_matches(n, patterns) for n, _ in own)
         ):
             inner.train(not frozen)
 
 
 def frozen_by(module: nn.Module, patterns: Sequence[str]) -> list[Tensor]:
     """The parameters whose names match one of the patterns."""
-    return [
-        parameter
-        for name, parameter in module.named_parameters()
-        if any(fnmatchcase(name, pattern) for pattern in patterns)
-    ]
+    return [parameter for name, parameter in module.named_parameters() if _matches(name, patterns)]
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
