@@ -427,3 +427,17 @@ def test_a_step_waits_for_the_device_once_and_that_is_for_the_step_before(
             steps.step(state, batch, plan)
     assert syncs.found == []
     assert read == [(place, place + 1) for place in range(8, 15)]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_kept_parameters_stay_and_do_not_count_in_the_gradients_length(optimizer: str) -> None:
+    plain, keeping = _state(optimizer), _state(optimizer)
+    bias, weight = keeping.learner.layer.bias, keeping.learner.layer.weight
+    before = [bias.clone(), weight.clone()]
+    batch = next(_batches(0, 0))
+    for state, kept in ((plain, []), (keeping, [bias])):
+        steps.step(state, batch, Plan(WEIGHTS, STEPS, kept=kept))
+    lengths = [steps.settle(state).gradient for state in (plain, keeping)]  # type: ignore[union-attr]
+    assert torch.equal(bias, before[0])
+    assert not torch.equal(weight, before[1])
+    assert lengths[1] < lengths[0]

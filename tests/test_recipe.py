@@ -1,0 +1,51 @@
+"""Words of the recipe by themselves: what is frozen when, warm-up in steps, what metric losses judge."""
+
+import pytest
+import torch
+from torch import nn
+
+from naic_reid import recipe
+from naic_reid.config import Loss, Schedule, Train
+from naic_reid.models import heads
+from naic_reid.models.embedder import Embedder
+from naic_reid.models.pooling import Average
+
+
+def _when(train: Train) -> list[int]:
+    """Steps, counted over epochs of 10, in which `freeze` is at work."""
+    return [i for i in range(40) if recipe.frozen(train, i // 10, i % 10, 10)]
+
+
+def test_what_is_frozen_thaws_after_its_steps_or_epochs_or_never() -> None:
+    assert _when(Train(freeze=("backbone.*",), freeze_steps=13)) == list(range(13))
+    assert _when(Train(freeze=("backbone.*",), freeze_epochs=2)) == list(range(20))
+    assert _when(Train(freeze=("backbone.*",))) == list(range(40))
+
+
+def test_two_ends_of_freezing_or_of_warm_up_are_refused() -> None:
+    with pytest.raises(ValueError, match="freeze_steps and freeze_epochs"):
+        Train(freeze=("backbone.*",), freeze_steps=3, freeze_epochs=1)
+    with pytest.raises(ValueError, match="freeze_steps without freeze"):
+        Train(freeze_steps=3)
+    with pytest.raises(ValueError, match="warmup_steps 5 and warmup_epochs 1"):
+        Schedule(warmup_steps=5, warmup_epochs=1)
+
+
+def test_a_warm_up_in_steps_goes_on_over_the_end_of_an_epoch() -> None:
+    schedule = Schedule(warmup_epochs=0, warmup_steps=15, warmup_factor=0.1, milestones=(), each="step")
+    train = Train(schedule=schedule)
+    found = [recipe.factor(train, i // 10, i % 10, 10) for i in range(20)]
+    assert found == pytest.approx([min(1.0, 0.1 + 0.9 * i / 15) for i in range(20)])
+
+
+@pytest.mark.parametrize("on", ["embedding", "feature"])
+def test_metric_losses_judge_what_the_recipe_says(on: str) -> None:
+    torch.manual_seed(0)
+    network = Embedder(nn.Conv2d(3, 6, 1), heads.single(Average(), 6)).train()
+    train = Train(metric_loss=Loss(name="hard_triplet"), metric_on=on)
+    learner = recipe.learner(train, network, 2)
+    images, labels = torch.randn(6, 3, 4, 2), torch.tensor([0, 0, 0, 1, 1, 1])
+    found = learner(images, labels).losses["hard_triplet"]
+    rows = getattr(network(images)["whole"], on)
+    expected = learner.metrics[0](rows, labels)
+    torch.testing.assert_close(found, expected)
