@@ -133,19 +133,11 @@ def _text(
         for column in COLUMNS:
             table.add_column(column, justify="right")
         for row in rows:
-            kind = ("re-ranked" if row["reranked"] else "plain") + ", multiple" * ("multiple" in row)
-            table.add_row(row["member"], kind, *(_percent(row, column) for column in COLUMNS))
+            table.add_row(row["member"], _distance(row), *(_percent(row, column) for column in COLUMNS))
         console.print(table)
-        told_rates = False
-        for row in rows:
-            rates = ", ".join(f"{key.removeprefix('TPR@FPR=')}: {100 * value:.1f}"
-                              for key, value in row.items() if key.startswith("TPR@FPR="))  # fmt: skip
-            if rates:
-                console.print(f"  {row['member']}, {'re-ranked' if row['reranked'] else 'plain'}"
-                              f"{', multiple' * ('multiple' in row)}: TPR at FPR {rates}")  # fmt: skip
-                told_rates = True
-        if told_rates:
-            console.print()
+        rates = [line for row in rows if (line := _rates(row))]
+        if rates:
+            console.print("\n".join(rates) + "\n")
     console.print("Per cent. Rules:")
     told = {tuple(rule.items()): [name for name in protocols if protocols[name] == rule]
             for rule in protocols.values()}  # fmt: skip
@@ -161,3 +153,18 @@ def _text(
 def _percent(row: dict[str, Any], column: str) -> str:
     deviation = row.get("deviation", {}).get(column)
     return f"{100 * row[column]:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")
+
+
+def _rates(row: dict[str, Any]) -> str:
+    """A line of true-positive rates; nothing where the row has none."""
+    found = [
+        f"{key.removeprefix('TPR@FPR=')}: {100 * value:.1f}"
+        for key, value in row.items()
+        if key.startswith("TPR@FPR=")
+    ]
+    return f"  {row['member']}, {_distance(row)}: TPR at FPR {', '.join(found)}" if found else ""
+
+
+def _distance(row: dict[str, Any]) -> str:
+    """What a row ranks by."""
+    return ("re-ranked" if row["reranked"] else "plain") + ", multiple" * ("multiple" in row)
