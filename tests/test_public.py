@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -52,7 +53,16 @@ def test_the_readmes_example_runs(
     for number, path in enumerate(["photos/a.png", "photos/b.png", "photos/c.png", "asked.jpg"]):
         Path(path).parent.mkdir(exist_ok=True)
         cv2.imwrite(path, rng.integers(0, 255, (64 + number, 32, 3), np.uint8))
-    exec(compile(example, "README.md", "exec"), {})
+    names: dict[str, Any] = {}
+    exec(compile(example, "README.md", "exec"), names)
     printed = capsys.readouterr().out.split()
     assert printed[::2] == sorted(printed[::2], key=lambda name: float(printed[printed.index(name) + 1]))
     assert sorted(printed[::2]) == ["a.png", "b.png", "c.png"]
+    (arrays,) = re.findall(
+        r"```python\n(rows = extractor\.images.*?)```", (HOME / "README.md").read_text(), re.S
+    )
+    frame, other = (rng.integers(0, 255, (64, width, 3), np.uint8) for width in (32, 40))
+    names |= {"frame": frame, "other": other}
+    exec(compile(arrays, "README.md", "exec"), names)
+    assert names["rows"].shape == (2, names["extractor"].dimension)
+    assert np.array_equal(names["again"].images([frame, other]), names["extractor"].images([frame, other]))
