@@ -7,6 +7,7 @@ Rates, interleaved, median of several rounds, flip included:
 * plain      the network as trained: fp32, [B, 3, H, W] in memory, nothing folded: the reference
 * fp32       the Extractor: batch normalisations folded, channels last
 * bf16       the same with products in bfloat16 (`extract.precision: bf16`)
+* crop, pad  fp32 of pictures that are not stretched (`extract.geometry`) and just fill the input
 
 Before the clock starts, features of both must point where the plain ones do. On a CPU the ratio is
 that of processor seconds, which other users of the machine disturb less than the wall clock.
@@ -39,7 +40,7 @@ from naic_reid.models import build
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.weights import Checkpoint
 
-LEAST_COSINE = {"fp32": 0.99999, "bf16": 0.999}
+LEAST_COSINE = {"fp32": 0.99999, "bf16": 0.999, "crop": 0.99999, "pad": 0.99999}
 
 # The stage in a process of its own, which prints its peak memory in megabytes.
 STAGE = """
@@ -76,6 +77,11 @@ def rates(options: argparse.Namespace) -> None:
     checkpoint = Checkpoint.of(embedder, torch.nn.Identity(), 1, (), architecture, MadeBy())
     for precision in ("fp32", "bf16"):
         ways[precision] = partial(Extractor(checkpoint, device=options.device, precision=precision), pixels)
+
+    frames = torch.tensor([[0, 0, options.height, options.width]]).repeat(options.batch, 1)
+    for policy in ("crop", "pad"):
+        extractor = Extractor(checkpoint, device=options.device, geometry=policy)
+        ways[policy] = partial(extractor, pixels, frames)
 
     with torch.inference_mode():
         expected = ways["plain"]()

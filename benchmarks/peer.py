@@ -129,7 +129,12 @@ def features_of_ours(checkpoint: Path, data: Path, truth: Truth, folder: Path) -
     listed, rows = folder / "test.tsv", folder / f"{checkpoint.stem}.npz"
     ImageList(tuple(paths), ("",) * len(paths)).write(listed)
     extract.run(
-        config.load(CONFIG).extract, data=data, images=listed, checkpoint=checkpoint, features=rows, threads=1
+        config.load(CONFIG).extract,
+        data=data,
+        images=[listed],
+        checkpoint=checkpoint,
+        features=[rows],
+        threads=1,
     )
     found = dict(zip(paths, Features.read(rows).values, strict=True))
     return np.stack([found[_path(n, q)] for n, q in zip(truth.names, truth.is_query, strict=True)])

@@ -15,11 +15,11 @@ deviation removed, through the network to behind its bottleneck; with `flip`, pl
 image; scaled to length 1. So the cosine of two features is their product, and 2 − 2·cos their squared
 distance.
 
-**What changes a feature**: the checkpoint, `flip`, `stripes_weight`, `precision` and the device. What does
-not: whether the stage or a program asks, in which folder a file lies, how many threads read. Which pictures
-share a batch, and so the order, the size of the batch and torch's threads, change the last bits alone: by
-less than 1e-5 in each number with fp32, by less than 1e-2 with bf16. The same pictures in the same order,
-batches and threads give the same bits.
+**What changes a feature**: the checkpoint, the words of `extract` in a config (`config.Extract` lists them),
+and the device. What does not: whether the stage or a program asks, in which folder a file lies, how many
+threads read. Which pictures share a batch, and so the order, the size of the batch and torch's threads,
+change the last bits alone: by less than 1e-5 in each number with fp32, by less than 1e-2 with bf16. The
+same pictures in the same order, batches and threads give the same bits.
 """
 
 import logging
@@ -36,7 +36,9 @@ from torch import Tensor, nn
 
 from naic_reid import machine
 from naic_reid import precision as precisions
+from naic_reid.architecture import Architecture, reason
 from naic_reid.artifacts import Features, Floats, MadeBy, canonical
+from naic_reid.config import Extract, typed
 from naic_reid.data import augment, folders, images, pictures
 from naic_reid.data.geometry import Geometry
 from naic_reid.errors import ReidError
@@ -83,51 +85,41 @@ class Extractor(nn.Module):
     normalisations folded into convolutions, channels last, halved for bf16 and fp16.
     """
 
-    OPTIONS = frozenset({"flip", "precision", "stripes_weight"})
-    """How features are taken, beside the network: a folder that `save` writes keeps them."""
-
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        *,
-        device: str = "auto",
-        precision: str = "fp32",
-        flip: bool = True,
-        stripes_weight: float = 1.0,
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, *, device: str = "auto", **words: Any) -> None:
         """Of a trained network.
 
         Args:
             checkpoint: its weights and what they are weights of; classes are not needed.
             device: auto (a GPU where there is one), cpu, cuda or cuda:N.
-            precision: fp32, tf32, bf16 or fp16; see `naic_reid.precision`.
-            flip: add the mirror image's feature.
-            stripes_weight: of the stripes' distance beside 1 for the whole image's, in networks with stripes.
+            words: of the section `extract` of a config, such as precision, flip, geometry.
 
         Raises:
-            ReidError: no such device or precision, or weights that are not the network's.
+            ReidError: no such device or word, a wrong value, or weights that are not the network's.
         """
         super().__init__()
-        if precision not in precisions.PRECISIONS:
-            raise ReidError(f"precision {precision!r}: use one of {', '.join(precisions.PRECISIONS)}")
-        if not isinstance(flip, bool) or not stripes_weight > 0:
-            raise ReidError(
-                f"flip {flip!r}, stripes_weight {stripes_weight!r}: yes or no, and a number above 0"
-            )
+        self.how: Extract = typed({"extract": Extract}, {"extract": words}, "Extractor")["extract"]
+        """How features are taken, beside the network: a folder that `save` writes keeps it."""
         place = chosen(device)
         self.checkpoint = replace(checkpoint, classifier={}, identities=())
         """What `save` writes: the weights as they were trained, on the CPU, without classes."""
-        architecture = checkpoint.architecture
-        self.geometry = Geometry(architecture.height, architecture.width, architecture.resize)
-        self.precision, self.flip, self.stripes_weight = precision, flip, float(stripes_weight)
-        self.network = _prepared(checkpoint.embedder(), precision, place)
+        seen = _resized(checkpoint, self.how.size)
+        height, width = seen.architecture.height, seen.architecture.width
+        self.geometry = Geometry(height, width, seen.architecture.resize, self.how.geometry, self.how.widen)
+        self.network = _prepared(seen.embedder(), self.how.precision, place)
         self.dimension = self.network.dimension
         """D, of a feature."""
+        if self.geometry.policy == "pad":
+            _require_no_statistics(self.network, seen.architecture)
         self.eval().requires_grad_(False)
 
     @classmethod
     def load(
-        cls, path: str | Path, device: str = "auto", precision: str | None = None, flip: bool | None = None
+        cls,
+        path: str | Path,
+        device: str = "auto",
+        precision: str | None = None,
+        flip: bool | None = None,
+        **words: Any,
     ) -> Self:
         """From a checkpoint of ours, FastReID or torchreid, or a folder that `save` wrote; runs no code.
 
@@ -136,18 +128,19 @@ class Extractor(nn.Module):
             device: auto (a GPU where there is one), cpu, cuda or cuda:N.
             precision: fp32, tf32, bf16 or fp16; None: what the folder says, else fp32.
             flip: add the mirror image's feature; None: what the folder says, else yes (others' files: no).
+            words: further ones of the section `extract` of a config, such as geometry="crop", widen=1.5,
+                size=(256, 128); None, or not given: what the folder says, else the config's default.
 
         Raises:
-            ReidError: the file is none of these, or damaged; no such device or precision.
+            ReidError: the file is none of these, or damaged; no such device or word, or a wrong value.
         """
         checkpoint, options = _loaded(Path(path))
-        for name, value in (("precision", precision), ("flip", flip)):
-            if value is not None:
-                options[name] = value
-        if unknown := options.keys() - cls.OPTIONS:
+        if unknown := options.keys() - Extract.model_fields.keys():
             raise ReidError(
                 f"{path}: names {min(unknown)}, which this version does not know: use a newer one"
             )
+        given = {"precision": precision, "flip": flip, **words}
+        options |= {name: value for name, value in given.items() if value is not None}
         return cls(checkpoint, device=device, **options)
 
     def save(self, folder: str | Path) -> None:
@@ -162,8 +155,18 @@ class Extractor(nn.Module):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What `OPTIONS` names, as chosen."""
-        return {name: getattr(self, name) for name in sorted(self.OPTIONS)}
+        """The words of `extract` as chosen; those that came later are left out where they are off."""
+        return self.how.model_dump(mode="json")
+
+    @property
+    def precision(self) -> str:
+        """fp32, tf32, bf16 or fp16; see `naic_reid.precision`."""
+        return self.how.precision
+
+    @property
+    def flip(self) -> bool:
+        """Whether the mirror image's feature is added."""
+        return self.how.flip
 
     @property
     def device(self) -> torch.device:
@@ -174,16 +177,32 @@ class Extractor(nn.Module):
         """Stays in evaluation mode: batch statistics have no place in a feature."""
         return super().train(False)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Features float32 [B, D] of length 1, of uint8 [B, H, W, 3], RGB, on the network's device."""
+    def forward(self, pixels: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Features float32 [B, D] of length 1, of uint8 [B, H, W, 3], RGB, on the network's device.
+
+        `frames`, int64 [B, 4] on any device, says where each picture lies (`Geometry.frame`); None: all fill
+        their input.
+        """
         if not len(pixels):
             return torch.empty(0, self.dimension, device=pixels.device)
-        inputs = augment.normalised(pixels)
+        if frames is None or self.geometry.policy != "crop":
+            return self._seen(pixels, None if frames is None else frames.to(pixels.device))
+        values = torch.empty(len(pixels), self.dimension, device=pixels.device)
+        rows_of: dict[tuple[int, int], list[int]] = {}
+        for row, (_, _, height, width) in enumerate(frames.tolist()):
+            rows_of.setdefault((height, width), []).append(row)
+        for (height, width), rows in sorted(rows_of.items()):
+            values[rows] = self._seen(pixels[rows, :height, :width])
+        return values
+
+    def _seen(self, pixels: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Features of pictures of one size; outside of frames inputs are blank."""
+        inputs = augment.normalised(pixels, frames)
         with precisions.forward(self.precision, pixels.device):
             seen = self.network(inputs)
             if self.flip:
-                seen = summed(seen, self.network(inputs.flip(3)))
-        return self.network.unit(seen, self.stripes_weight)
+                seen = summed(seen, self.network(augment.mirrored(inputs, frames)))
+        return self.network.unit(seen, self.how.stripes_weight)
 
     def folder(
         self, path: str | Path, *, on_error: OnError = "raise", batch: int = 0, workers: int = 0
@@ -288,7 +307,7 @@ class Extractor(nn.Module):
     def _one_by_one(self, given: Iterable[pictures.Batch]) -> Iterator[tuple[pictures.Batch, Tensor]]:
         for read in given:
             with torch.inference_mode():
-                values = self(read.pixels)
+                values = self(read.pixels, read.frames)
             yield read, values
 
     def _overlapped(self, given: Iterable[pictures.Batch]) -> Iterator[tuple[pictures.Batch, Tensor]]:
@@ -307,7 +326,7 @@ class Extractor(nn.Module):
             computing.wait_stream(copying)
             pixels.record_stream(computing)
             with torch.inference_mode(), torch.cuda.stream(computing):
-                values = self(pixels).to("cpu", non_blocking=True)  # pinned: torch makes it so
+                values = self(pixels, read.frames).to("cpu", non_blocking=True)  # pinned: torch makes it so
             queued.append((read, values, computing.record_event()))
             if len(queued) > 1:
                 yield finished()
@@ -381,6 +400,30 @@ def chosen(device: str) -> torch.device:
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ReidError(f"device {device}: no usable GPU here; use auto or cpu")
     return place
+
+
+def _resized(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Checkpoint:
+    """The network for inputs of another height and width."""
+    if size is None:
+        return checkpoint
+    options = checkpoint.architecture.options | {"height": size[0], "width": size[1]}
+    try:
+        return replace(checkpoint, architecture=Architecture.model_validate(options))
+    except ValueError as error:
+        raise ReidError(f"extract.size {list(size)}: {reason(error)}") from error
+
+
+def _require_no_statistics(network: Embedder, architecture: Architecture) -> None:
+    """Refuse to pad what a network that normalises each image by itself sees.
+
+    Raises:
+        ReidError: the blank part would take part in the mean and deviation.
+    """
+    if architecture.standardise or any(isinstance(part, nn.InstanceNorm2d) for part in network.modules()):
+        raise ReidError(
+            f"extract.geometry: pad: {architecture.backbone} takes each image's own mean and deviation, and "
+            "those of the blank part with it: use crop"
+        )
 
 
 def _prepared(embedder: Embedder, precision: str, device: torch.device) -> Embedder:

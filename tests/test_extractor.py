@@ -15,12 +15,14 @@ from naic_reid.architecture import Architecture
 from naic_reid.artifacts import Features, Floats, ImageList, MadeBy
 from naic_reid.config import Extract
 from naic_reid.data import augment, images
+from naic_reid.data.augment import Pixels
 from naic_reid.errors import ReidError
 from naic_reid.extractor import Extractor
 from naic_reid.losses import build_identity
 from naic_reid.models import build
 from naic_reid.models.weights import Checkpoint
 from naic_reid.stages import extract
+from tests.tools import house
 
 MODEL = Architecture(backbone="osnet_ain_x0_25", height=64, width=32)
 NAMES = ("a.png", "b/a.png", "b/c.jpg", "b/d.PNG", "e.png")
@@ -173,7 +175,7 @@ def test_an_extractor_that_was_saved_gives_the_same_bits_and_keeps_its_options(
         "model.safetensors",
     ]
     again = Extractor.load(tmp_path / "model", device="cpu")
-    assert again.options == half.options == {"flip": False, "precision": "bf16", "stripes_weight": 1.0}
+    assert again.options == half.options == {"flip": False, "precision": "bf16"}
     photos = home / "photos"
     assert np.array_equal(again.folder(photos).values, half.folder(photos).values)
     whole = Extractor.load(tmp_path / "model", device="cpu", precision="fp32", flip=True)
@@ -218,8 +220,8 @@ def _changed(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], Non
             "backbone: unknown .*; save it again",
         ),
         (_changed(lambda words: words["options"].update(rotate=True)), "names rotate, which"),
-        (_changed(lambda words: words["options"].update(precision="fp8")), "precision 'fp8': use one"),
-        (_changed(lambda words: words["options"].update(flip="no")), "flip 'no'"),
+        (_changed(lambda words: words["options"].update(precision="fp8")), "extract.precision: .*not 'fp8'"),
+        (_changed(lambda words: words["options"].update(flip="no")), "extract.flip: .*not 'no'"),
     ],
 )
 def test_a_damaged_folder_is_refused_by_name(
@@ -242,7 +244,11 @@ def test_a_damaged_folder_is_refused_by_name(
         (lambda e, p: e.images(["a.png"]), "picture 0: must be"),
         (lambda e, p: e.boxes(np.zeros((3, 5, 5), np.uint8), []), "the frame: must be"),
         (lambda e, p: Extractor.load(p / "a.pt", device="abacus"), "device abacus: no such device"),
-        (lambda e, p: Extractor.load(p / "a.pt", precision="fp8"), "precision 'fp8'"),
+        (lambda e, p: Extractor.load(p / "a.pt", precision="fp8"), "extract.precision: .*not 'fp8'"),
+        (lambda e, p: Extractor.load(p / "a.pt", geometri="crop"), "extract.geometri: .*mean geometry"),
+        (lambda e, p: Extractor.load(p / "a.pt", widen=1.5), r"widen 1\.5: geometry resize stretches"),
+        (lambda e, p: Extractor.load(p / "a.pt", size=(8, 16)), "extract.size.0: .*not 8"),
+        (lambda e, p: Extractor.load(p / "a.pt", device="cpu", geometry="pad"), "pad: osnet.* use crop"),
         (lambda e, p: Extractor.load(p / "photos/a.png"), "a.png: not a whole file of weights"),
     ],
 )  # fmt: skip
@@ -257,3 +263,72 @@ def test_it_stays_in_evaluation_mode_and_keeps_no_graph(extractor: Extractor) ->
     extractor.train()
     assert not any(module.training for module in extractor.modules())
     assert not extractor(torch.zeros(1, 64, 32, 3, dtype=torch.uint8)).requires_grad
+
+
+PLAIN = Architecture(backbone="resnet18", height=64, width=32)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that takes no image's own mean."""
+    return house.model(tmp_path_factory.mktemp("plain") / "model.pt", PLAIN)
+
+
+def _alone(path: Path, picture: Pixels, top: int, left: int, size: tuple[int, int], flip: bool) -> Floats:
+    """The feature of a picture that is shown as it is, on a blank input of this size; from the definition."""
+    embedder = Checkpoint.read(path).embedder()
+    height, width = picture.shape[:2]
+    image = torch.zeros(1, 3, *size)
+    values = (picture / 255 - np.array(augment.MEAN)) / np.array(augment.STD)
+    place = image[:, :, top : top + height, left : left + width]
+    place[:] = torch.from_numpy(values.transpose(2, 0, 1)[None])
+    with torch.inference_mode():
+        feature = embedder(image)["whole"].feature
+        if flip:
+            place[:] = place.flip(3)
+            feature = feature + embedder(image)["whole"].feature
+    return F.normalize(feature)[0].numpy()
+
+
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("policy", ["crop", "pad"])
+def test_pictures_that_are_not_stretched_give_what_the_definition_says(
+    home: Path, plain: Path, policy: str, flip: bool
+) -> None:
+    words: dict[str, Any] = {"geometry": policy, "widen": 1.5, "flip": flip}
+    extractor = Extractor.load(plain, "cpu", **words)
+    found = extractor.folder(home / "photos")
+    for name, row in zip(found.names, found.values, strict=True):
+        picture = images.read(home / "photos" / name)
+        top, left, height, width = extractor.geometry.frame(*picture.shape[:2])
+        size = (height, width) if policy == "crop" else (64, 32)
+        expected = _alone(plain, extractor.geometry.fitted(picture), top, left, size, flip)
+        np.testing.assert_allclose(row, expected, atol=1e-5)
+    backwards = extractor.files([home / "photos" / name for name in NAMES[::-1]], batch=2)
+    np.testing.assert_allclose(backwards.values[::-1], found.values, atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["crop", "pad"])
+def test_the_stage_crops_and_pads_as_a_program_does_and_a_folder_keeps_how(
+    home: Path, plain: Path, tmp_path: Path, policy: str
+) -> None:
+    extractor = Extractor.load(plain, "cpu", geometry=policy, size=(96, 32))
+    expected = extractor.folder(home / "photos")
+    ImageList(NAMES, ("",) * 5).write(tmp_path / "list.tsv")
+    extract.run(
+        Extract(geometry=policy, size=(96, 32)), data=home / "photos", images=[tmp_path / "list.tsv"],
+        checkpoint=plain, features=[tmp_path / "f.npz"], device="cpu",
+    )  # fmt: skip
+    assert np.array_equal(Features.read(tmp_path / "f.npz").values, expected.values)
+    extractor.save(tmp_path / "model")
+    again = Extractor.load(tmp_path / "model", "cpu")
+    assert again.options == {"flip": True, "precision": "fp32", "geometry": policy, "size": [96, 32]}
+    assert np.array_equal(again.folder(home / "photos").values, expected.values)
+
+
+def test_pictures_of_the_inputs_size_are_the_same_to_the_bit_however_they_come_to_it(plain: Path) -> None:
+    pictures = list(np.random.default_rng(5).integers(0, 256, (5, 64, 32, 3), np.uint8))
+    stretched, cropped, padded = (
+        Extractor.load(plain, "cpu", geometry=policy).images(pictures) for policy in ("resize", "crop", "pad")
+    )
+    assert np.array_equal(stretched, cropped) and np.array_equal(stretched, padded)

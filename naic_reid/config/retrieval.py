@@ -1,5 +1,6 @@
 """Settings of features, search, re-ranking, fusion and pseudo-labels."""
 
+from operator import not_
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
@@ -8,6 +9,7 @@ from pydantic import (
     model_validator,
 )
 
+from naic_reid.architecture import Pixels
 from naic_reid.config.section import Count, Name, Positive, Section, Share, require
 
 
@@ -22,6 +24,27 @@ class Extract(Section):
         1.0, exclude_if=(1.0).__eq__,
         description="of the stripes' distance, beside 1 for the whole image's, in models with stripes",
     )  # fmt: skip
+    geometry: Literal["resize", "crop", "pad"] = Field(
+        "resize", exclude_if="resize".__eq__,
+        description="how pictures come to the input: stretched to it; or as large as fits inside, which is "
+        "all the network sees (crop) or lies on a blank input (pad): for partial persons",
+    )  # fmt: skip
+    widen: Annotated[float, Field(ge=0.1, le=10)] = Field(
+        1.0,
+        exclude_if=(1.0).__eq__,
+        description="crop, pad: factor of pictures' widths before they are fitted",
+    )
+    size: tuple[Pixels, Pixels] | None = Field(
+        None, exclude_if=not_, description="height and width of the input in pixels; none: as trained"
+    )
+
+    @model_validator(mode="after")
+    def _stretched_pictures_are_not_widened(self) -> Self:
+        idle = self.geometry == "resize" and self.widen != 1
+        require(
+            not idle, f"widen {self.widen:g}: geometry resize stretches to the input anyway: leave it out"
+        )
+        return self
 
 
 class QueryExpansion(Section):

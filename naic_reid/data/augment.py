@@ -251,9 +251,25 @@ def _inside(rectangles: Tensor, height: int, width: int) -> Tensor:
     return rows[:, :, None] & columns[:, None, :]
 
 
-def normalised(images: Tensor) -> Tensor:
-    """(x / 255 − MEAN) / STD as float32 [B, 3, H, W], channels last in memory, of uint8 [B, H, W, 3]."""
-    return _floats(images).permute(0, 3, 1, 2)
+def normalised(images: Tensor, frames: Tensor | None = None) -> Tensor:
+    """(x / 255 − MEAN) / STD as float32 [B, 3, H, W], channels last in memory, of uint8 [B, H, W, 3].
+
+    Outside of `frames`, int64 [B, 4] of top, left, height, width, it is 0.
+    """
+    floats = _floats(images)
+    if frames is not None:
+        floats.masked_fill_(~_inside(frames, images.shape[1], images.shape[2])[..., None], 0)
+    return floats.permute(0, 3, 1, 2)
+
+
+def mirrored(inputs: Tensor, frames: Tensor | None = None) -> Tensor:
+    """Inputs [B, C, H, W] mirrored, each within its frame, int64 [B, 4]; None: within the whole input."""
+    if frames is None:
+        return inputs.flip(3)
+    left, width = frames[:, 1, None], frames[:, 3, None]
+    column = _places(inputs.shape[3], inputs.device)
+    there = torch.where((column >= left) & (column < left + width), 2 * left + width - 1 - column, column)
+    return torch.take_along_dim(inputs, there[:, None, None, :], 3)
 
 
 def _floats(images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pictures by the batch, in the order given, at the network's input size: what features are taken of.
+"""Pictures by the batch, in the order given, on the network's input: what features are taken of.
 
 Threads read and resize, which releases the interpreter's lock; how many there are changes nothing but the
 speed. At most three batches are in memory, however long the list is.
@@ -27,6 +27,8 @@ class Batch(NamedTuple):
 
     pixels: Tensor
     """uint8 [≤ B, H, W, 3]; in pinned memory where that was asked for."""
+    frames: Tensor | None
+    """int64 [≤ B, 4], where each picture lies (`geometry.Frame`); None: all fill their input."""
     rows: list[int]
     """Which source each picture is of."""
     faults: list[tuple[int, ReidError]]
@@ -53,24 +55,32 @@ def batches(
         pinned: put the pixels where a GPU copies from without making the host wait.
     """
     shape = (geometry.height, geometry.width, 3)
+    begin = torch.empty if geometry.stretches else torch.zeros
 
-    def put(place: NDArray[np.uint8], source: _Source) -> ReidError | None:
+    def put(place: NDArray[np.uint8], at: NDArray[np.int64] | None, source: _Source) -> ReidError | None:
         try:
-            place[:] = geometry.fitted(read(source))
+            picture = read(source)
         except ReidError as error:
             return error
+        fitted = geometry.fitted(picture)
+        if at is None:
+            place[:] = fitted
+        else:
+            at[:] = top, left, height, width = geometry.frame(*picture.shape[:2])
+            place[top : top + height, left : left + width] = fitted
         return None
 
     cv2.setNumThreads(1)  # as in `batches`: these threads are the parallel ones
-    waiting: deque[tuple[int, Tensor, list[Future[ReidError | None]]]] = deque()
+    waiting: deque[tuple[int, Tensor, Tensor | None, list[Future[ReidError | None]]]] = deque()
     with ThreadPoolExecutor(max(1, workers)) as pool:
         try:
             for start in range(0, len(sources), batch):
                 part = sources[start : start + batch]
-                pixels = torch.empty((len(part), *shape), dtype=torch.uint8, pin_memory=pinned)
-                places = pixels.numpy()
-                jobs = [pool.submit(put, place, source) for place, source in zip(places, part, strict=True)]
-                waiting.append((start, pixels, jobs))
+                pixels = begin((len(part), *shape), dtype=torch.uint8, pin_memory=pinned)
+                frames = None if geometry.stretches else torch.zeros(len(part), 4, dtype=torch.int64)
+                places = [None] * len(part) if frames is None else list(frames.numpy())
+                jobs = [pool.submit(put, *each) for each in zip(pixels.numpy(), places, part, strict=True)]
+                waiting.append((start, pixels, frames, jobs))
                 if len(waiting) > _AHEAD:
                     yield _finished(*waiting.popleft())
             while waiting:
@@ -111,8 +121,12 @@ def cut(frame: NDArray[np.uint8], xyxy: NDArray[np.generic]) -> list[NDArray[np.
     return parts
 
 
-def _finished(start: int, pixels: Tensor, jobs: list[Future[ReidError | None]]) -> Batch:
+def _finished(
+    start: int, pixels: Tensor, frames: Tensor | None, jobs: list[Future[ReidError | None]]
+) -> Batch:
     results = [job.result() for job in jobs]
     faults = [(start + at, error) for at, error in enumerate(results) if error is not None]
     good = [at for at, error in enumerate(results) if error is None]
-    return Batch(pixels[good] if faults else pixels, [start + at for at in good], faults)
+    if faults:
+        pixels, frames = pixels[good], None if frames is None else frames[good]
+    return Batch(pixels, frames, [start + at for at in good], faults)

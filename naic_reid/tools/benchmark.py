@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _IMAGES = {"cuda": 19281, "cpu": 640}
 _Timed = list[tuple[int, float, float]]
 """Of each batch: images, seconds of copying, seconds of the forward pass."""
+_Batch = tuple["torch.Tensor", "torch.Tensor | None"]
+"""Pixels, and where pictures lie on their input."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -136,15 +138,17 @@ def _timed(extractor: "Extractor", options: argparse.Namespace, total: int) -> t
     else:
         batches, source = _random(extractor, options.batch, total=total), "random pixels"
         extra = list(_random(extractor, options.batch, options.warmup))
-    for pixels in extra:
-        _once(extractor, pixels)
+    for batch in extra:
+        _once(extractor, *batch)
     if extractor.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(extractor.device)
     count = -(-total // options.batch)
-    return [_once(extractor, pixels) for pixels in shown(batches, "benchmark: batches", count)], source
+    return [_once(extractor, *batch) for batch in shown(batches, "benchmark: batches", count)], source
 
 
-def _once(extractor: "Extractor", pixels: "torch.Tensor") -> tuple[int, float, float]:
+def _once(
+    extractor: "Extractor", pixels: "torch.Tensor", frames: "torch.Tensor | None"
+) -> tuple[int, float, float]:
     import torch
 
     def now() -> float:
@@ -156,30 +160,28 @@ def _once(extractor: "Extractor", pixels: "torch.Tensor") -> tuple[int, float, f
     there = pixels.to(extractor.device)
     copied = now()
     with torch.inference_mode():
-        extractor(there)
+        extractor(there, frames)
     return len(pixels), copied - began, now() - copied
 
 
-def _random(
-    extractor: "Extractor", batch: int, count: int = 0, *, total: int = 0
-) -> Iterator["torch.Tensor"]:
+def _random(extractor: "Extractor", batch: int, count: int = 0, *, total: int = 0) -> Iterator[_Batch]:
     """`count` whole batches, or as many as `total` images make: always the same random pixels."""
     import torch
 
     shape = (batch, extractor.geometry.height, extractor.geometry.width, 3)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     for at in range(0, total or batch * count, batch):
-        yield pixels[: total - at] if total else pixels
+        yield (pixels[: total - at] if total else pixels), None
 
 
-def _read(extractor: "Extractor", folder: Path, names: list[str], batch: int) -> Iterator["torch.Tensor"]:
+def _read(extractor: "Extractor", folder: Path, names: list[str], batch: int) -> Iterator[_Batch]:
     from naic_reid.data import images, pictures
 
     paths = [folder / name for name in names]
     for read in pictures.batches(paths, images.read, extractor.geometry, batch, workers=2):
         for _, error in read.faults:
             raise error
-        yield read.pixels
+        yield read.pixels, read.frames
 
 
 def _memory(extractor: "Extractor") -> dict[str, float | None]:

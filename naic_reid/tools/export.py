@@ -79,6 +79,11 @@ def run(options: argparse.Namespace) -> int:
     from naic_reid.extractor import Extractor
 
     extractor = Extractor.load(options.model, "cpu", "fp32", options.flip)
+    if not extractor.geometry.stretches:
+        raise ReidError(
+            f"{options.model}: takes pictures by geometry {extractor.geometry.policy}, whose sizes differ, "
+            "and a graph takes one size: save the model with geometry resize"
+        )
     pixels, described = _pixels(extractor, options.images, options.compare)
     expected = _own(extractor, pixels)
     from naic_reid.tools import onnx_model

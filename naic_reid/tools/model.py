@@ -19,13 +19,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                         help="fp32, tf32, bf16 or fp16; default: what the model says, else fp32")  # fmt: skip
     parser.add_argument("--flip", action=argparse.BooleanOptionalAction, default=None,
                         help="add the mirror image's feature; default: as the model says")  # fmt: skip
+    group = parser.add_argument_group("how pictures come to the input", "defaults: as the model says")
+    group.add_argument("--geometry", choices=("resize", "crop", "pad"),
+                       help="stretched; or as large as fits: alone, or on a blank input")  # fmt: skip
+    group.add_argument("--widen", type=float, metavar="F", help="crop, pad: factor of pictures' widths")
+    group.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="of the input, in pixels")
 
 
 def loaded(options: argparse.Namespace) -> "Extractor":
     """The model as the options ask for it."""
     from naic_reid.extractor import Extractor
 
-    return Extractor.load(options.model, options.device, options.precision, options.flip)
+    words = {"geometry": options.geometry, "widen": options.widen, "size": options.size}
+    return Extractor.load(options.model, options.device, options.precision, options.flip, **words)
 
 
 def require_other(outputs: list[Path | None], inputs: list[Path]) -> None:

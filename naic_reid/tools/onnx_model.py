@@ -42,7 +42,7 @@ class Graph(nn.Module):
         """Of an extractor in fp32; `takes` is one of `INPUTS`."""
         super().__init__()
         self.network, self.flip = _plain(extractor.network), extractor.flip
-        self.stripes_weight, self.takes = extractor.stripes_weight, takes
+        self.stripes_weight, self.takes = extractor.how.stripes_weight, takes
         deviation = torch.tensor(STD).view(1, 3, 1, 1)
         self.scale = nn.Buffer(1 / (255 * deviation))
         self.shift = nn.Buffer(-torch.tensor(MEAN).view(1, 3, 1, 1) / deviation)

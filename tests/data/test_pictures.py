@@ -110,3 +110,36 @@ def test_a_box_that_is_none_is_told_by_its_number(boxes: list[object], says: str
 def test_no_boxes_cut_nothing() -> None:
     assert pictures.cut(np.zeros((30, 20, 3), np.uint8), np.empty((0, 4))) == []
     assert pictures.cut(np.zeros((30, 20, 3), np.uint8), np.array([])) == []
+
+
+@pytest.mark.parametrize("policy", ["crop", "pad"])
+def test_pictures_that_are_not_stretched_lie_in_their_frames(
+    folder: Path, tmp_path: Path, policy: str
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    paths = [folder / NAMES[0], tmp_path / "bad.png", folder / NAMES[10]]
+    geometry = Geometry(32, 16, policy=policy)
+    (batch,) = pictures.batches(paths, images.read, geometry, 4, workers=2)
+    assert batch.rows == [0, 2] and batch.frames is not None
+    for path, pixels, frame in zip((paths[0], paths[2]), batch.pixels, batch.frames.tolist(), strict=True):
+        read = images.read(path)
+        top, left, height, width = geometry.frame(*read.shape[:2])
+        assert frame == [top, left, height, width]
+        expected = np.zeros((32, 16, 3), np.uint8)
+        expected[top : top + height, left : left + width] = geometry.fitted(read)
+        assert np.array_equal(pixels.numpy(), expected)
+
+
+def test_what_lies_outside_of_a_frame_is_blank_and_mirrors_stay_in_theirs() -> None:
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(1, 256, (2, 6, 7, 3), np.uint8))
+    frames = torch.tensor([[0, 1, 4, 3], [0, 2, 6, 4]])
+    inputs, whole = augment.normalised(pixels, frames), augment.normalised(pixels)
+    turned = augment.mirrored(inputs, frames)
+    for image, (top, left, height, width) in enumerate(frames.tolist()):
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        expected = torch.zeros(3, 6, 7)
+        expected[:, rows, columns] = whole[image, :, rows, columns]
+        assert torch.equal(inputs[image], expected)
+        expected[:, rows, columns] = whole[image, :, rows, columns].flip(2)
+        assert torch.equal(turned[image], expected)
+    assert torch.equal(augment.mirrored(whole), whole.flip(3))

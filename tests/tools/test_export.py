@@ -224,3 +224,11 @@ def test_exporting_says_nothing_of_its_own_workings(
     pixels = np.zeros((2, 64, 32, 3), np.uint8)
     found = by_runtime(tmp_path / "n.onnx", normalised=onnx_model.normalised(pixels))
     np.testing.assert_allclose(found, extractor.images(list(pixels)), atol=1e-5)
+
+
+def test_a_model_whose_pictures_differ_in_size_is_refused(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Extractor.load(place / "model.pt", "cpu", geometry="crop").save(tmp_path / "model")
+    assert cli.main(["export", str(tmp_path / "model"), "--onnx", str(tmp_path / "a.onnx")]) == 2
+    assert "geometry crop" in capsys.readouterr().err and not (tmp_path / "a.onnx").exists()
