@@ -27,6 +27,7 @@ import psutil
 
 from naic_reid import __version__, config, stages, tools
 from naic_reid.errors import ReidError
+from naic_reid.files import dangling
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -71,9 +72,10 @@ def _reason(error: Exception) -> str:
     """What lies outside the project and the user can see to, in a sentence; empty: it is none of that."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         path = Path(os.fsdecode(error.filename))
-        dangling = path.is_symlink() and not path.exists()
-        reason = "a symbolic link that leads nowhere" if dangling else error.strerror
+        reason = "a symbolic link that leads nowhere" if dangling(path) else error.strerror
         return f"{path}: {reason}: mend that, and run again"
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop from "):  # pathlib's words
+        return f"{str(error).removeprefix('Symlink loop from ')}: symbolic links lead in a circle: mend that"
     words = (
         *("Torch not compiled with CUDA", "No CUDA GPUs are available", "no NVIDIA driver", "device ordinal"),
         *("Expected one of cpu, cuda", "Invalid device string"),

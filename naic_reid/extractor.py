@@ -295,6 +295,8 @@ class Extractor(nn.Module):
             batch: as for `files`.
             workers: as for `files`.
         """
+        if batch < 0 or workers < 0:
+            raise ReidError(f"batch {batch}, workers {workers}: numbers from 0, which leaves the choice")
         device = self.device
         given = pictures.batches(
             sources, read, self.geometry, batch or BATCHES[device.type],

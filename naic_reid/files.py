@@ -3,6 +3,7 @@
 import errno
 import glob
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from naic_reid.errors import ReidError
 
@@ -37,10 +39,9 @@ def whole(path: Path, *, folder: bool = False) -> Iterator[Path]:
         path: where the finished file (or folder) shall stand; its parents are made.
         folder: the place is a folder, made empty; else a file that the block has to write.
     """
-    if not path.name or (path.is_dir() and not folder):
-        raise ReidError(f"{path}: is a folder; name a file in it")
-    part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+    part = path.parent / f".{path.name}.{socket.gethostname()}.{os.getpid()}.part"
     try:
+        _require_place(path, folder)
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
         if folder:
@@ -65,6 +66,21 @@ def whole(path: Path, *, folder: bool = False) -> Iterator[Path]:
             _remove(part)
 
 
+def _require_place(path: Path, folder: bool) -> None:
+    """Refuse to put a file where a folder stands, or what a rename would destroy: a pipe, a device."""
+    if not path.name or (path.is_dir() and not folder):
+        raise ReidError(f"{path}: is a folder; name a file in it")
+    # /dev/stdout and its like are links into /proc: the link would be replaced, and nobody told.
+    stream = path.is_symlink() and str(path.readlink()).startswith("/proc/")
+    if stream or (path.exists() and not path.is_file() and not path.is_dir()):
+        what = "a stream" if stream else _kind(path.stat().st_mode)
+        raise ReidError(f"{path}: is {what}; name a file, which is written whole or not at all")
+
+
+def _kind(mode: int) -> str:
+    return _KINDS.get(stat.S_IFMT(mode), "a device")
+
+
 def regular(path: Path) -> Path:
     """The path as given, if a regular file stands there, links followed; nothing is opened.
 
@@ -76,10 +92,22 @@ def regular(path: Path) -> Path:
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
-        raise ReidError(
-            f"{path}: is {_KINDS.get(stat.S_IFMT(mode), 'a device')}; a regular file belongs here"
-        )
+        raise ReidError(f"{path}: is {_kind(mode)}; a regular file belongs here")
     return path
+
+
+def json_in(path: Path, **how: Any) -> Any:
+    """The content of a JSON file; `how` is for `json.loads`.
+
+    Raises:
+        ReidError: no regular file stands there.
+        OSError: nothing does, or it cannot be read.
+        ValueError: it is not JSON in UTF-8, or nested deeper than anything of ours.
+    """
+    try:
+        return json.loads(regular(path).read_text(encoding="utf-8"), **how)
+    except RecursionError as error:
+        raise ValueError("its values are nested too deep") from error
 
 
 def digest(path: Path) -> str:
@@ -99,15 +127,28 @@ def digest(path: Path) -> str:
 
 
 def apart(written: Iterable[Path | None], read: Iterable[Path]) -> None:
-    """Refuse to write what is read.
+    """Refuse to write what is read, or two things into one file.
 
     Raises:
-        ReidError: a file to be written is one of those to be read, by whatever name.
+        ReidError: a file to be written is one of those to be read or written, by whatever name.
     """
-    inputs = {os.path.realpath(path) for path in read}
+    inputs, outputs = {_identity(path) for path in read}, set[str]()
     for path in written:
-        if path is not None and os.path.realpath(path) in inputs:
+        if path is None:
+            continue
+        if (found := _identity(path)) in inputs:
             raise ReidError(f"{path}: is read by this command, and would be overwritten: name another file")
+        if found in outputs:
+            raise ReidError(f"{path}: is written twice by this command: name another file")
+        outputs.add(found)
+
+
+def _identity(path: Path) -> str:
+    """What two names of one file have in common."""
+    try:
+        return os.path.realpath(path)
+    except ValueError as error:
+        raise ReidError(f"{str(path)!r}: no file can be called so: {error}") from error
 
 
 def known_digest(path: Path) -> str:
@@ -191,10 +232,18 @@ def _explained(error: OSError, path: Path) -> Exception:
     about_this = bool(error.filename) and around
     short = error.errno is None and " requested and " in str(error)  # NumPy's words for a write cut off
     if about_this or short or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
-        if named.is_symlink() and not named.exists():
+        if dangling(named):
             return ReidError(f"{path}: cannot be written: {named} is a symbolic link that leads nowhere")
         return ReidError(f"{path}: cannot be written ({error.strerror or error}): {_REMEDY}")
     return error
+
+
+def dangling(path: Path) -> bool:
+    """Whether a symbolic link that leads nowhere stands there."""
+    try:
+        return path.is_symlink() and not path.exists()
+    except OSError:  # a name that is too long for one
+        return False
 
 
 def _sweep(path: Path) -> None:

@@ -18,7 +18,7 @@ from naic_reid import artifacts
 from naic_reid.architecture import Architecture, reason
 from naic_reid.artifacts import MadeBy
 from naic_reid.errors import ReidError
-from naic_reid.files import digest, known_digest, regular
+from naic_reid.files import digest, json_in, known_digest, regular
 
 
 def record(path: Path) -> MadeBy | None:
@@ -68,7 +68,7 @@ class Seal:
         if not self.complete:
             return ""
         try:
-            told = json.loads(regular(self.holder).read_text(encoding="utf-8"))
+            told = json_in(self.holder)
             artifacts.read_json(self.holder, told["type"])
         except (ReidError, OSError, ValueError, KeyError, TypeError):
             return f"{self.holder}: was cut or edited"
@@ -247,7 +247,7 @@ def check_network(path: Path, made_by: MadeBy, name: str, model: Mapping[str, An
 def _json_record(path: Path) -> MadeBy | None:
     holder = sidecar(path) if sidecar(path).exists() else path
     try:
-        content = json.loads(regular(holder).read_text(encoding="utf-8"))
+        content = json_in(holder)
         if not isinstance(content, dict) or "made_by" not in content:
             return None
         if "checksum" in content:

@@ -199,3 +199,31 @@ def test_every_file_is_opened_only_when_it_is_one() -> None:
         "tools/export.py",
         "tools/onnx_model.py",
     ]
+
+
+def test_no_pipe_device_or_stream_is_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")  # as /dev/stdout is
+    for name, what in (("pipe", "a named pipe"), ("stdout", "a stream")):
+        with pytest.raises(ReidError, match=f"{name}: is {what}; name a file"), whole(tmp_path / name):
+            pass
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "stdout").is_symlink()
+
+
+def test_a_name_that_no_file_can_have_is_said_so(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ReidError, match=r"cannot be written .File name too long"),
+        whole(tmp_path / ("x" * 300)),
+    ):
+        pass
+    with pytest.raises(ReidError, match="no file can be called so"):
+        files.apart([Path("a\0b")], [])
+
+
+def test_json_of_any_depth_is_read_or_refused(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="nested too deep"):
+        files.json_in(tmp_path / "deep.json")
+    (tmp_path / "plain.json").write_text('{"a": 1}')
+    assert files.json_in(tmp_path / "plain.json") == {"a": 1}

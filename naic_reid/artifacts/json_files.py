@@ -8,7 +8,7 @@ from typing import Any
 
 from naic_reid.artifacts.checks import damaged, unreadable
 from naic_reid.artifacts.made_by import MadeBy, canonical
-from naic_reid.files import regular, whole
+from naic_reid.files import json_in, whole
 
 
 def write_json(path: Path, kind: str, made_by: MadeBy, content: Mapping[str, Any]) -> None:
@@ -22,7 +22,7 @@ def write_json(path: Path, kind: str, made_by: MadeBy, content: Mapping[str, Any
 def read_json(path: Path, kind: str) -> tuple[MadeBy, dict[str, Any]]:
     """The record and the content of a file that `write_json` wrote; refused when a value differs."""
     try:
-        content = json.loads(regular(path).read_text(encoding="utf-8"))
+        content = json_in(path)
         checksum, written = content.pop("checksum"), content.pop("type")
         if written != kind:
             raise ValueError(f"it holds {written}")

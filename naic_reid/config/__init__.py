@@ -20,7 +20,7 @@ from naic_reid.config.data import (
     Toy,
 )
 from naic_reid.config.model import Model
-from naic_reid.config.reading import describe, load, parse, typed
+from naic_reid.config.reading import describe, load, parse, text_of, typed
 from naic_reid.config.retrieval import (
     Ensemble,
     Extract,
@@ -66,5 +66,6 @@ __all__ = [
     "describe",
     "load",
     "parse",
+    "text_of",
     "typed",
 ]

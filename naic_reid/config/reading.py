@@ -22,11 +22,15 @@ def load(path: Path) -> Config:
     Raises:
         ReidError: the file cannot be read, is not YAML, or has wrong settings; all of them are listed.
     """
+    return parse(text_of(path), str(path))
+
+
+def text_of(path: Path) -> str:
+    """What a config's file says; raises `ReidError` where it cannot be read."""
     try:
-        text = regular(path).read_text(encoding="utf-8")
+        return regular(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ReidError(f"{path}: cannot be read: {error}; name an existing config with --config") from error
-    return parse(text, str(path))
 
 
 def parse(text: str, name: str) -> Config:

@@ -1,10 +1,12 @@
 """Folders of images: what in them counts as one."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from naic_reid.data.images import SUFFIXES
 from naic_reid.data.label_lists import unplain
+from naic_reid.errors import ReidError
 
 
 def flat(folder: Path) -> tuple[list[Path], list[str], int]:
@@ -23,8 +25,10 @@ def flat(folder: Path) -> tuple[list[Path], list[str], int]:
             others += 1
             continue
         reason = unlistable(path.name)
-        if not reason and path.is_symlink() and not path.resolve().is_relative_to(root):
+        if not reason and path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
             reason = "a symbolic link that leaves the folder"
+        if not reason and not path.is_file():
+            reason = "a link to no file" if path.is_symlink() else "no regular file"
         if reason:
             problems.append(f"{str(path)!r}: {reason}")
         else:
@@ -49,6 +53,20 @@ def below(root: Path) -> list[str]:
             if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
         ]
     return sorted(found)
+
+
+def apart(written: Iterable[Path | None], folder: Path) -> None:
+    """Refuse to write over an image of a folder that is read.
+
+    Raises:
+        ReidError: a file to be written is called an image and stands in the folder, or below.
+    """
+    root = os.path.realpath(folder)
+    for path in written:
+        if path is None or path.suffix.lower() not in SUFFIXES or not path.exists():
+            continue
+        if Path(os.path.realpath(path)).is_relative_to(root):
+            raise ReidError(f"{path}: is an image that this command reads: name another file")
 
 
 def unlistable(name: str) -> str:

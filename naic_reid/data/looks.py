@@ -19,6 +19,7 @@ import cv2
 
 from naic_reid.data.images import Look, look
 from naic_reid.errors import ReidError
+from naic_reid.files import regular
 
 REVISION = 2  # of what a look holds; the memory of another is not believed
 _CHUNK = 64  # images handed to a worker in one go
@@ -27,6 +28,7 @@ _COMMIT = 64  # chunks after which the memory is made safe: a killed run loses n
 _SELECT = "SELECT look FROM looks WHERE path = ? AND decoded = ? AND size = ? AND changed = ?"
 _INSERT = "INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?)"
 _LOOK = struct.Struct("<16s?16sIIdddQ")  # digest; whether pixels, and their hash; size; means; scene
+_SQLITE = b"SQLite format 3\0"
 _CHECK = 8  # bytes of checksum before a look: SQLite hands out damaged values without a word
 
 _Key = tuple[bytes, bool, int, int]  # path, decoded?, size, nanoseconds of the last change
@@ -115,6 +117,7 @@ def _key(file: str, with_pixels: bool) -> _Key | None:
 
 def _opened(cache: Path) -> sqlite3.Connection:
     """The memory in this file, made anew where it is damaged or was written by another decoder."""
+    _require_ours(cache)
     version = f"{REVISION} OpenCV {cv2.__version__}"
     with suppress(sqlite3.Error):
         if cache.exists():
@@ -131,6 +134,25 @@ def _opened(cache: Path) -> sqlite3.Connection:
         return memory
     except (OSError, sqlite3.Error) as error:
         raise ReidError(f"{cache}: cannot be written ({error}); name another --cache, or none") from error
+
+
+def _require_ours(cache: Path) -> None:
+    """Refuse a file that something else made: it would be started afresh. What is called .sqlite is ours.
+
+    Raises:
+        ReidError: it is no memory, of images or at all.
+    """
+    if not cache.exists():
+        return
+    with regular(cache).open("rb") as handle:
+        first = handle.read(len(_SQLITE))
+    foreign = bool(first) and first != _SQLITE and cache.suffix != ".sqlite"
+    if first == _SQLITE:
+        with suppress(sqlite3.Error), closing(sqlite3.connect(cache)) as memory:
+            tables = memory.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            foreign = bool({name for (name,) in tables} - {"looks", "made_by"})
+    if foreign:
+        raise ReidError(f"{cache}: is no memory of images, and would be overwritten: name another --cache")
 
 
 def _connected(cache: Path) -> sqlite3.Connection:

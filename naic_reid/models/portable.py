@@ -13,7 +13,7 @@ import safetensors.torch
 from naic_reid.architecture import Architecture, reason
 from naic_reid.artifacts import MadeBy
 from naic_reid.errors import ReidError
-from naic_reid.files import digest, regular, whole
+from naic_reid.files import digest, json_in, whole
 from naic_reid.models.weights import Checkpoint
 
 WEIGHTS, WORDS = "model.safetensors", "extractor.json"
@@ -55,7 +55,7 @@ def read(folder: Path) -> tuple[Checkpoint, dict[str, Any]]:
         ReidError: the folder is none of these, or damaged.
     """
     try:
-        words = json.loads(regular(folder / WORDS).read_text(encoding="utf-8"))
+        words = json_in(folder / WORDS)
         if words["type"] != _KIND:
             raise ValueError(f"it holds {words['type']}")
         if digest(folder / WEIGHTS) != words["weights"]:

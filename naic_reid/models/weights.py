@@ -133,6 +133,8 @@ class Checkpoint:
     def of_content(cls, content: Any, path: Path) -> Self:
         """What `loaded` gave for a file that `write` wrote; raises as `read`."""
         try:
+            if not isinstance(content, dict):
+                raise ValueError(f"it holds a {type(content).__name__}")
             if content["type"] != "Checkpoint":
                 raise ValueError(f"it holds {content['type']}")
             record = json.loads(content["record"])
@@ -350,7 +352,7 @@ def loaded(path: Path) -> Any:
         ) from error
     except OSError as error:
         raise ReidError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except MemoryError:
+    except (MemoryError, ReidError):
         raise
     except Exception as error:  # zipfile and torch raise whatever the damage leads to
         reason = str(error).splitlines()[0] if str(error) else "it ends too early"

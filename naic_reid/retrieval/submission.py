@@ -1,13 +1,12 @@
 """The competition's JSON: {query name: [gallery names, nearest first, at most 200]}."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from naic_reid.artifacts import Ranking
 from naic_reid.errors import ReidError
-from naic_reid.files import regular
+from naic_reid.files import json_in
 
 MOST = 200  # names the competition reads of each list
 
@@ -89,7 +88,7 @@ def read(path: Path) -> Any:
         ReidError: it cannot be read, is not JSON, or names a query twice.
     """
     try:
-        return json.loads(regular(path).read_text(encoding="utf-8"), object_pairs_hook=_no_repeats)
+        return json_in(path, object_pairs_hook=_no_repeats)
     except OSError as error:
         raise ReidError(
             f"{path}: cannot be read: {error.strerror or error}; name an existing file"

@@ -16,6 +16,7 @@ from naic_reid import files
 from naic_reid.config import Toy
 from naic_reid.data.toy import camera, draw, generator, person
 from naic_reid.data.toy_layout import Shot, layout
+from naic_reid.errors import ReidError
 
 REVISION = 1
 
@@ -24,7 +25,13 @@ _log = logging.getLogger(__name__)
 
 
 def run(seed: int, toy: Toy, *, folder: Path, truth: Path) -> None:
-    """Writes `folder`, laid out like the competition's, and `truth`: subset,name,pid,camid as CSV."""
+    """Writes `folder`, laid out like the competition's, and `truth`: subset,name,pid,camid as CSV.
+
+    Raises:
+        ReidError: something is in the folder already. Real data has the same names in it.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ReidError(f"{folder}: is there, and not empty: name a new folder, or remove this one first")
     started = time.monotonic()
     plan = layout(seed, toy.train_identities, toy.test_identities, toy.images, toy.cameras)
     _log.info("toy: %d files to draw at %d × %d", len(plan.shots), toy.height, toy.width)

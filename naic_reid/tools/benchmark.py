@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         raise ReidError("--batch and --images must be at least 1, --warmup at least 0")
     if options.folder and options.images:
         raise ReidError("--images counts random ones: leave it out, or --folder")
-    model.require_other([options.json], [options.model])
+    model.apart(options, [options.json], [options.folder])
     extractor = model.loaded(options)
     total = options.images or _IMAGES[extractor.device.type]
     began = time.monotonic()

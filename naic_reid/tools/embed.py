@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     if not any(outputs):
         raise ReidError("nothing would be written: give --features FILE, --npy FILE or --names FILE")
     listed = [] if options.images.is_dir() else _listed(options.images)
-    model.require_other(outputs, [options.model, options.images, *listed])
+    model.apart(options, outputs, [options.images, *listed])
     extractor = model.loaded(options)
     how = {"on_error": "skip" if options.skip else "raise", "batch": options.batch}
     found = extractor.files(listed, **how) if listed else extractor.folder(options.images, **how)
@@ -61,6 +61,8 @@ def _listed(path: Path) -> list[Path]:
     except (OSError, UnicodeDecodeError) as error:
         raise ReidError(f"{path}: cannot be read: {error}; name a folder or a list of paths") from error
     names = [line.strip() for line in lines if line.strip()]
+    if wrong := next((name for name in names if "\0" in name), None):
+        raise ReidError(f"{path}: {wrong!r}: no file can be called so")
     if not names:
         raise ReidError(f"{path}: names no image; a list has one path a line")
     return [path.parent / name for name in names]
@@ -74,4 +76,6 @@ def _write(found: "Extracted", options: argparse.Namespace) -> None:
             np.save(handle, found.values)
     if options.names:
         with files.whole(options.names) as part:
-            part.write_text("".join(f"{name}\n" for name in found.names), encoding="utf-8")
+            # A name that is not UTF-8 keeps its bytes.
+            text = "".join(f"{name}\n" for name in found.names)
+            part.write_text(text, encoding="utf-8", errors="surrogateescape")

@@ -114,6 +114,8 @@ def run(options: argparse.Namespace) -> int:
 def _require(options: argparse.Namespace, outputs: list[Path | None]) -> None:
     if not any(outputs):
         raise ReidError("nothing would be written: give --onnx FILE or --torch-export FILE")
+    beside = [path and _beside(path) for path in (options.onnx, options.torch_export)]
+    model.apart(options, [*outputs, *beside], [options.images])
     if options.int8 and not (options.onnx and options.images):
         raise ReidError("--int8 needs --onnx FILE, and --images FOLDER to take the numbers' ranges from")
     if options.tensorrt and (options.int8 or not options.onnx):
@@ -125,8 +127,6 @@ def _require(options: argparse.Namespace, outputs: list[Path | None]) -> None:
         )
     if options.compare < 2:
         raise ReidError("--compare must be at least 2: lists need another image")
-    beside = [path and _beside(path) for path in (options.onnx, options.torch_export)]
-    model.require_other([*outputs, *beside], [options.model])
 
 
 def _pixels(extractor: "Extractor", folder: Path | None, most: int) -> tuple["Pixels", str]:

@@ -47,7 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prints what was found, and writes the page."""
     _require(options)
-    model.require_other([options.html], [options.model, *options.photos])
+    model.apart(options, [options.html], [*options.photos, options.gallery])
     extractor = model.loaded(options)
     asked = extractor.files(dict.fromkeys(options.photos))
     names, rows = gallery.features(extractor, options.model, options.gallery, options.cache)

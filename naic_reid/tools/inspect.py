@@ -21,9 +21,8 @@ import numpy as np
 
 from naic_reid import config
 from naic_reid.config import Config, DataSet, Source, Split
-from naic_reid.data import domains, duplicates, layouts
+from naic_reid.data import domains, duplicates, folders, layouts
 from naic_reid.data.duplicates import Verdict
-from naic_reid.data.folders import flat
 from naic_reid.data.images import Look
 from naic_reid.data.label_lists import absent, names, parse
 from naic_reid.data.layouts import LAYOUTS, Found, Options
@@ -94,6 +93,8 @@ def run(options: argparse.Namespace) -> int:
     """Prints the report, and writes it as a page where that is asked for; 1 if there are problems."""
     if options.near is not None and not 0 <= options.near <= 8:
         raise ReidError(f"--near {options.near}: from 0 to 8 bits; more would call different scenes near")
+    if options.html and not options.config:
+        raise ReidError("--html: the page is of a data folder as a config reads it: name --config and --data")
     if options.lists:
         data = Data(Path(), ())
         sections = [_lists(data, options.lists), *_problems(data)]
@@ -112,7 +113,9 @@ def run(options: argparse.Namespace) -> int:
         )
     settings = config.load(options.config)
     lists = [options.data / source.list for source in settings.collect.sources if source.listed]
-    apart([options.html], [options.config, *lists])
+    lists += map(Path, filter(None, [settings.dedupe.wrong_labels]))
+    apart([options.html, options.cache], [options.config, *lists])
+    folders.apart([options.html, options.cache], options.data)
     data = look(settings, options.data, options.workers, options.cache)
     sections = report(settings, data, options.near)
     print(page.text(sections), end="")
@@ -130,7 +133,7 @@ def look(settings: Config, folder: Path, workers: int, cache: Path | None) -> Da
         (_read_list if source.listed else _read_set)(data, source)
     split = settings.split
     for role, name in (("query", split.query), ("gallery", split.gallery)) if split else ():
-        found, problems, _ = flat(folder / name)
+        found, problems, _ = folders.flat(folder / name)
         data.tests[role] = [f"{name}/{path.name}" for path in found]
         data.problems += problems
     for name, test in settings.tests.items():
@@ -277,8 +280,8 @@ def _wrong_rows(settings: Config, data: Data) -> set[int]:
     if file is None or not Path(file).is_file():
         return set()
     wrong = names(regular(Path(file)).read_bytes())
-    folders = [s.images for s in data.sources if s.name in settings.dedupe.wrong_label_sources]
-    paths = {str(PurePosixPath(folder) / name) for folder in folders for name in wrong}
+    of = [s.images for s in data.sources if s.name in settings.dedupe.wrong_label_sources]
+    paths = {str(PurePosixPath(folder) / name) for folder in of for name in wrong}
     return {row for row, path in enumerate(data.paths) if path in paths}
 
 

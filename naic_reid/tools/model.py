@@ -1,10 +1,12 @@
 """What commands that take a model have in common: its options, and how it is loaded."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from naic_reid.errors import ReidError
+from naic_reid import files
+from naic_reid.data import folders
 
 if TYPE_CHECKING:  # torch, which --help need not wait for
     from naic_reid.extractor import Extractor
@@ -34,16 +36,14 @@ def loaded(options: argparse.Namespace) -> "Extractor":
     return Extractor.load(options.model, options.device, options.precision, options.flip, **words)
 
 
-def require_other(outputs: list[Path | None], inputs: list[Path]) -> None:
-    """Refuse to write over what is read, or one output over another.
+def apart(options: argparse.Namespace, written: list[Path | None], read: Sequence[Path | None] = ()) -> None:
+    """Refuse to write over the model or what else is read: files, and folders of images.
 
     Raises:
-        ReidError: two of the files are one.
+        ReidError: a file to be written is one of those, or written twice.
     """
-    taken = [path.resolve() for path in inputs]
-    for path in outputs:
-        if path is None:
-            continue
-        if path.resolve() in taken:
-            raise ReidError(f"{path}: is read or written already: name another file")
-        taken.append(path.resolve())
+    parts = sorted(options.model.iterdir()) if options.model.is_dir() else []
+    given = [options.model, *parts, *filter(None, read)]
+    files.apart(written, given)
+    for folder in given:
+        folders.apart(written, folder)

@@ -22,7 +22,7 @@ from naic_reid import config, lineage, preflight, shipped
 from naic_reid.artifacts import MadeBy, read_table
 from naic_reid.data.records import Records
 from naic_reid.errors import ReidError
-from naic_reid.files import digest, regular
+from naic_reid.files import digest, json_in
 
 _SHORT = 12  # digits of a digest that are shown
 
@@ -102,7 +102,10 @@ def _problems(node: Node) -> Iterator[str]:
         yield node.fault
     beside = lineage.sidecar(node.path)
     if beside.is_file():
-        told = json.loads(regular(beside).read_text(encoding="utf-8")).get("submission")
+        told = None
+        with suppress(ValueError):  # which its fault says
+            content = json_in(beside)
+            told = content.get("submission") if isinstance(content, dict) else None
         if told != node.found:
             yield f"{node.name}: is not what {beside} was written for: {node.found}, and was {told}"
 

@@ -54,7 +54,6 @@ def run(options: argparse.Namespace) -> int:
     if not 0 <= options.alpha < float("inf"):
         raise ReidError("--alpha must be a number from 0")
     files.apart([options.indices, options.distances], [options.query, options.gallery])
-    files.apart([options.distances], [options.indices])
     names = ("k1", "k2", "lambda_", "best", "query_expansion", "alpha", "method", "norm", "power",
              "count_self", "device", "threads", "memory")  # fmt: skip
     settings = {name: getattr(options, name) for name in names}

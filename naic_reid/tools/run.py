@@ -62,13 +62,17 @@ def run(options: argparse.Namespace) -> int:
             workflow stopped before its end.
     """
     data, truth = _existing("--data", options.data), _existing("--truth", options.truth)
-    into = options.into.resolve()
+    into = Path(os.path.realpath(options.into))
+    if options.cores != "all" and not (options.cores.isdecimal() and int(options.cores)):
+        raise ReidError(f"--cores: {options.cores!r} is neither a number from 1 nor all")
     if options.zoo:
         config, why = _of_zoo(options.zoo, into, options)
     else:
         config, why = _config(options.config, data or into / _DATA)
     if options.show_config:
-        print(regular(config).read_text(encoding="utf-8"), end="")
+        from naic_reid.config import text_of
+
+        print(text_of(config), end="")
         return 0
     if importlib.util.find_spec("snakemake") is None:
         raise ReidError("run needs Snakemake, which is not installed: pip install 'naic-reid[workflow]'")

@@ -52,11 +52,13 @@ def run(options: argparse.Namespace) -> int:
     rule = protocols.named(options.protocol)
     if rule.trial == "groups":
         raise ReidError("--protocol groups: a list of identities and cameras names no groups; run the walk")
-    for name in ("k1", "k2"):
-        if getattr(options, name) < 1:
-            raise ReidError(f"--{name} must be at least 1")
+    for name, least in (("k1", 1), ("k2", 1), ("threads", 0)):
+        if getattr(options, name) < least:
+            raise ReidError(f"--{name} must be at least {least}")
     if not 0 <= options.lambda_ <= 1:
         raise ReidError("--lambda must lie in 0 … 1")
+    read = [options.query, options.gallery, options.query_list, options.gallery_list]
+    files.apart([options.json], read)
     query, gallery = read_npy(options.query), read_npy(options.gallery)
     asked = _listed(options.query_list, len(query), options.query)
     searched = _listed(options.gallery_list, len(gallery), options.gallery)

@@ -23,7 +23,7 @@ from typing import IO, Any
 import torch
 
 from naic_reid.errors import ReidError
-from naic_reid.files import regular, whole
+from naic_reid.files import json_in, regular, whole
 
 
 def folder_of(parent: Path, name: str, settings: str) -> Path:
@@ -139,7 +139,7 @@ def _agree(path: Path, settings: str) -> None:
             part.write_text(settings + "\n", encoding="utf-8")
         return
     try:
-        found = json.loads(regular(path).read_text(encoding="utf-8"))
+        found = json_in(path)
     except ValueError as error:
         raise ReidError(f"{path}: not JSON; delete {path.parent} to begin anew") from error
     _compare(path, found, settings)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from tests.faults.case import Case
 from tests.faults.world import Command, World
@@ -35,7 +36,7 @@ def _linked(world: World) -> None:
 def _fifo(name: str) -> Callable[[World], None]:
     def plant(world: World) -> None:
         _pair()(world)
-        world.path(name).unlink()
+        world.path(name).unlink(missing_ok=True)
         os.mkfifo(world.path(name))
 
     return plant
@@ -77,6 +78,38 @@ def _case(
     return Case("Commands", name, plant, run, says=says)
 
 
+def _written(name: str, content: bytes) -> Callable[[World], None]:
+    return lambda world: world.replace(name, content) and None
+
+
+def _tensor(world: World) -> None:
+    _photo(world)
+    torch.save(torch.zeros(3), world.path("model.pt"))
+
+
+def _scored(world: World) -> None:
+    _pair()(world)
+    for name, num in (("q.csv", len(QUERY)), ("g.csv", len(GALLERY))):
+        world.replace(name, b"identity\n" + b"7\n" * num)
+
+
+def _loop(name: str) -> Callable[[World], None]:
+    def plant(world: World) -> None:
+        _photo(world)
+        world.path(name).symlink_to(name)
+
+    return plant
+
+
+def _photo(world: World) -> None:
+    world.replace("photos/a.png", b"a photograph")
+
+
+def _call(text: str) -> Callable[[World], list[Command]]:
+    return lambda world: [text.split(" ")]
+
+
+SCORE = "score q.npy g.npy --query-list q.csv --gallery-list g.csv"
 CASES = [
     _case("rank into a folder", _pair(), _into("."), r"\.: is a folder; name a file in it"),
     _case("rank through a link that leads nowhere", _linked, _into("link/o.npy"),
@@ -95,4 +128,28 @@ CASES = [
     _case("a socket for features", _socket, _search(), "query_green.npz: is a socket"),
     _case("a folder for features", _folder, _search(),
           "query_green.npz: is a folder"),
+    _case("rank into a named pipe", _fifo("i.npy"), _into("i.npy"), "i.npy: is a named pipe; name a file"),
+    _case("rank into a name of 300 letters", _pair(), _into("x" * 300), "File name too long"),
+    _case("score over one of its lists", _scored, _call(f"{SCORE} --json q.csv"),
+          "q.csv: is read by this command, and would be overwritten"),
+    _case("score with -3 threads", _scored, _call(f"{SCORE} --threads -3"), "--threads must be at least 0"),
+    _case("a model that is a single tensor", _tensor, _call("embed model.pt photos --npy o.npy"),
+          "model.pt: not a whole Checkpoint file: it holds a Tensor"),
+    _case("a model that is a circle of links", _loop("model.pt"), _call("embed model.pt photos --npy o.npy"),
+          "model.pt: cannot be read: Too many levels of symbolic links"),
+    _case("a list of images with a zero byte", _written("list.txt", b"a\0b.png\n"),
+          _call("embed model.pt list.txt --npy o.npy"), "list.txt: .*no file can be called so"),
+    _case("features written over a photograph", _photo, _call("embed model.pt photos --npy photos/a.png"),
+          "photos/a.png: is an image that this command reads"),
+    _case("a submission nested 100,000 deep", _written("deep.json", b"[" * 100_000), _call("check deep.json"),
+          "deep.json: not a submission: its values are nested too deep"),
+    _case("a memory of images that is somebody's notes", _written("notes.txt", b"hours of work"),
+          lambda world: [[*world.command("collect"), "--cache", "notes.txt"]],
+          "notes.txt: is no memory of images, and would be overwritten"),
+    _case("drawn images into a folder of photographs", _photo,
+          lambda world: [[*world.command("toy"), "--folder", "photos"]], "photos: is there, and not empty"),
+    _case("a run on no processor", lambda world: None, _call("run --cores 0"), "--cores: '0' is neither"),
+    _case("a run in a circle of links", _loop("there"), _call("run --into there"), "there cannot be written"),
+    _case("a binary config to be shown", _written("c.yaml", bytes(range(128, 256))),
+          _call("run --config c.yaml --show-config"), "c.yaml: cannot be read: 'utf-8' codec"),
 ]  # fmt: skip

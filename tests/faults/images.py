@@ -1,6 +1,7 @@
 """Images that are damaged, odd, or not where they should be."""
 
 import io
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -190,6 +191,11 @@ CASES = [
          says=r"a\\nb.png': a control character in the name"),
     Case("Images", "query that is a link out of the folder", _query_link, testing,
          says="z.png': a symbolic link that leaves the folder"),
+    Case("Images", "query that is a named pipe", lambda world: os.mkfifo(world.path(QUERY / "z.png")),
+         testing, says="z.png': no regular file"),
+    Case("Images", "query that is a circle of links",
+         lambda world: world.path(QUERY / "z.png").symlink_to("z.png"), testing,
+         says="z.png': a link to no file"),
 ]  # fmt: skip
 
 

@@ -2,13 +2,14 @@
 
 import fcntl
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
 
 from tests.faults.case import Case
 from tests.faults.images import unreadable
-from tests.faults.world import Command, World, with_settings
+from tests.faults.world import DATA, Command, World, with_settings
 
 # Root reads and writes whatever the permissions say; without these powers it does not.
 AS_ANYBODY = "setpriv --bounding-set=-dac_override,-dac_read_search"
@@ -115,7 +116,7 @@ CASES = [
          check=lambda world: world.path("results/holdout").chmod(0o755)),
     Case("System", "image without permission to read", unreadable, _command("collect"),
          outside=f'exec {AS_ANYBODY} "$@"', says="cannot be read: Permission denied"),
-    Case("System", "out of memory", lambda world: None, _large_images, 1,
+    Case("System", "out of memory", lambda world: shutil.rmtree(world.path(DATA)), _large_images, 1,
          outside=CRAMPED.format(megabytes=64), says="out of memory: free some, or give the step less"),
     Case("System", "no room in /dev/shm", _without("extract/large/epoch_1/query_green.npz"),
          lambda world: [[*world.command("extract", "extract/large", "query_green"), "--workers", "2"]], 0,

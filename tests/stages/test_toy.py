@@ -26,9 +26,8 @@ def content(place: Path) -> dict[str, bytes]:
     return {path.relative_to(place).as_posix(): path.read_bytes() for path in place.rglob("*.*")}
 
 
-def test_equal_settings_give_equal_bytes_over_whatever_was_there(drawn: Path, tmp_path: Path) -> None:
+def test_equal_settings_give_equal_bytes(drawn: Path, tmp_path: Path) -> None:
     (tmp_path / "MyDataSet").mkdir()
-    (tmp_path / "MyDataSet/old.png").write_bytes(b"old")
     toy.run(3, SMALL, folder=tmp_path / "MyDataSet", truth=tmp_path / "truth.csv")
     assert content(tmp_path) == content(drawn)
 

@@ -58,8 +58,8 @@ def test_an_unusable_image_is_an_error_or_left_out(
     ("images", "options", "sentence"),
     [
         ("photos", [], "nothing would be written"),
-        ("photos", ["--npy", "{place}/model.pt"], "model.pt: is read or written already"),
-        ("photos", ["--npy", "{place}/x", "--names", "{place}/x"], "x: is read or written already"),
+        ("photos", ["--npy", "{place}/model.pt"], "model.pt: is read by this command"),
+        ("photos", ["--npy", "{place}/x", "--names", "{place}/x"], "x: is written twice"),
         ("empty.txt", ["--npy", "{place}/x"], "names no image"),
         ("nowhere", ["--npy", "{place}/x"], "nowhere: cannot be read"),
         ("photos", ["--npy", "{place}/x", "--precision", "fp8"], "precision 'fp8'"),

@@ -175,7 +175,7 @@ def test_a_model_that_tells_nothing_apart_is_told(
         (["--onnx", "x", "--tensorrt", "y"], "trtexec is not on the path"),
         (["--tensorrt", "y"], "--tensorrt builds from --onnx"),
         (["--onnx", "x", "--compare", "1"], "--compare must be at least 2"),
-        (["--onnx", "{place}/model.pt"], "is read or written already"),
+        (["--onnx", "{place}/model.pt"], "is read by this command"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_done(

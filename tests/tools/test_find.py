@@ -174,7 +174,7 @@ def test_a_memory_that_cannot_be_kept_is_no_obstacle(
     [
         (["--best", "0"], "--best must be at least 1"),
         (["--lambda", "2"], "--lambda must lie in"),
-        (["--html", "{place}/photos/0/0.png"], "0.png: is read or written already"),
+        (["--html", "{place}/photos/0/0.png"], "0.png: is read by this command"),
     ],
 )
 def test_what_cannot_be_is_refused(

@@ -184,7 +184,7 @@ class Folder:
     def _leaves(self, item: os.DirEntry[str]) -> str:
         if not item.is_symlink():
             return ""
-        target = Path(item.path).resolve()
+        target = Path(os.path.realpath(item.path))  # which a link in a circle ends
         if not target.is_relative_to(self._real):
             return "a symbolic link that leaves the folder"
         return "" if target.is_file() else "a symbolic link that leads to no file"
