@@ -11,6 +11,7 @@ CHANGE is what differs in the entry of `models`, as YAML: `{pooling: average}`, 
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ def main() -> None:
     lie_in = domains_of(options.results, truth, settings.split.domains)
     print("| change | split | pooled | X223 R1 | X223 | X223, seed by seed |\n|---|---|---|---|---|---|")
     for change in options.changes:
-        model = _changed(settings.models[options.model], change)
+        model = changed(settings.models[options.model], yaml.safe_load(change))
         found = []
         for seed in options.seeds:
             with tempfile.TemporaryDirectory() as place:
@@ -69,8 +70,8 @@ def main() -> None:
         print(f"| `{change}` | {mean} | {each} |", flush=True)
 
 
-def _changed(model: config.Model, change: str) -> config.Model:
-    words = yaml.safe_load(change)
+def changed(model: config.Model, words: dict[str, Any]) -> config.Model:
+    """The model with other words; those in `recipe` are added to its own."""
     recipe = {**model.recipe, **words.pop("recipe", {})}
     raw = model.model_dump(by_alias=True) | words | {"recipe": recipe}
     changed: config.Model = config.typed({"model": config.Model}, {"model": raw}, "CHANGE")["model"]

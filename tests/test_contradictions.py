@@ -137,7 +137,7 @@ def test_images_are_varied_under_any_two_words() -> None:
     def use(config: Config) -> None:
         words = config.train.augment.model_dump()
         drawn = augment.draw(augment.Recipe(**words), 2, 32, 16, np.random.default_rng(1))
-        varied = augment.vary(pixels, drawn, config.train.augment.policy)
+        varied = augment.vary(pixels, drawn, config.train.augment.policy, config.train.augment.crop_then)
         erased = augment.finish(torch.from_numpy(varied), torch.from_numpy(drawn.erase), augment.noise(drawn))
         assert torch.isfinite(erased).all()
 

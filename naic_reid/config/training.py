@@ -59,6 +59,7 @@ class Loss(Section):
 
 
 Jitter = Annotated[float, Field(ge=0, le=10)]
+Kept = Annotated[float, Field(ge=0.1, le=2)]
 
 
 class Augment(Section):
@@ -83,6 +84,26 @@ class Augment(Section):
         "none", description="a published mixture of operations, before all else"
     )
     cmy: Share = Field(0.0, description="probability of showing cyan, magenta, yellow, black taken out")
+    crop_keep: tuple[Kept, Kept] = Field(
+        (1.0, 1.0), exclude_if=(1.0, 1.0).__eq__,
+        description="partial bodies: least and greatest share of the rows that stay, above 1: all; VPM: "
+        "[0.5, 1.0833]",
+    )  # fmt: skip
+    crop_head: Share = Field(
+        0.0, exclude_if=not_, description="partial bodies: probability that the upper rows go, not the lower"
+    )
+    crop_then: Literal["stretch", "blank"] = Field(
+        "stretch", exclude_if="stretch".__eq__,
+        description="partial bodies: stretched to the whole image, or the rest blank",
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _parts_are_cut_somewhere(self) -> Self:
+        least, most = self.crop_keep
+        require(least <= most, f"crop_keep {least:g}, {most:g}: the least share comes first")
+        idle = least >= 1 and (self.crop_head or self.crop_then != "stretch")
+        require(not idle, "crop_head, crop_then: crop_keep keeps every row: lower it, or leave them out")
+        return self
 
 
 class Schedule(Section):

@@ -1,4 +1,4 @@
-"""Augmentation of training images: flip, colour jitter, affine maps, pad and crop, random erasing.
+"""Augmentation of training images: partial bodies, flip, colour jitter, affine maps, pad and crop, erasing.
 
 Drawing and doing are apart. `draw` makes every random number of a batch from one generator; `vary` and
 `finish` only obey, so a batch does not depend on which worker makes it or in which order. `vary` works
@@ -14,6 +14,10 @@ over the image:
     contrast c      x ← c·x + (1 − c)·Ȳ
     saturation s    x ← s·x + (1 − s)·Y
     hue h           chroma of YIQ turned by 2π·h, luma kept
+
+A partial body keeps a share y = min(1, U(lo, hi)) of the image's rows, the upper ones or, for some images,
+the lower ones; then it is stretched to the whole image again, or the rest becomes blank, which is 0 after
+normalisation.
 
 The four commute, so there is no order to draw. Differs from torchvision's `ColorJitter`: values are
 rounded and clipped to 0 … 255 once at the end instead of after each step, and hue turns around the
@@ -67,6 +71,16 @@ class Recipe:
     policy: str = "none"
     """A key of `policies.POLICIES`, or none."""
     cmy: float = 0.0
+    crop_keep: tuple[float, float] = (1.0, 1.0)
+    """Least and greatest share of the rows that stay; what is drawn above 1 is the whole image."""
+    crop_head: float = 0.0
+    """Probability that upper rows go, and not lower ones."""
+    crop_then: str = "stretch"
+    """stretch or blank."""
+
+    @property
+    def crops(self) -> bool:
+        return self.crop_keep[0] < 1
 
     @property
     def recolours(self) -> bool:
@@ -97,6 +111,8 @@ class Draws:
     """[B] seeds of the policy's own draws."""
     noise: NDArray[np.int64] | None = None
     """[B] seeds of what fills the erased rectangles."""
+    crop: NDArray[np.int64] | None = None
+    """[B, 4] top, left, height, width of the part that stays (`geometry.Frame`)."""
 
     def __getitem__(self, part: slice) -> "Draws":
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -120,7 +136,16 @@ def draw(recipe: Recipe, num: int, height: int, width: int, rng: np.random.Gener
     cmy = rng.random(num) < recipe.cmy if recipe.cmy else None
     policy = rng.integers(1 << 62, size=num) if recipe.policy != "none" else None
     noise = rng.integers(1 << 62, size=num) if recipe.erasing_fill == "noise" else None
-    return Draws(flip, shift, colour, erase, affine, cmy, policy, noise)
+    crop = _parts(recipe, num, height, width, rng) if recipe.crops else None  # last: others keep their draws
+    return Draws(flip, shift, colour, erase, affine, cmy, policy, noise, crop)
+
+
+def _parts(recipe: Recipe, num: int, height: int, width: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Upper or lower rows; as VPM's training crops (Sun et al. 2019) with keep (.5, 1.0833)."""
+    share = np.minimum(1, rng.uniform(*recipe.crop_keep, num))
+    rows = np.maximum(1, np.rint(share * height)).astype(np.int64)
+    top = np.where(rng.random(num) < recipe.crop_head, height - rows, 0)
+    return np.stack((top, np.zeros_like(rows), rows, np.full_like(rows, width)), axis=1)
 
 
 def _affine(
@@ -161,12 +186,19 @@ def _rectangles(
     return np.stack((top, left, tall, wide), axis=1)
 
 
-def vary(images: Pixels, draws: Draws, policy: str = "none") -> Pixels:
-    """Images uint8 [B, H, W, 3] varied: policy, flip, colours, CMY, affine map, crop over a black border."""
+def vary(images: Pixels, draws: Draws, policy: str = "none", crop_then: str = "stretch") -> Pixels:
+    """Images uint8 [B, H, W, 3] varied.
+
+    Parts stretched, policy, flip, colours, CMY, affine map, crop over a black border.
+    """
     varied = np.zeros(images.shape, np.uint8)
     num, height, width, _ = images.shape
     for i in range(num):
         image = images[i]
+        if draws.crop is not None and crop_then == "stretch":
+            top, _, rows, _ = draws.crop[i].tolist()
+            if rows < height:
+                image = np.asarray(cv2.resize(image[top : top + rows], (width, height)), np.uint8)
         if draws.policy is not None:
             image = policies.POLICIES[policy](image, np.random.default_rng(draws.policy[i]))
         if draws.flip[i]:
@@ -221,6 +253,7 @@ def finish(
     erase: Tensor,
     fill: Tensor | None = None,
     constant: tuple[float, float, float] = MEAN,
+    frames: Tensor | None = None,
 ) -> Tensor:
     """Normalised float32 [B, 3, H, W], channels last in memory, of uint8 [B, H, W, 3]; parts erased.
 
@@ -232,6 +265,7 @@ def finish(
         erase: int64 [B, 4], `Draws.erase`.
         fill: what `noise` gave, or None.
         constant: of R, G, B.
+        frames: int64 [B, 4], outside of which images are blank: 0; None: nowhere.
     """
     finished = _floats(images)
     erased = _inside(erase, images.shape[1], images.shape[2])
@@ -240,7 +274,7 @@ def finish(
     else:
         for channel, value in enumerate(constant):
             finished[..., channel].masked_fill_(erased, value)
-    return finished.permute(0, 3, 1, 2)
+    return _blanked(finished, frames).permute(0, 3, 1, 2)
 
 
 def _inside(rectangles: Tensor, height: int, width: int) -> Tensor:
@@ -256,10 +290,14 @@ def normalised(images: Tensor, frames: Tensor | None = None) -> Tensor:
 
     Outside of `frames`, int64 [B, 4] of top, left, height, width, it is 0.
     """
-    floats = _floats(images)
+    return _blanked(_floats(images), frames).permute(0, 3, 1, 2)
+
+
+def _blanked(images: Tensor, frames: Tensor | None) -> Tensor:
+    """The images [B, H, W, 3] themselves, 0 outside of their frames."""
     if frames is not None:
-        floats.masked_fill_(~_inside(frames, images.shape[1], images.shape[2])[..., None], 0)
-    return floats.permute(0, 3, 1, 2)
+        images.masked_fill_(~_inside(frames, images.shape[1], images.shape[2])[..., None], 0)
+    return images
 
 
 def mirrored(inputs: Tensor, frames: Tensor | None = None) -> Tensor:

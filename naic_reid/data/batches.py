@@ -51,12 +51,15 @@ class Batch:
     paths: tuple[str, ...]
     erased: tuple[float, float, float] = augment.MEAN
     """What rectangles become without noise, R, G, B in normalised space."""
+    frames: Tensor | None = None
+    """int64 [B, 4], outside of which images are blank; None: nowhere."""
 
     def pinned(self) -> Self:
         """The same in memory from which a GPU copies while the host goes on."""
         noise = None if self.noise is None else self.noise.pin_memory()
+        frames = None if self.frames is None else self.frames.pin_memory()
         pixels, erase, labels = (each.pin_memory() for each in (self.pixels, self.erase, self.labels))
-        return replace(self, pixels=pixels, erase=erase, noise=noise, labels=labels)
+        return replace(self, pixels=pixels, erase=erase, noise=noise, labels=labels, frames=frames)
 
     def finished(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Normalised images float32 [B, 3, H, W], channels last, and labels int64 [B], on the device.
@@ -66,7 +69,8 @@ class Batch:
         sent = (each.to(device, non_blocking=True) for each in (self.pixels, self.erase, self.labels))
         pixels, erase, labels = sent
         noise = None if self.noise is None else self.noise.to(device, non_blocking=True)
-        return augment.finish(pixels, erase, noise, self.erased), labels
+        frames = None if self.frames is None else self.frames.to(device, non_blocking=True)
+        return augment.finish(pixels, erase, noise, self.erased, frames), labels
 
 
 class TrainingImages:
@@ -137,10 +141,13 @@ class TrainingImages:
             rng = np.random.default_rng((seed, epoch, 1 + number))
             draws = augment.draw(recipe, order.shape[1], self.height, self.width, rng)[part]
             rows = order[number, part]
-            varied = augment.vary(np.stack([self._image(int(row)) for row in rows]), draws, recipe.policy)
+            given = np.stack([self._image(int(row)) for row in rows])
+            varied = augment.vary(given, draws, recipe.policy, recipe.crop_then)
+            blanks = draws.crop is not None and recipe.crop_then == "blank"
             batch = Batch(
                 number, torch.from_numpy(varied), torch.from_numpy(draws.erase), augment.noise(draws),
                 torch.from_numpy(self.labels[rows]), tuple(self.paths[row] for row in rows), erased,
+                torch.from_numpy(draws.crop) if blanks else None,
             )  # fmt: skip
             return batch.pinned() if pinned else batch
 

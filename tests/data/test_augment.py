@@ -233,3 +233,42 @@ def test_the_config_names_every_policy_and_every_word_of_the_recipe() -> None:
     assert words == set(Augment.model_fields)
     annotation = Augment.model_fields["policy"].annotation
     assert set(get_args(annotation)) == {"none", *policies.POLICIES}
+
+
+@pytest.mark.parametrize("head", [0.0, 1.0, 0.3])
+def test_a_part_keeps_a_drawn_share_of_the_rows_above_or_below(head: float) -> None:
+    recipe = augment.Recipe(crop_keep=(0.5, 1.0833), crop_head=head)
+    crop = augment.draw(recipe, 4000, 24, 9, np.random.default_rng(0)).crop
+    assert crop is not None
+    top, left, rows, columns = crop.T
+    assert rows.min() == 12 and rows.max() == 24 and np.all(left == 0) and np.all(columns == 9)
+    assert np.all((top == 0) | (top + rows == 24))
+    assert np.mean(rows == 24) == pytest.approx((0.0833 + 0.5 / 24) / 0.5833, abs=0.03)  # one in six or seven
+    assert np.mean(top[rows < 24] > 0) == pytest.approx(head, abs=0.03)
+
+
+def test_a_part_is_stretched_before_all_else_as_the_slow_twin_says() -> None:
+    recipe = dataclasses.replace(FULL, crop_keep=(0.3, 1.1), crop_head=0.5)
+    images, draws, without = _images(40), _drawn(recipe, 40), _drawn(FULL, 40)
+    assert draws.crop is not None and without.crop is None
+    assert np.array_equal(draws.shift, without.shift) and np.array_equal(draws.erase, without.erase)
+    parts = [
+        oracle.stretched(image, crop[0], crop[2]) for image, crop in zip(images, draws.crop, strict=True)
+    ]
+    expected = augment.vary(np.rint(np.stack(parts)).astype(np.uint8), without)
+    # Rounding by one grey level before a jitter of contrast and saturation.
+    assert np.abs(augment.vary(images, draws).astype(int) - expected.astype(int)).max() <= 6
+    plain = dataclasses.replace(draws, colour=None)
+    expected = augment.vary(np.rint(np.stack(parts)).astype(np.uint8), dataclasses.replace(plain, crop=None))
+    assert np.abs(augment.vary(images, plain).astype(int) - expected.astype(int)).max() <= 1
+
+
+def test_what_is_cut_off_may_become_blank_and_the_rest_stays_where_it_is() -> None:
+    images, draws = _images(30), _drawn(augment.Recipe(crop_keep=(0.3, 1.1), crop_head=0.5), 30)
+    varied = augment.vary(images, draws, crop_then="blank")
+    assert np.array_equal(varied, images) and draws.crop is not None
+    there, erase, crop = (torch.from_numpy(each) for each in (images, draws.erase, draws.crop))
+    finished, whole = augment.finish(there, erase, frames=crop), augment.finish(there, erase)
+    for image, before, (top, _, rows, _) in zip(finished, whole, crop.tolist(), strict=True):
+        assert torch.equal(image[:, top : top + rows], before[:, top : top + rows])
+        assert not image[:, :top].any() and not image[:, top + rows :].any()

@@ -97,6 +97,25 @@ def test_a_batch_is_finished_as_its_draws_say(folder: Path) -> None:
         assert (batch.noise is None) == (fill == "mean")
 
 
+def test_what_is_blank_in_a_batch_is_what_was_drawn_and_stretched_parts_leave_nothing_blank(
+    folder: Path,
+) -> None:
+    source = batches.TrainingImages(folder, _paths(), range(11), HEIGHT, WIDTH)
+    order = np.arange(8).reshape(1, 8)
+    for then in ("blank", "stretch"):
+        recipe = augment.Recipe(crop_keep=(0.2, 0.8), crop_then=then)
+        (batch,) = source.batches(order, recipe, 5, 0, workers=1)
+        crop = augment.draw(recipe, 8, HEIGHT, WIDTH, np.random.default_rng((5, 0, 1))).crop
+        images, _ = batch.finished(torch.device("cpu"))
+        assert crop is not None
+        for image, (_, _, rows, _) in zip(images, crop.tolist(), strict=True):
+            assert image[:, rows:].any() == (then == "stretch") and image[:, :rows].all()
+    (half,) = source.batches(order, augment.Recipe(crop_keep=(0.2, 0.8), crop_then="blank"), 5, 0,
+                             part=slice(4, 8))  # fmt: skip
+    (full,) = source.batches(order, augment.Recipe(crop_keep=(0.2, 0.8), crop_then="blank"), 5, 0)
+    assert torch.equal(half.finished(torch.device("cpu"))[0], full.finished(torch.device("cpu"))[0][4:])
+
+
 def test_threads_that_read_are_as_many_as_processors_and_opencv_starts_none(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,18 @@ def vary(image: Any, flip: bool, down: int, right: int, colour: Any, pad: int) -
     return padded[pad + down : pad + down + height, pad + right : pad + right + width]
 
 
+def stretched(image: Any, top: int, rows: int) -> Any:
+    """Rows top … top + rows − 1 of the image, at its whole height: bilinear, pixels being little squares."""
+    height = len(image)
+    out = np.empty(image.shape)
+    for y in range(height):
+        place = min(max((y + 0.5) * rows / height - 0.5, 0), rows - 1)
+        above = int(place)
+        below = min(above + 1, rows - 1)
+        out[y] = (1 - place + above) * image[top + above] + (place - above) * image[top + below]
+    return out
+
+
 def recolour(image: Any, brightness: float, contrast: float, saturation: float, hue: float) -> Any:
     """Brightness, contrast, saturation, hue: one after the other, each by its definition."""
     image = image * brightness

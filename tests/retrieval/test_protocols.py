@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from naic_reid.errors import ReidError
-from naic_reid.retrieval import protocols
+from naic_reid.retrieval import metrics, protocols
 from naic_reid.retrieval.evaluation import Evaluation, of_distances
 from naic_reid.retrieval.protocols import PROTOCOLS, Columns, Labels, numbered
 from tests.oracles import metrics as oracle
@@ -156,3 +156,22 @@ def test_multiple_queries_are_the_mean_of_identity_and_camera() -> None:
     assert kept == 2
     gallery = np.array([[1, 0], [0.8, 0.6]])
     np.testing.assert_allclose(found[0] @ gallery.T, [0.8, 0.88], atol=1e-6)
+
+
+def test_asking_all_with_all_finds_what_each_one_finds_among_the_others() -> None:
+    """NP at y = 1 is X223: an image is of its own person and camera, and so never met."""
+    rng = np.random.default_rng(0)
+    labels = Labels(rng.integers(6, size=40), rng.integers(2, size=40), np.zeros(40, bool), np.full(40, -1))
+    distances = rng.random((40, 40), np.float32)
+
+    def first_and_precision(rows: np.ndarray, columns: np.ndarray) -> tuple[list[int], list[float]]:
+        block = distances[np.ix_(rows, columns)]
+        met = protocols.meetings(PROTOCOLS["market"], labels.at(rows), labels.at(columns))
+        same = metrics.positives_of(block, met)
+        found = metrics.hits(metrics.count(block, 0, same, met), met)
+        return found.first.tolist(), found.precisions.tolist()
+
+    everyone = np.arange(40)
+    together = first_and_precision(everyone, everyone)
+    alone = [first_and_precision(everyone[i : i + 1], np.delete(everyone, i)) for i in everyone]
+    assert together == ([one[0] for one, _ in alone], [one[0] for _, one in alone])

@@ -1,0 +1,269 @@
+"""Partial persons: parts of photographs ask for whole ones, under every way to show and compare them.
+
+    python benchmarks/partial.py train --data MyDataSet --results results --models models [--seeds 0 1 2]
+    python benchmarks/partial.py E1 E2 --data MyDataSet --truth TRUTH.csv --models models [--seeds 0 1 2]
+
+The protocol NP: each of the truth's photographs in turn, cut by a rule (`crops.STRESS`), is the query; all
+others, whole, are the gallery; images of its person by its own camera are left out. R1, R3, R5 and mAP in
+percent. At y = 1, NP gives the hits of X223 (`x223.py`).
+
+A row of a table is a point of four choices: which part of a picture training and test show, how it comes to
+the input, what the network does with borders and scale, and how features are compared. Its value is the mean
+over seeds. A claim is the difference of two rows on the same queries, its interval a bootstrap over persons.
+"holds": the seeds agree in sign and the interval of their mean excludes 0; else "not shown".
+
+`train` makes the networks that the experiments ask: `lite_small` of configs/quick.yaml with the words of
+`TRAININGS`, from the lists of a run of quick.yaml (`--results`), about two core-minutes each.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from x223 import Truth
+
+from naic_reid import Extractor
+from naic_reid.artifacts import Floats
+from naic_reid.data.crops import SEED, STRESS
+from naic_reid.data.images import read
+from naic_reid.retrieval import metrics
+from naic_reid.retrieval.protocols import PROTOCOLS, Labels, meetings
+
+DRAWS = 10_000
+
+_MOSTLY = {"crop_keep": [0.5, 1.0833], "crop_head": 0.2}
+TRAININGS: dict[str, dict[str, Any]] = {
+    "whole": {},
+    "stretch": {"recipe": {"augment": _MOSTLY}},
+    "blank": {"recipe": {"augment": {**_MOSTLY, "crop_then": "blank"}}},
+}
+"""What differs from lite_small of configs/quick.yaml."""
+
+
+class Row(NamedTuple):
+    """A trained network, and the words of `extract` that it is asked with."""
+
+    model: str
+    words: Mapping[str, Any] = {}
+    at: Callable[[float], Mapping[str, Any]] | None = None
+    """Words that depend on the share of a query that stays, for queries alone."""
+
+    def __str__(self) -> str:
+        words = {
+            name: f"{value:.3g}" if isinstance(value, float) else value for name, value in self.words.items()
+        }
+        return ", ".join([self.model, *(f"{name} {value}" for name, value in words.items())])
+
+
+class Claim(NamedTuple):
+    """One row should score above another on a list."""
+
+    text: str
+    better: int
+    worse: int
+    asked: str
+    least: float = 0.0
+    """Points of mAP that it should be above; negative: that it may lose."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Rows and what is said of them."""
+
+    title: str
+    rows: Sequence[Row]
+    lists: Sequence[str]
+    claims: Sequence[Claim] = field(default=())
+
+
+def _geometries(model: str) -> list[Row]:
+    fitted = [{"geometry": policy, "widen": f} for policy in ("crop", "pad") for f in (1.0, 4 / 3, 1.5)]
+    return [Row(model), *(Row(model, words) for words in fitted)]
+
+
+SHORT = ("legs_0.3", "legs_0.5", "legs_0.7", "legs_1.0", "head_0.5", "head_0.7")
+_SHOWN: list[Mapping[str, Any]] = [
+    {}, {"geometry": "crop", "widen": 4 / 3}, {"geometry": "pad", "widen": 4 / 3},
+]  # fmt: skip
+EXPERIMENTS = {
+    "E1": Experiment(
+        "geometry: one network, three ways to bring a part to the input", _geometries("whole"), SHORT,
+        [Claim("crop 4/3 above resize at half", 2, 0, "legs_0.5"),
+         Claim("pad 4/3 above resize at half", 5, 0, "legs_0.5"),
+         Claim("crop 4/3 above pad 4/3 at half", 2, 5, "legs_0.5"),
+         Claim("resize above crop 1 on whole bodies", 0, 1, "legs_1.0")],
+    ),
+    "E2": Experiment(
+        "parts in training: none, stretched, blank", [Row(m, w) for m in TRAININGS for w in _SHOWN], SHORT,
+        [Claim("stretch above whole at half, resize", 3, 0, "legs_0.5"),
+         Claim("stretch at most 3 below whole on whole bodies", 3, 0, "legs_1.0", -3),
+         Claim("blank: pad above crop at half", 8, 7, "legs_0.5"),
+         Claim("whole: crop above pad at half", 1, 2, "legs_0.5")],
+    ),
+}  # fmt: skip
+
+
+class Asked(NamedTuple):
+    """What became of each query under one row, list and seed."""
+
+    precision: NDArray[np.float64]
+    """[Q] average precision."""
+    first: NDArray[np.int64]
+    """[Q] rank of the first hit, from 1."""
+
+
+class Photographs:
+    """The test's pictures, who is on them, and what crops leave of them."""
+
+    def __init__(self, data: Path, truth: Truth) -> None:
+        subsets = ["query" if is_query else "gallery" for is_query in truth.is_query]
+        self.names = [f"{subset}/{name}" for subset, name in zip(subsets, truth.names, strict=True)]
+        self.pictures = [read(data / "image_B_v1_1" / name) for name in self.names]
+        self.persons, self.cameras = truth.persons, truth.cameras
+
+    def cut(self, test: str) -> list[NDArray[np.uint8]]:
+        """Each picture's part by the list."""
+        return [
+            STRESS[test].drawn(*picture.shape[:2], seed=SEED, test=test, image=name).of(picture)
+            for name, picture in zip(self.names, self.pictures, strict=True)
+        ]
+
+
+def asked(parts: Floats, whole: Floats, persons: NDArray[Any], cameras: NDArray[Any]) -> Asked:
+    """NP: every part against all whole pictures but those of its person and camera."""
+    no = np.zeros(len(persons), np.bool_)
+    labels = Labels(persons.astype(np.int64), cameras.astype(np.int64), no, np.full(len(persons), -1))
+    met = meetings(PROTOCOLS["market"], labels, labels)
+    distances = 1 - parts @ whole.T
+    same = metrics.positives_of(distances, met)
+    found = metrics.hits(metrics.count(distances, 0, same, met), met)
+    with np.errstate(invalid="ignore"):  # nobody else's camera saw some: not a number
+        return Asked(found.precisions / found.positives, found.first)
+
+
+def difference(
+    better: Sequence[Asked], worse: Sequence[Asked], persons: NDArray[Any]
+) -> tuple[list[float], float, float]:
+    """mAP points by seed, and the 95 % interval of their mean, by a bootstrap over persons."""
+    gains = np.array([one.precision - other.precision for one, other in zip(better, worse, strict=True)])
+    valid = ~np.isnan(gains[0])
+    mean, who = gains.mean(0)[valid], np.unique(persons[valid], return_inverse=True)[1]
+    sums, counts = np.bincount(who, mean), np.bincount(who)
+    drawn = np.random.default_rng(SEED).integers(len(sums), size=(DRAWS, len(sums)))
+    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return (100 * gains[:, valid].mean(1)).tolist(), 100 * float(low), 100 * float(high)
+
+
+class Taken:
+    """Features of every row, list and seed that is asked for, each taken once and kept in a file."""
+
+    def __init__(self, models: Path, photographs: Photographs) -> None:
+        self._models, self._photographs = models, photographs
+
+    def scored(self, row: Row, test: str, seed: int) -> Asked:
+        checkpoint = self._models / f"{row.model}_{seed}.pt"
+        words = dict(row.words)
+        for_parts = words | dict(row.at(STRESS[test].keep[0]) if row.at else {})
+        parts = self._features(checkpoint, for_parts, self._photographs.cut(test), test)
+        whole = self._features(checkpoint, words, self._photographs.pictures, "whole")
+        return asked(parts, whole, self._photographs.persons, self._photographs.cameras)
+
+    def _features(
+        self, checkpoint: Path, words: Mapping[str, Any], pictures: list[NDArray[np.uint8]], name: str
+    ) -> NDArray[np.float32]:
+        key = json.dumps(words, sort_keys=True).translate(dict.fromkeys(map(ord, '{}"[] /'), ""))
+        kept = checkpoint.with_suffix("") / f"{name}-{key}.npy"
+        if not kept.exists():
+            kept.parent.mkdir(exist_ok=True)
+            np.save(kept, Extractor.load(checkpoint, "cpu", **words).images(pictures))
+        return np.load(kept)
+
+
+def run(experiment: Experiment, taken: Taken, seeds: Sequence[int], persons: NDArray[Any]) -> list[str]:
+    """The lines of an experiment's tables in Markdown."""
+    found = {
+        (number, test): [taken.scored(row, test, seed) for seed in seeds]
+        for number, row in enumerate(experiment.rows)
+        for test in experiment.lists
+    }
+    lines = [
+        "| R1 / R3 / R5 / mAP | " + " | ".join(experiment.lists) + " |",
+        "|---" * (len(experiment.lists) + 1) + "|",
+    ]
+    for number, row in enumerate(experiment.rows):
+        cells = [_cell(found[number, test]) for test in experiment.lists]
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    lines += ["", "| claim, mAP | by seed | 95 % of the mean | |", "|---|---|---|---|"]
+    for claim in experiment.claims:
+        gains, low, high = difference(
+            found[claim.better, claim.asked], found[claim.worse, claim.asked], persons
+        )
+        holds = low > claim.least and all(gain > claim.least for gain in gains)
+        told = " ".join(f"{gain:+.1f}" for gain in gains)
+        verdict = "holds" if holds else "not shown"
+        lines.append(f"| {claim.text} | {told} | {low:+.1f} … {high:+.1f} | {verdict} |")
+    return lines
+
+
+def _cell(found: Sequence[Asked]) -> str:
+    valid = ~np.isnan(found[0].precision)
+    ranks = [np.mean([np.mean(one.first[valid] <= k) for one in found]) for k in (1, 3, 5)]
+    precision = np.mean([one.precision[valid].mean() for one in found])
+    return " / ".join(f"{100 * value:.1f}" for value in (*ranks, precision))
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train what is missing."""
+    from ablation import changed
+    from peer import CONFIG, MODEL, ours
+
+    from naic_reid import config
+    from naic_reid.pretrained import located
+
+    settings = config.load(CONFIG)
+    for seed in options.seeds:
+        for name in options.only or TRAININGS:
+            checkpoint = options.models / f"{name}_{seed}.pt"
+            if checkpoint.exists():
+                continue
+            model = changed(settings.models[MODEL], dict(TRAININGS[name]))
+            weights = [located(model.pretrained, Path("cache"))] if model.pretrained else []
+            listed, folder = options.results / "holdout" / "train.tsv", options.models / "scratch" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            ours(seed, settings.train, model, options.data, listed, weights, folder).replace(checkpoint)
+            print(checkpoint, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", nargs="+", choices=["train", *EXPERIMENTS])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--truth", type=Path, help="CSV: subset,name,pid,camid")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="train: a run of quick.yaml")
+    parser.add_argument("--models", type=Path, required=True, help="NAME_SEED.pt and kept features")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="*", choices=list(TRAININGS), help="train: these alone")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if "train" in options.what:
+        train(options)
+    names = [name for name in options.what if name != "train"]
+    if names:
+        truth = Truth.read(options.truth)
+        taken = Taken(options.models, Photographs(options.data, truth))
+        for name in names:
+            print(f"\n## {name}: {EXPERIMENTS[name].title}\n")
+            print("\n".join(run(EXPERIMENTS[name], taken, options.seeds, truth.persons)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
