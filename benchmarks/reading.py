@@ -19,12 +19,7 @@ from rich.table import Table
 from naic_reid import files
 from naic_reid.files import digest
 from tests.faults.world import SUBMISSION, World, one_model
-
-
-def read_so_far() -> int:
-    """Bytes that this process has read."""
-    fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
-    return int(fields["rchar"])
+from tests.reading import by_process
 
 
 def bytes_by_step(world: World, *, remembered: bool) -> tuple[dict[str, int], str]:
@@ -37,10 +32,10 @@ def bytes_by_step(world: World, *, remembered: bool) -> tuple[dict[str, int], st
         files.forget_digests()  # as in a process of its own
         for path in world.outputs(command):
             world.path(path).unlink(missing_ok=True) if world.path(path).is_file() else None
-        before = read_so_far()
+        before = by_process()
         status, printed = world.run(command)
         assert status == 0, printed
-        found[command[0]] += read_so_far() - before
+        found[command[0]] += by_process() - before
     return found, digest(world.path(SUBMISSION))
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from naic_reid.errors import ReidError
 
@@ -29,7 +29,41 @@ _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK:
 
 
 @contextmanager
-def whole(path: Path, *, folder: bool = False) -> Iterator[Path]:
+def streamed(path: Path) -> Iterator["Stream"]:
+    """Where to write a file from its front to its back, that is there whole or not at all, as `whole`.
+
+    Its digest is taken on the way, so that nobody has to read the file to know it.
+    """
+    with whole(path, remembered=False) as part, part.open("wb") as handle:
+        stream = Stream(handle, hashed=_is_remembered(path))
+        yield stream
+    stream.remember(path)
+
+
+class Stream:
+    """What `streamed` gives to write to."""
+
+    def __init__(self, handle: IO[bytes], *, hashed: bool) -> None:
+        self._handle = handle
+        self._state = hashlib.blake2b(digest_size=16) if hashed else None
+
+    def write(self, content: bytes) -> int:
+        if self._state is not None:
+            self._state.update(content)
+        return self._handle.write(content)
+
+    def flush(self) -> None:
+        self._handle.flush()
+
+    def remember(self, path: Path) -> None:
+        """Let the digest be known, if it was taken, of the file that was written, where it lies now."""
+        if self._state is not None:
+            with suppress(OSError):
+                _remember(_about(path), self._state.hexdigest())
+
+
+@contextmanager
+def whole(path: Path, *, folder: bool = False, remembered: bool = True) -> Iterator[Path]:
     """A temporary place beside `path` that becomes `path` in one step when the block ends well.
 
     When the block raises, nothing is left and what stood at `path` stays as it was. What a killed
@@ -38,6 +72,7 @@ def whole(path: Path, *, folder: bool = False) -> Iterator[Path]:
     Args:
         path: where the finished file (or folder) shall stand; its parents are made.
         folder: the place is a folder, made empty; else a file that the block has to write.
+        remembered: where processes share digests, let the file's be known.
     """
     part = path.parent / f".{path.name}.{socket.gethostname()}.{os.getpid()}.part"
     try:
@@ -53,7 +88,9 @@ def whole(path: Path, *, folder: bool = False) -> Iterator[Path]:
             with part.open("rb") as handle:
                 os.fsync(handle.fileno())
             part.replace(path)
-            _remember_written(path)
+            if remembered and _is_remembered(path):
+                with suppress(OSError, ReidError):
+                    _remember(_about(path), digest(path))
     except OSError as error:
         raise _explained(error, path) from error
     except RuntimeError as error:
@@ -105,7 +142,7 @@ def json_in(path: Path, **how: Any) -> Any:
         ValueError: it is not JSON in UTF-8, or nested deeper than anything of ours.
     """
     try:
-        return json.loads(regular(path).read_text(encoding="utf-8"), **how)
+        return json.loads(content(path).decode(), **how)
     except RecursionError as error:
         raise ValueError("its values are nested too deep") from error
 
@@ -124,6 +161,11 @@ def digest(path: Path) -> str:
     except OSError as error:
         raise ReidError(f"{path}: cannot be read: {error.strerror or error}") from error
     return state.hexdigest()
+
+
+def digest_of(read: bytes) -> str:
+    """As `digest`, of bytes that were read."""
+    return hashlib.blake2b(read, digest_size=16).hexdigest()
 
 
 def apart(written: Iterable[Path | None], read: Iterable[Path]) -> None:
@@ -167,11 +209,22 @@ def known_digest(path: Path) -> str:
     if found := _recalled(about):
         return found
     found = digest(path)
-    with suppress(OSError):
-        # A file changed twice within a tick of the clock looks the same after both: it is not believed yet.
-        if _about(path) == about and time.time_ns() - path.stat().st_ctime_ns > _TICK:
-            _remember(about, found)
+    _remember_unchanged(path, about, found)
     return found
+
+
+def content(path: Path) -> bytes:
+    """The file's bytes, in one reading that also tells its digest to `known_digest`.
+
+    Raises:
+        ReidError: no regular file stands there.
+        OSError: it cannot be read.
+    """
+    about = _about(path)
+    read = regular(path).read_bytes()
+    if not _recalled(about):
+        _remember_unchanged(path, about, digest_of(read))
+    return read
 
 
 def forget_digests() -> None:
@@ -203,6 +256,16 @@ def _recalled(about: str) -> str:
     return ""
 
 
+def _remember_unchanged(path: Path, about: str, found: str) -> None:
+    """Remember the digest that was found when the file was what is said about it, if it still is.
+
+    A file changed twice within a tick of the clock looks the same after both: it is not believed yet.
+    """
+    with suppress(OSError):
+        if _about(path) == about and time.time_ns() - path.stat().st_ctime_ns > _TICK:
+            _remember(about, found)
+
+
 def _remember(about: str, found: str) -> None:
     _known[about] = found
     if place := _place(about):
@@ -212,12 +275,10 @@ def _remember(about: str, found: str) -> None:
         part.replace(place)
 
 
-def _remember_written(path: Path) -> None:
-    """What was just written shall not be read by its readers to know its digest; scratch files have none."""
+def _is_remembered(path: Path) -> bool:
+    """Whether readers of what is written here shall know its digest; scratch files have none."""
     memory = os.environ.get(MEMORY)
-    if memory and not absolute(path).is_relative_to(absolute(Path(memory)).parent):
-        with suppress(OSError, ReidError):
-            _remember(_about(path), digest(path))
+    return bool(memory) and not absolute(path).is_relative_to(absolute(Path(memory or "")).parent)
 
 
 def absolute(path: Path) -> Path:

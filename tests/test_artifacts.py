@@ -24,6 +24,7 @@ from naic_reid.artifacts import (
     write_json,
 )
 from naic_reid.errors import ReidError
+from tests import reading
 
 MADE_BY = MadeBy("rerank", 3, "0.1", '{"k1":30}', (("results/a.npz", "00ff"),))
 
@@ -241,3 +242,17 @@ def test_cameras_marks_and_groups_are_written_where_there_are_some(
 def test_columns_of_another_length_and_unknown_marks_are_refused(columns: dict[str, tuple[str, ...]]) -> None:
     with pytest.raises(ValueError, match="must have"):
         ImageList(("a.png", "b.png"), ("m/1", "m/2"), **columns)
+
+
+@pytest.mark.parametrize("kind", [Features, ImageList])
+def test_a_large_artefact_is_read_once_record_and_all(
+    tmp_path: Path, kind: type[Features | ImageList]
+) -> None:
+    names = tuple(f"{number:06}.png" for number in range(20_000))
+    path = tmp_path / ("a.npz" if kind is Features else "a.tsv")
+    values = np.ones((20_000, 1), np.float32)
+    (Features(names, values) if kind is Features else ImageList(names, names)).write(path)
+    with reading.counted() as seen:
+        record(path)
+        kind.read(path)
+    assert path.stat().st_size <= seen.files[path.resolve()] < path.stat().st_size + 2 * reading.AHEAD

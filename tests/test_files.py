@@ -135,6 +135,28 @@ def test_what_one_process_read_or_wrote_another_need_not_read(
     assert len(counted) == 4
 
 
+def test_a_stream_tells_the_digest_of_what_went_through_it(
+    tmp_path: Path, counted: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(files.MEMORY, str(tmp_path / "scratch" / "digests"))
+    with files.streamed(tmp_path / "a") as stream:
+        stream.write(b"con")
+        stream.write(b"tent")
+    with pytest.raises(RuntimeError), files.streamed(tmp_path / "a") as stream:
+        stream.write(b"cut off")
+        raise RuntimeError
+    assert files.known_digest(tmp_path / "a") == digest(tmp_path / "a")
+    assert counted == []
+    assert (tmp_path / "a").read_bytes() == b"content"
+
+
+def test_who_reads_a_files_content_knows_its_digest(tmp_path: Path, counted: list[Path]) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    assert files.content(tmp_path / "a") == b"content"
+    assert files.known_digest(tmp_path / "a") == digest(tmp_path / "a")
+    assert counted == []
+
+
 def test_what_is_read_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
     (tmp_path / "link").symlink_to("a")
@@ -175,7 +197,9 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
         pass
 
 
-READS = re.compile(r"\.read_text\(|\.read_bytes\(|\.open\(\"rb\"|(np|torch)\.load\(|ZipFile\((?!part)")
+READS = re.compile(
+    r"\.read_text\(|\.read_bytes\(|\.open\(\"rb\"|(np|torch)\.load\((?!io\.)|ZipFile\((?!part|io\.)"
+)
 NONE_OF_THE_USERS = ("architecture.py", "machine.py", "stages/__init__.py", "zoo.py")  # what ships, and /proc
 
 

@@ -6,23 +6,23 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from naic_reid import files
 from naic_reid.artifacts.checks import damaged, unreadable
 from naic_reid.artifacts.made_by import MadeBy, canonical
-from naic_reid.files import json_in, whole
 
 
 def write_json(path: Path, kind: str, made_by: MadeBy, content: Mapping[str, Any]) -> None:
     """A JSON object with the content's keys, its `type`, its record and, last, a checksum of them all."""
     whole_content = {"type": kind, **content, "made_by": json.loads(made_by.to_json())}
-    with whole(path) as part:
-        checked = whole_content | {"checksum": checksum_of(whole_content)}
-        part.write_text(json.dumps(checked, ensure_ascii=False) + "\n", encoding="utf-8")
+    checked = whole_content | {"checksum": checksum_of(whole_content)}
+    with files.streamed(path) as stream:
+        stream.write(json.dumps(checked, ensure_ascii=False).encode() + b"\n")
 
 
 def read_json(path: Path, kind: str) -> tuple[MadeBy, dict[str, Any]]:
     """The record and the content of a file that `write_json` wrote; refused when a value differs."""
     try:
-        content = json_in(path)
+        content = files.json_in(path)
         checksum, written = content.pop("checksum"), content.pop("type")
         if written != kind:
             raise ValueError(f"it holds {written}")

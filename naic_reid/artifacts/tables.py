@@ -6,7 +6,7 @@ from pathlib import Path
 
 from naic_reid.artifacts.checks import damaged, unreadable
 from naic_reid.artifacts.made_by import MadeBy
-from naic_reid.files import regular, whole
+from naic_reid.files import content, streamed
 
 
 def write_table(path: Path, kind: str, made_by: MadeBy, header: list[str], rows: Sequence[str]) -> None:
@@ -15,8 +15,8 @@ def write_table(path: Path, kind: str, made_by: MadeBy, header: list[str], rows:
     The digest is of all that follows it, the record included.
     """
     rest = "\n".join([made_by.to_json(), "\t".join(header), *rows, ""]).encode()
-    with whole(path) as part:
-        part.write_bytes(f"# {kind} {blake2b(rest, digest_size=16).hexdigest()} ".encode() + rest)
+    with streamed(path) as stream:
+        stream.write(f"# {kind} {blake2b(rest, digest_size=16).hexdigest()} ".encode() + rest)
 
 
 def read_table(
@@ -35,7 +35,7 @@ def stream_table(
 ) -> tuple[MadeBy, Iterator[list[str]]]:
     """As `read_table`, but the rows are cut up one by one: for tables of a million."""
     try:
-        mark, written, checksum, rest = (regular(path).read_bytes().split(b" ", 3) + [b""] * 3)[:4]
+        mark, written, checksum, rest = (content(path).split(b" ", 3) + [b""] * 3)[:4]
         if mark != b"#":
             raise ValueError("its first line is no record")
         if written.decode() != kind:

@@ -74,7 +74,7 @@ def read(path: Path) -> Truth:
         ReidError: it cannot be read, has other columns, or has lines that leave a doubt.
     """
     try:
-        text = files.regular(path).read_text(encoding="utf-8-sig")
+        text = files.content(path).decode("utf-8-sig")
         rows = list(_rows(text))
     except OSError as error:
         reason = error.strerror or error

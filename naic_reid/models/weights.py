@@ -3,6 +3,7 @@
 Nothing here runs code from a file: both are loaded as weights only.
 """
 
+import io
 import json
 import pickle
 import re
@@ -11,15 +12,15 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
+from naic_reid import files
 from naic_reid.architecture import Architecture
 from naic_reid.artifacts import MadeBy, canonical
 from naic_reid.errors import ReidError
-from naic_reid.files import regular, whole
 from naic_reid.models import build, osnet
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.mgn import Trunks
@@ -116,9 +117,9 @@ class Checkpoint:
             "weights": _copied(self.weights),
             "classifier": _copied(self.classifier),
         }
-        # Through a handle, for torch writes the file's name into a file it opens itself.
-        with whole(path) as part, part.open("wb") as handle:
-            torch.save(content, handle)
+        # Into a stream, for torch writes the file's name into a file it opens itself.
+        with files.streamed(path) as stream:
+            torch.save(content, cast(IO[bytes], stream))
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -328,23 +329,27 @@ def _renamed(tensors: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]
 
 
 def loaded(path: Path) -> Any:
-    """What `torch.save` wrote, as weights only, on the CPU."""
+    """What `torch.save` wrote, as weights only, on the CPU.
+
+    The file is read once: its digest, its checksums and its tensors are of the same bytes. Until the tensors
+    are made of them, it is in memory twice.
+    """
     try:
-        with regular(path).open("rb") as handle:
-            first = handle.read(2)
-        if not first or (first == b"PK" and not zipfile.is_zipfile(path)):
+        read = files.content(path)
+        zipped = read[:2] == b"PK"
+        if not read or (zipped and not zipfile.is_zipfile(io.BytesIO(read))):
             raise ValueError("it ends too early")
-        if first != b"PK" and first[:1] != b"\x80":
+        if not zipped and read[:1] != b"\x80":
             raise ValueError("torch did not write it")
-        if first == b"PK":
+        if zipped:
             # torch does not look at the checksums it wrote.
-            with zipfile.ZipFile(regular(path)) as archive:
+            with zipfile.ZipFile(io.BytesIO(read)) as archive:
                 damaged = archive.testzip()
             if damaged is not None:
                 raise ValueError(f"bad CRC-32 for {damaged}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch wonders about the format of what it then refuses
-            return torch.load(regular(path), map_location="cpu", weights_only=True)
+            return torch.load(io.BytesIO(read), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ReidError(
             f"{path}: it holds more than weights, and loading it would run its code; if you trust it, "

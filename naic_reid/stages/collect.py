@@ -9,6 +9,7 @@ import time
 from pathlib import Path, PurePosixPath
 from sys import intern
 
+from naic_reid import files
 from naic_reid.artifacts import MadeBy, read_table
 from naic_reid.config import Collect
 from naic_reid.data.label_lists import Entry, listed
@@ -16,7 +17,6 @@ from naic_reid.data.labelled import Labelled
 from naic_reid.data.looks import looks
 from naic_reid.data.records import Records
 from naic_reid.errors import ReidError, listing
-from naic_reid.files import digest, regular
 from naic_reid.progress import shown
 
 REVISION = 1
@@ -77,9 +77,9 @@ def _entries(
         file = data / source.list
         if source.list not in known:
             raise ReidError(f"{lists}: does not name {source.list}: run survey again with this config")
-        if digest(file) != known[source.list]:
+        content = _content(file)
+        if files.digest_of(content) != known[source.list]:
             raise ReidError(f"{file}: changed since the survey: run survey again")
-        content = regular(file).read_bytes()
         entries, wrong, gave_up = listed(content, data / source.images, str(file))
         problems += wrong
         if gave_up:
@@ -89,6 +89,13 @@ def _entries(
     if problems:
         raise listing(problems, _UNUSABLE)
     return found
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return files.content(file)
+    except OSError as error:
+        raise ReidError(f"{file}: cannot be read: {error.strerror or error}") from error
 
 
 def _placed(source: str, prefix: str, entry: Entry) -> tuple[str, str, int, str]:

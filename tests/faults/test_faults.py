@@ -1,27 +1,46 @@
 """The short form of the fault harness: every case, a few kills, a few hundred flipped bits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 
-from naic_reid import cli
+from naic_reid import cli, files
 from naic_reid.stages import holdout
+from tests import reading
 from tests.faults import artefacts, kills, system
 from tests.faults.__main__ import CASES, TABLE, line_of, read, text
 from tests.faults.case import Case, tried
-from tests.faults.world import SUBMISSION, World
+from tests.faults.world import SUBMISSION, Command, World
 from tests.walk import HOME
 
 MOUNTS = system.possible()
+
+
+class Watched(World):
+    """A world whose steps remember digests as those of a workflow do, and that knows what each step read."""
+
+    seen: ClassVar[list[tuple[Command, reading.Read]]] = []
+
+    def run(self, command: Sequence[str]) -> tuple[int, str]:
+        files.forget_digests()  # as in a process of its own
+        with reading.counted() as seen:
+            done = super().run(command)
+        self.seen.append((list(command), seen))
+        return done
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A finished walk; tests leave it as it is."""
     threads, state = torch.get_num_threads(), torch.get_rng_state()
-    yield World.made(tmp_path_factory.mktemp("faults") / "walk")
+    folder = tmp_path_factory.mktemp("faults") / "walk"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(files.MEMORY, str(folder / "scratch" / "digests"))
+        made = Watched.made(folder)
+    yield World(made.folder, made.commands)
     artefacts.Others.forget()
     torch.set_num_threads(threads)
     torch.set_rng_state(state)
@@ -36,6 +55,22 @@ def test_a_fault_is_met_as_the_table_says(case: Case, world: World) -> None:
     outcome = tried(case, world)
     row = line_of(case.name, outcome)
     assert row in TABLE.read_text(encoding="utf-8"), "run python -m tests.faults --rows NAME"
+
+
+def test_a_step_reads_each_of_its_inputs_once(world: World) -> None:
+    """But for its record, and the kilobytes that Python reads ahead: see `tests/reading.py`."""
+    large, stages = 0, set()
+    for (stage, *_), seen in Watched.seen:
+        for path, number in seen.files.items():
+            if path.is_relative_to(world.folder.resolve()) and path.parent.name != "digests":
+                size = path.stat().st_size if path.exists() else 0
+                assert number <= size + reading.AHEAD, (stage, path, number, size)
+                large += size > 1 << 20
+        if stage in stages:  # what it imports was read the first time
+            photographs = 1 << 20  # in this world fewer bytes than these
+            assert seen.elsewhere < photographs, (stage, seen.elsewhere)
+        stages.add(stage)
+    assert large == 4  # checkpoints: two handed over by train, and each read by extract once
 
 
 def test_no_two_faults_have_one_name() -> None:
