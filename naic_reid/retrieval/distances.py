@@ -128,7 +128,7 @@ class Member:
         """A bound on the error that `add` makes in each query's distances, float64 [B]."""
         largest = 1.0 if mix.norm == "rowmax" else 2.0
         slope = mix.lambda_ * 2 / self._scales(mix, start, stop).double()
-        of_cosine = vectors.rounding(self.vectors.dimension)
+        of_cosine, _ = vectors.rounding(self.vectors.dimension)
         error = slope * mix.power * largest ** (mix.power - 1) * of_cosine
         return self.weight * (error + (1 + slope + largest**mix.power) * 2.0**-21)
 

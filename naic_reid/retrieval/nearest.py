@@ -11,7 +11,6 @@ Memory: the rounded rows (2·N·D bytes in bfloat16), short lists (about 24·N·
 each thread.
 """
 
-import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from threading import Lock
@@ -134,7 +133,7 @@ def of_rows(
     first, last = asking
     keep = min(keep, num)
     if rounded is None:
-        rounded = multiplies_bfloat16()
+        rounded = vectors.multiplies_bfloat16()
     spans = [
         (begin + start, begin + stop)
         for begin, end in ((0, first), (first, last), (last, num))
@@ -195,11 +194,6 @@ class _Short(NamedTuple):
     share: float
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether this processor has instructions that make bfloat16 products faster than float32 ones."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
 def _capacity(keep: int) -> int:
     return 4 * keep + 60
 
@@ -222,46 +216,43 @@ def _short(num: int, keep: int, sign: float, slack: float, share: float) -> _Sho
 def _operand(
     features: Vectors, rounded: bool, whole: bool, threads: int
 ) -> tuple[Callable[[int, int], torch.Tensor], float, float]:
-    """Unit rows start … stop in the product's precision, and the bound (slack, share) of its error.
-
-    With g = b + e a row and its rounded form, |g·g′ − b·b′| = |e·g′ + b·e′| ≤ δ + (1 + δ)·δ where δ
-    is the largest |e|. Summing in float32 adds `vectors.rounding`; a bfloat16 result is rounded once
-    more, by 2⁻⁸ of itself at most.
-    """
+    """Unit rows start … stop in the product's precision, and the bound (slack, share) of its error."""
     num, dimension = len(features), features.dimension
     kind = torch.bfloat16 if rounded else torch.float32
-    kept = torch.empty((num if whole else 0, dimension), dtype=kind)
 
     def make(start: int, stop: int) -> torch.Tensor:
         return features.unit(start, stop).to(kind)
 
-    def fill(span: tuple[int, int]) -> float:
-        unit = features.unit(*span)
-        made = unit.to(kind)
-        if whole:
-            kept[span[0] : span[1]] = made
-        return math.sqrt(unit.sub_(made).square_().sum(1).max().item()) if rounded else 0.0
+    bound = vectors.rounding(dimension, kind)
+    if not whole:
+        return make, *bound
+    kept = torch.empty((num, dimension), dtype=kind)
 
-    pieces = parallel.spans(num, 256)
-    largest = max(multiplying.each(fill, pieces, threads), default=0.0) * 1.001 + 2.0**-22
-    slack = largest + (1 + largest) * largest + vectors.rounding(dimension)
-    rows = (lambda start, stop: kept[start:stop]) if whole else make
-    return rows, slack, 2.0**-8 * 1.01 if rounded else 0.0
+    def fill(span: tuple[int, int]) -> None:
+        kept[slice(*span)] = make(*span)
+
+    for _ in multiplying.each(fill, parallel.spans(num, 256), threads):
+        pass
+    return (lambda start, stop: kept[start:stop]), *bound
+
+
+def _seed(product: Floats, first_row: int, near: "_Short", far: "_Short") -> None:
+    """Cuts from a tile on the diagonal: its rows have `keep` neighbours at least as near as those in it."""
+    num = len(product)
+    np.fill_diagonal(product, -np.inf)
+    if num > near.keep > 0:
+        place = num - near.keep
+        _raise_cuts(near, first_row, np.partition(product, place, axis=1)[:, place])
+    np.fill_diagonal(product, np.inf)
+    if num > 1:
+        _raise_cuts(far, first_row, -product.min(axis=1))
 
 
 @njit(nogil=True, cache=True)
-def _seed(product, first_row, near, far):  # type: ignore[no-untyped-def]
-    """Cuts from a tile on the diagonal: its rows have `keep` neighbours at least as near as those in it."""
-    num = len(product)
-    for r in range(num if num > near.keep > 0 else 0):
-        values = product[r].copy()
-        values[r] = -np.inf
-        v = np.float64(np.partition(values, num - near.keep)[num - near.keep])
-        _raise_cut(near, first_row + r, v - near.slack - near.share * abs(v))
-        values[r] = np.inf
-        v = -np.float64(values.min())
-        if num > 1:
-            _raise_cut(far, first_row + r, v - far.slack - far.share * abs(v))
+def _raise_cuts(short, first_row, values):  # type: ignore[no-untyped-def]
+    for r in range(len(values)):
+        v = np.float64(values[r])
+        _raise_cut(short, first_row + r, v - short.slack - short.share * abs(v))
 
 
 @njit(nogil=True, cache=True)

@@ -68,8 +68,8 @@ class _Search:
             rounded = _to_tf32(unit)
             self.rounded[start : start + _ROWS] = rounded
             error = max(error, float((unit - rounded).square().sum(1).max()) ** 0.5)
-        largest = error * 1.001 + 2.0**-22  # the bound is derived in `nearest._operand`
-        self.precise_slack = vectors.rounding(features.dimension)
+        largest = error * 1.001 + 2.0**-22  # the bound is derived in `vectors.rounding`
+        self.precise_slack, _ = vectors.rounding(features.dimension)
         self.slack = largest + (1 + largest) * largest + self.precise_slack
 
     def of_block(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -1,7 +1,7 @@
 """Exact nearest neighbours on any device, within an amount of memory."""
 
 from naic_reid.artifacts import Floats, Ints, Neighbours
-from naic_reid.retrieval import nearest, nearest_gpu, parallel
+from naic_reid.retrieval import nearest, nearest_gpu, parallel, vectors
 from naic_reid.retrieval.vectors import Vectors
 
 
@@ -42,7 +42,7 @@ def of_rows(
     """
     if device != "cpu":
         return nearest_gpu.of_rows(Vectors(query, gallery, device), keep, asking, memory=memory)
-    rounded = nearest.multiplies_bfloat16()
+    rounded = vectors.multiplies_bfloat16()
     num, dimension = len(query) + len(gallery), query.shape[1]
     block, whole, _ = nearest.plan(
         num, dimension, min(keep, num), memory, threads=threads, rounded=rounded, asking=asking[1] - asking[0]

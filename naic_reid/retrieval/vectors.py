@@ -13,7 +13,7 @@ from naic_reid.artifacts import Floats
 from naic_reid.retrieval import exact
 
 _PIECE = 1 << 26  # float64 products measured in one go, 512 MB
-_STEP = 1 << 13  # gallery rows multiplied in one go: a mapped gallery is read in such pieces
+_STEP = 1 << 11  # gallery rows multiplied in one go: read from a mapped file, used while still in the cache
 
 
 class Vectors:
@@ -109,6 +109,11 @@ class Vectors:
         return (total * (self.inverse[one] * self.inverse[other])).float()
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions that make bfloat16 products faster than float32 ones."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 def distance(cosines: torch.Tensor) -> torch.Tensor:
     """2 − 2·cos ≥ 0, as `exact.distance`."""
     return (2 - 2 * cosines).clamp(min=0)
@@ -119,12 +124,20 @@ def choose(device: str) -> str:
     return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def rounding(dimension: int) -> float:
-    """A bound on the error of a float32 product of unit rows of this length, summed in any order.
+def rounding(dimension: int, kind: torch.dtype = torch.float32) -> tuple[float, float]:
+    """The bound (slack, share) of a product v of unit rows: their cosine lies within slack + share·|v|.
 
-    D·2⁻²⁴ (Higham 2002, eq. 3.5), twice for safety, and what bringing to unit length adds.
+    Summing in float32, in any order, adds D·2⁻²⁴ (Higham 2002, eq. 3.5), here twice for safety; bringing to
+    unit length adds a little more. With g = b + e a row and its bfloat16 form, |g·g′ − b·b′| =
+    |e·g′ + b·e′| ≤ δ + (1 + δ)·δ for |e| ≤ δ = 2⁻⁹, half a unit in the last of eight places; a result is
+    rounded once more, by 2⁻⁸ of itself at most.
     """
-    return dimension * 2.0**-23 + 2.0**-21
+    summing = dimension * 2.0**-23 + 2.0**-21
+    if kind == torch.float32:
+        return summing, 0.0
+    assert kind == torch.bfloat16, kind
+    largest = 2.0**-9 * 1.001 + 2.0**-22
+    return summing + largest + (1 + largest) * largest, 2.0**-8 * 1.01
 
 
 def _tensor(values: Floats) -> torch.Tensor:
