@@ -18,6 +18,8 @@ class Lists(NamedTuple):
     gallery: Labels
     others: Labels
     multi_query: Labels
+    persons: Sequence[str]
+    """Of the queries, as written."""
 
 
 def read(
@@ -43,7 +45,8 @@ def read(
     query, _ = _columns("query", lists[0], [ImageList.read(path) for path in other_queries], known)
     gallery, rest = _columns("gallery", lists[1], [ImageList.read(path) for path in others], known)
     more = Columns.joined([_of_list(ImageList.read(path)) for path in multi_query_list])
-    return Lists(*protocols.numbered(query, gallery, rest, more))
+    asked, searched, elsewhere, multiple = protocols.numbered(query, gallery, rest, more)
+    return Lists(asked, searched, elsewhere, multiple, query.identities)
 
 
 def _columns(

@@ -8,7 +8,7 @@ import numpy as np
 
 from naic_reid.artifacts import Floats
 from naic_reid.retrieval import metrics, parallel, protocols
-from naic_reid.retrieval.metrics import Hits, Ints64, Roc
+from naic_reid.retrieval.metrics import Doubles, Hits, Ints64, Roc
 from naic_reid.retrieval.protocols import Labels, Protocol
 
 BLOCK = 256  # queries in a block of a matrix of distances
@@ -83,6 +83,19 @@ class Evaluation:
             scores["deviation"] = {name: float(np.std([one[name] for one in each], ddof=1)) for name in names}
             scores["trials"] = len(each)
         return scores
+
+    def each(self, blocks: Sequence[list[Hits]]) -> dict[str, Doubles]:
+        """Every query's own scores [Q], summed over the trials in which it was `counted`, so many times."""
+        num = len(self.pairs.begin) - 1
+        sums = {name: np.zeros(num) for name in metrics.each(Hits.empty())}
+        for number, parts in enumerate(zip(*blocks, strict=True)):
+            queries = self.trials[min(number, len(self.trials) - 1)].queries
+            own = metrics.each(Hits.joined(parts), trapezoid=self.protocol.trapezoid)
+            if self.protocol.all_queries:
+                own["counted"] = np.ones(len(queries))
+            for name, values in own.items():
+                sums[name][queries] += values
+        return sums
 
 
 def of_distances(

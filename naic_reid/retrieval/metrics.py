@@ -147,23 +147,26 @@ def score(
         trapezoid: mAP with trapezoids.
         all_queries: queries without a positive count, as 0.
     """
+    own = each(found, elsewhere, trapezoid=trapezoid)
+    valid = own.pop("counted") > 0
+    num_valid = int(valid.sum())
+    num = max(len(valid) if all_queries else num_valid, 1)
+    return {"queries": num_valid} | {name: float(values[valid].sum() / num) for name, values in own.items()}
+
+
+def each(found: Hits, elsewhere: Ints64 | None = None, *, trapezoid: bool = False) -> dict[str, Doubles]:
+    """Every query's own scores [Q], by the names of their means; `counted` is 1, or 0 where it has none."""
     lost = np.zeros_like(found.positives) if elsewhere is None else elsewhere
     total = found.positives + lost
-    valid = total > 0
-    num_valid = int(valid.sum())
-    num = len(total) if all_queries else num_valid
-    if num_valid == 0:
-        return {"queries": 0, "R1": 0.0, "R5": 0.0, "R10": 0.0, "mAP": 0.0, "mAP@200": 0.0, "mINP": 0.0}
-    first, last, total = found.first[valid], found.last[valid], total[valid]
-    complete = (found.positives[valid] > 0) & (lost[valid] == 0)
-    hit_within = {f"R{k}": float(((first > 0) & (first <= k)).sum() / num) for k in (1, 5, 10)}
-    precisions = found.trapezoids if trapezoid else found.precisions
+    counted, share = (total > 0).astype(np.float64), np.maximum(total, 1)
+    complete = (found.positives > 0) & (lost == 0)
+    hit_within = {f"R{k}": ((found.first > 0) & (found.first <= k)).astype(np.float64) for k in (1, 5, 10)}
     return {
-        "queries": num_valid,
+        "counted": counted,
         **hit_within,
-        "mAP": float((precisions[valid] / total).sum() / num),
-        "mAP@200": float((found.precisions_cut[valid] / np.minimum(total, CUT)).sum() / num),
-        "mINP": float((np.where(complete, total, 0) / np.maximum(last, 1)).sum() / num),
+        "mAP": (found.trapezoids if trapezoid else found.precisions) / share,
+        "mAP@200": found.precisions_cut / np.minimum(share, CUT),
+        "mINP": np.where(complete, total, 0) / np.maximum(found.last, 1),
     }
 
 

@@ -5,20 +5,23 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from naic_reid import files
-from naic_reid.artifacts import ImageList, MadeBy, read_json, write_json
-from naic_reid.errors import ReidError
-from naic_reid.retrieval.metrics import Hits, score
+from naic_reid import scores as scored
+from naic_reid.artifacts import ImageList, MadeBy, write_json
+from naic_reid.retrieval import comparison
+from naic_reid.scores import Row, Scored
 
-REVISION = 2
+REVISION = 3
 POOLED = "pooled"
 COLUMNS = ("R1", "R5", "R10", "mAP", "mAP@200", "mINP")
 RULES = {
+    "95 %": "the interval that would hold the score of other such persons in 19 of 20 test sets, by drawing "
+    "persons anew (bootstrap); where nobody fails, those who would could be so many and none be met; it knows "
+    "nothing of another training's luck",
     "AP@200": "hits in the first 200 over min(R, 200)",
     "mINP": "mean of R / rank of the last hit",
     "TPR at FPR": "share of a person's pairs nearer than the distance below which that share of the pairs of "
@@ -38,12 +41,11 @@ def run(*, scores: list[Path], trained: Path, tested: list[Path], card: Path, ta
     With the training list and the lists of queries and galleries it says how many test images were
     trained on.
     """
-    read = {path.stem: _read(path) for path in scores}
-    sections = {domain: _scored(one) for domain, one in read.items()}
-    competition = [one for one in read.values() if one["protocol"] == "naic"]
-    if competition:
-        sections = {POOLED: _pooled(competition), **sections}
-    rules = {domain: {"protocol": one["protocol"], **one["rules"]} for domain, one in read.items()}
+    read = {path.stem: scored.read(path) for path in scores}
+    competition = [one for one in read.values() if one.protocol == "naic"]
+    told = ({POOLED: scored.pooled(competition)} if competition else {}) | read
+    sections = {domain: [_row(one, row) for row in one.rows] for domain, one in told.items()}
+    rules = {domain: {"protocol": one.protocol, **one.rules} for domain, one in read.items()}
     known = _trained_on(trained, tested)
     made_by = MadeBy.of("card", REVISION, {}, [*scores, trained, *tested])
     general = RULES | (POOLED_RULES if competition else {})
@@ -78,45 +80,13 @@ def _warning(known: dict[str, list[int]]) -> str:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        _, found = read_json(path, "Scores")
-        _scored(found)
-        _pooled([found] if found["protocol"] == "naic" else [])
-        return found if found["rules"].items() else {}
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ReidError(f"{path}: not a file of scores: {error!r}; run evaluate again") from error
-
-
-def _scored(domain: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row for each ranking of a domain by itself."""
-    return [{**_kind(entry), **entry["scores"]} for entry in domain["entries"]]
-
-
-def _kind(entry: dict[str, Any]) -> dict[str, Any]:
-    multiple = {"multiple": True} if entry.get("multiple") else {}
-    return {"member": entry["member"], "reranked": entry["reranked"], **multiple}
-
-
-def _pooled(domains: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row of scores for each ranking; the hits of all given domains are put together."""
-    rows = []
-    for entries in zip(*(domain["entries"] for domain in domains), strict=True):
-        if any(_kind(entry) != _kind(entries[0]) for entry in entries):
-            raise ReidError(
-                "the domains' scores were made with different members: run evaluate again for all"
-            )
-        hits = Hits.joined([_hits(entry) for entry in entries])
-        elsewhere = np.concatenate([np.asarray(domain["elsewhere"], np.int64) for domain in domains])
-        rows.append(_kind(entries[0]) | score(hits, elsewhere))
-    return rows
-
-
-def _hits(entry: dict[str, Any]) -> Hits:
-    kinds = Hits.empty()
-    return Hits(
-        **{name: np.asarray(values, getattr(kinds, name).dtype) for name, values in entry["hits"].items()}
-    )
+def _row(domain: Scored, row: Row) -> dict[str, Any]:
+    """What the card tells of a ranking, with the interval of each score where it has queries."""
+    shares = domain.shares(row)
+    known = len(shares.persons) > 0
+    ends = comparison.intervals(shares).tolist() if known else []
+    told = {"interval": dict(zip(shares.names, ends, strict=True)), "persons": len(shares.persons)}
+    return row.kind | row.scores | (told if known else {})
 
 
 def _text(
@@ -132,8 +102,11 @@ def _text(
         table.add_column("distance")
         for column in COLUMNS:
             table.add_column(column, justify="right")
+            if column in comparison.SCORES:
+                table.add_column("95 %", justify="right")
         for row in rows:
-            table.add_row(row["member"], _distance(row), *(_percent(row, column) for column in COLUMNS))
+            cells = [cell for column in COLUMNS for cell in _cells(row, column)]
+            table.add_row(row["member"], scored.distance(row), *cells)
         console.print(table)
         rates = [line for row in rows if (line := _rates(row))]
         if rates:
@@ -150,9 +123,14 @@ def _text(
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def _percent(row: dict[str, Any], column: str) -> str:
+def _cells(row: dict[str, Any], column: str) -> list[str]:
+    """A score with its deviation over trials, and its interval where the column has one."""
     deviation = row.get("deviation", {}).get(column)
-    return f"{100 * row[column]:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")
+    value = f"{100 * row[column]:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")
+    if column not in comparison.SCORES:
+        return [value]
+    low, high = row.get("interval", {}).get(column, (0, 1))
+    return [value, f"{100 * low:.0f}–{100 * high:.0f}"]
 
 
 def _rates(row: dict[str, Any]) -> str:
@@ -162,9 +140,4 @@ def _rates(row: dict[str, Any]) -> str:
         for key, value in row.items()
         if key.startswith("TPR@FPR=")
     ]
-    return f"  {row['member']}, {_distance(row)}: TPR at FPR {', '.join(found)}" if found else ""
-
-
-def _distance(row: dict[str, Any]) -> str:
-    """What a row ranks by."""
-    return ("re-ranked" if row["reranked"] else "plain") + ", multiple" * ("multiple" in row)
+    return f"  {row['member']}, {scored.distance(row)}: TPR at FPR {', '.join(found)}" if found else ""

@@ -23,7 +23,7 @@ from naic_reid.retrieval.evaluation import Evaluation
 from naic_reid.retrieval.memory import budget
 from naic_reid.retrieval.metrics import MOST_PAIRS, Hits, Roc
 
-REVISION = 2
+REVISION = 3
 FUSION = "fusion"
 _log = logging.getLogger(__name__)
 
@@ -91,6 +91,8 @@ def run(
         averaged = scoring.reranked(averaged)
         entries += [entry | {"multiple": True} for entry in scoring.entries(named, averaged, None)]
     result = {
+        "names": lists[0].paths,
+        "persons": labels.persons,
         "queries": len(lists[0]),
         "gallery": len(lists[1]),
         "protocol": protocol,
@@ -190,6 +192,9 @@ class _Scoring:
                 entry["hits"] = _plain(
                     Hits.joined([parts[0] for parts in trials]) if trials else Hits.empty()
                 )
+            else:
+                own = self.evaluation.each(trials)
+                entry["each"] = {key: own[key].tolist() for key in ("counted", "R1", "mAP", "mINP")}
             made.append(entry)
         return made
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import norm, t
 
 from naic_reid.artifacts import ImageList, MadeBy, read_json, write_json
 from naic_reid.errors import ReidError
 from naic_reid.stages import card
-from tests.stages.members import World, world
+from tests.stages.members import PERSONS, World, world
 
 SIZES = {"green": (10, 60), "normal": (20, 90), "holdout": (8, 40)}
 
@@ -61,6 +62,33 @@ def test_pooled_scores_count_positives_of_other_domains_as_never_found(
     assert fused["mINP"] == 0
     assert fused["queries"] == 30
     assert sections["green"][-1]["mINP"] > 0
+
+
+def test_each_score_has_the_interval_of_its_persons(scores: list[Path], tmp_path: Path) -> None:
+    sections, text = run(scores, tmp_path)
+    for rows in sections.values():
+        for row in rows:
+            told: Any = row
+            assert told["persons"] == min(told["queries"], PERSONS)
+            for name in ("R1", "mAP", "mINP"):
+                low, high = told["interval"][name]
+                assert 0 <= low <= told[name] <= high <= 1
+    first: Any = sections["green"][0]
+    own = oracle_intervals(json.loads(scores[0].read_text()))
+    assert first["interval"]["mAP"] == pytest.approx(own, abs=0.02)
+    low, high = (100 * end for end in first["interval"]["mAP"])
+    assert f"{low:.0f}–{high:.0f}" in text and "95 %" in text
+
+
+def oracle_intervals(read: dict[str, Any]) -> list[float]:
+    """Persons put into a bag and drawn by hand, with percentiles of t with one degree less than persons."""
+    hits = read["entries"][0]["hits"]
+    own = np.array(hits["precisions"]) / np.array(hits["positives"])
+    assert len(set(read["persons"])) == len(own) == 10
+    rng = np.random.default_rng(7)
+    drawn = [np.mean([own[rng.integers(10)] for _ in range(10)]) for _ in range(4000)]
+    tail = norm.cdf(np.sqrt(10 / 9) * t.ppf(0.025, 9))
+    return [float(np.quantile(drawn, level)) for level in (tail, 1 - tail)]
 
 
 def test_the_table_names_every_ranking_domain_and_rule(scores: list[Path], tmp_path: Path) -> None:
