@@ -20,7 +20,7 @@ POOLED = "pooled"
 COLUMNS = ("R1", "R5", "R10", "mAP", "mAP@200", "mINP")
 RULES = {
     "95 %": "the interval that would hold the score of other such persons in 19 of 20 test sets, by drawing "
-    "persons anew (bootstrap); where nobody fails, those who would could be so many and none be met; it knows "
+    "persons anew (bootstrap); where nobody fails, so many who would could be missed; it knows "
     "nothing of another training's luck",
     "AP@200": "hits in the first 200 over min(R, 200)",
     "mINP": "mean of R / rank of the last hit",
