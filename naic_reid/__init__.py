@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from naic_reid.retrieval.ranking import rank as rank
     from naic_reid.retrieval.ranking import score_distances as score_distances
     from naic_reid.retrieval.scoring import score as score
+    from naic_reid.runs import compare as compare
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "Extractor": "naic_reid.extractor",
     "Features": "naic_reid.artifacts",
+    "compare": "naic_reid.runs",
     "fuse": "naic_reid.retrieval.ranking",
     "rank": "naic_reid.retrieval.ranking",
     "score": "naic_reid.retrieval.scoring",

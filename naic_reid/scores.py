@@ -71,7 +71,7 @@ def read(path: Path) -> Scored:
                 for entry, each in zip(told["entries"], own, strict=True)]  # fmt: skip
         lengths = {len(each[name]) for each in own for name in ("counted", *comparison.SCORES)}
         if lengths - {len(told["names"])} or not len(told["names"]) == len(told["persons"]) == len(elsewhere):
-            raise ValueError("its queries are not all scored")
+            raise ValueError("not every query is scored")
         return Scored(
             told["names"], told["persons"], rule.name, dict(told["rules"]), rows, elsewhere, hits, made_by
         )

@@ -11,6 +11,7 @@ TOOLS = {
     "prepare": "a data set in any layout → a folder for each identity, by links or copies",
     "rank": "two .npy files of features → the re-ranked best of the gallery",
     "score": "two .npy files of features and who is on them → CMC, mAP, mINP under a protocol",
+    "compare": "two or more finished runs → which recipe is better, and whether that is luck",
     "check": "is this file a valid submission?",
     "provenance": "what was this file made from, and is that still so?",
     "on_gpu": "starts a command on a GPU that no other has: several GPUs without Slurm",
