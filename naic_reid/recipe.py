@@ -31,7 +31,8 @@ def learner(train: Train, embedder: Embedder, num_classes: int) -> Learner:
         return loss.model_dump(include={"scale", "margin", "smoothing"})
 
     first, *others = _losses(train)
-    identity, metrics = [], []
+    identity: list[Term] = []
+    metrics: list[Term] = []
     for group in embedder.identity_groups:
         width = embedder.width(group.branches)
         judge = (
@@ -41,10 +42,12 @@ def learner(train: Train, embedder: Embedder, num_classes: int) -> Learner:
         )
         identity.append(Term(group.term or first.name, group, judge))
     for loss in others:
-        for group in embedder.metric_groups:
-            width = embedder.width(group.branches)
-            judge = losses.build_metric(loss.name, num_classes, width, **options(loss))
-            metrics.append(Term(loss.name, group, judge, train.metric_on))
+        of_classes = loss.name in losses.IDENTITY_LOSSES
+        build = losses.build_identity if of_classes else losses.build_metric
+        plain = [group for group in embedder.identity_groups if not group.term]
+        for group in plain if of_classes else embedder.metric_groups:
+            judge = build(loss.name, num_classes, embedder.width(group.branches), **options(loss))
+            (identity if of_classes else metrics).append(Term(loss.name, group, judge, train.metric_on))
     return Learner(embedder, identity, metrics)
 
 

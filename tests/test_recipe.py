@@ -49,3 +49,25 @@ def test_metric_losses_judge_what_the_recipe_says(on: str) -> None:
     rows = getattr(network(images)["whole"], on)
     expected = learner.metrics[0](rows, labels)
     torch.testing.assert_close(found, expected)
+
+
+def test_a_further_identity_loss_judges_features_by_class_rows_of_its_own_which_are_trained() -> None:
+    torch.manual_seed(1)
+    network = Embedder(nn.Conv2d(3, 6, 1), heads.single(Average(), 6)).train()
+    train = Train(
+        identity_loss=Loss(name="linear"), metric_loss=Loss(name="contrastive"),
+        more_losses=(Loss(name="sphere", weight=0.5), Loss(name="instance")),
+    )  # fmt: skip
+    learner = recipe.learner(train, network, 2)
+    assert recipe.terms(train, network) == {"linear": 1.0, "contrastive": 1.0, "sphere": 0.5, "instance": 1.0}
+    images, labels = torch.randn(4, 3, 4, 2), torch.tensor([0, 0, 1, 1])
+    found = learner(images, labels)
+    assert list(found.losses) == ["linear", "sphere", "contrastive", "instance"]
+    linear, sphere = learner.identity
+    rows = network(images)["whole"].feature
+    torch.testing.assert_close(found.losses["sphere"], sphere(rows, labels)[0])
+    assert found.right == (linear(rows, labels)[1].argmax(1) == labels).float().mean()
+    found.losses["sphere"].backward()
+    held = {id(p) for group in recipe.optimizer(train, learner).param_groups for p in group["params"]}
+    assert sphere.weight.grad.abs().max() > 0
+    assert id(sphere.weight) in held

@@ -19,6 +19,7 @@ IDENTITY_LOSSES: dict[str, tuple[str, ...]] = {
     "cosface": ("scale", "margin"),
     "am_softmax": ("scale", "margin"),
     "circle": ("scale", "margin", "smoothing"),
+    "sphere": ("scale",),
     "linear": ("smoothing",),
     "linear_fastreid": ("smoothing",),
 }
@@ -29,6 +30,12 @@ METRIC_LOSSES: dict[str, tuple[str, ...]] = {
     "center": (),
     "pairwise_cosface": ("scale", "margin"),
     "pairwise_circle": ("scale", "margin"),
+    "batch_circle": ("scale", "margin"),
+    "mined_triplet": ("margin",),
+    "contrastive": ("margin",),
+    "lifted": ("margin",),
+    "instance": ("scale",),
+    "instance_identity": ("scale",),
 }
 
 
@@ -199,7 +206,9 @@ class Train(Section):
         "embedding", exclude_if="embedding".__eq__,
         description="what metric losses judge: embeddings before the neck, or features after it",
     )  # fmt: skip
-    more_losses: tuple[Loss, ...] = Field((), description="further metric losses, e.g. center")
+    more_losses: tuple[Loss, ...] = Field(
+        (), description="further losses of either kind, e.g. center, sphere; class rows of their own"
+    )
     augment: Augment = Field(default_factory=Augment)
     precision: Precision = Field(
         "fp16", description="of products; tf32: GPUs since Ampere; fp16 scales losses, slow on a processor"
@@ -307,8 +316,6 @@ class Train(Section):
     def _groups(self) -> Self:
         names = [loss.name for loss in (self.identity_loss, self.metric_loss, *self.more_losses) if loss]
         require(len(set(names)) == len(names), "two of the losses have the same name")
-        strange = [loss.name for loss in self.more_losses if loss.name not in METRIC_LOSSES]
-        require(not strange, f"more_losses {strange} are none of {', '.join(METRIC_LOSSES)}")
         require(
             self.batch // self.num_instances >= 2 * self.accumulate,
             f"accumulate {self.accumulate} leaves micro-batches of fewer than 2 identities",

@@ -14,7 +14,15 @@ from collections.abc import Callable
 from torch import nn
 
 from naic_reid.errors import ReidError
-from naic_reid.losses.angular import AMSoftmax, ArcFace, Circle, CosFace
+from naic_reid.losses.angular import AMSoftmax, ArcFace, Circle, CosFace, Sphere
+from naic_reid.losses.batch import (
+    BatchCircle,
+    Contrastive,
+    Instance,
+    InstanceIdentity,
+    Lifted,
+    MinedTriplet,
+)
 from naic_reid.losses.center import Center
 from naic_reid.losses.linear import Linear, LinearFastReID
 from naic_reid.losses.pairwise import PairwiseCircle, PairwiseCosFace
@@ -25,6 +33,7 @@ IDENTITY_LOSSES: dict[str, Callable[..., nn.Module]] = {
     "cosface": CosFace,
     "am_softmax": AMSoftmax,
     "circle": Circle,
+    "sphere": Sphere,
     "linear": Linear,
     "linear_fastreid": LinearFastReID,
 }
@@ -36,6 +45,12 @@ METRIC_LOSSES: dict[str, Callable[..., nn.Module]] = {
     "center": Center,
     "pairwise_cosface": PairwiseCosFace,
     "pairwise_circle": PairwiseCircle,
+    "batch_circle": BatchCircle,
+    "mined_triplet": MinedTriplet,
+    "contrastive": Contrastive,
+    "lifted": Lifted,
+    "instance": Instance,
+    "instance_identity": InstanceIdentity,
 }
 
 

@@ -4,7 +4,8 @@ All compute `scale · cos` between the unit feature and the unit class rows, cha
 (and, for circle, the others') and take the cross-entropy. They differ in that change alone.
 
 Sources: ArcFace, Deng et al. 2019, eq. 3; CosFace, Wang et al. 2018, eq. 4; AM-Softmax, Wang et al.
-2018, eq. 6; circle, Sun et al. 2020, eq. 6 with classes for pairs, as in fast-reid (Apache-2.0).
+2018, eq. 6; sphere, Liu et al. 2017, eq. 7; circle, Sun et al. 2020, eq. 6 with classes for pairs, as in
+fast-reid (Apache-2.0).
 """
 
 import math
@@ -108,3 +109,22 @@ class Circle(_Angular):
         others = F.relu(fixed + m) * (cosines - m)
         target = F.relu(1 + m - fixed) * (cosines - (1 - m))
         return others.scatter(1, labels[:, None], target.gather(1, labels[:, None]))
+
+
+class Sphere(_Angular):
+    """The target's angle counts four times: ψ(θ) = (−1)ᵏ·cos 4θ − 2k for θ in [kπ/4, (k + 1)π/4].
+
+    Features are taken at unit length, so that logits lie in −7 … 1, times the scale.
+    """
+
+    def __init__(self, num_classes: int, dimension: int, scale: float = 1.0) -> None:
+        super().__init__(num_classes, dimension, scale, 4)
+
+    def _moved(self, cosines: Tensor, labels: Tensor) -> Tensor:
+        target = cosines.gather(1, labels[:, None])
+        # k by the cosine itself: an angle would have to be taken from it, with an infinite slope at its ends.
+        limits = [math.cos(k * math.pi / self.margin) for k in (1, 2, 3)]
+        k = sum((target.detach() < limit).float() for limit in limits)
+        square = target.square()
+        moved = (1 - 2 * (k % 2)) * (8 * square * square - 8 * square + 1) - 2 * k
+        return cosines.scatter(1, labels[:, None], moved)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naic_reid.errors import extra
+from naic_reid.losses.batch import FromLibrary
 
 _NOWHERE = -1e9  # stands for −∞ in a sum of exponentials, but has a gradient (0)
 
@@ -33,20 +34,13 @@ class PairwiseCosFace(nn.Module):
         return F.softplus(positives.logsumexp(1) + negatives.logsumexp(1)).mean()
 
 
-class PairwiseCircle(nn.Module):
+class PairwiseCircle(FromLibrary):
     """Circle loss on pairs; γ is `scale`, m is `margin`; defaults are the paper's for persons."""
 
     def __init__(self, scale: float = 128.0, margin: float = 0.25) -> None:
-        super().__init__()
         # Here, for it brings SciPy's statistics along: half a second no other loss has to wait for.
         with extra("recipes", "the loss pairwise_circle"):
             from pytorch_metric_learning.losses import CircleLoss
             from pytorch_metric_learning.reducers import MeanReducer
 
-        self.loss = CircleLoss(m=margin, gamma=scale, reducer=MeanReducer())
-
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """The mean over anchors; embeddings [B, D] of any length, labels int64 [B]; float32."""
-        with torch.autocast(embeddings.device.type, enabled=False):
-            loss: Tensor = self.loss(embeddings.float(), labels)
-            return loss
+        super().__init__(CircleLoss(m=margin, gamma=scale, reducer=MeanReducer()))

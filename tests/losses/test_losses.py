@@ -1,6 +1,8 @@
 """Every loss by name: against its plain loops, at its extremes, and under autocast."""
 
 import inspect
+import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -25,6 +27,8 @@ IDENTITY = [
     ("linear", {"smoothing": 0.0}),
     ("linear_fastreid", {"smoothing": 0.1}),
     ("linear_fastreid", {"smoothing": 0.0}),
+    ("sphere", {"scale": 1.0}),
+    ("sphere", {"scale": 5.0}),
 ]
 METRIC = [
     ("weighted_triplet", {"margin": None}),
@@ -35,7 +39,15 @@ METRIC = [
     ("hard_triplet", {"margin": 0.3}),
     ("pairwise_cosface", {"scale": 64.0, "margin": 0.35}),
     ("pairwise_circle", {"scale": 16.0, "margin": 0.25}),
+    ("batch_circle", {"scale": 32.0, "margin": 0.25}),
+    ("mined_triplet", {"margin": 0.3}),
+    ("contrastive", {"margin": 1.0}),
+    ("lifted", {"margin": 1.0}),
+    ("instance", {"scale": 32.0}),
+    ("instance_identity", {"scale": 32.0}),
 ]
+WEIGHED = ("pairwise_circle", "batch_circle")  # by weights that carry no gradient
+PULLING = ("center", "contrastive", "lifted", "instance")  # have a price for a person alone, too
 LABELS = {
     "P×K": [0, 0, 1, 1, 2, 2, 3, 3],
     "uneven groups": [0, 0, 0, 1, 1, 2, 2, 2],
@@ -127,7 +139,7 @@ def test_gradient_of_a_metric_loss_equals_the_slope_of_its_loops(
     embeddings, targets = _batch(labels, 8)
     losses.build_metric(name, CLASSES, DIMENSION, **options)(embeddings, targets).backward()
     plain = getattr(oracle, name)
-    fixed = [embeddings.tolist()] if name == "pairwise_circle" else []  # its weights carry no gradient
+    fixed = [embeddings.tolist()] if name in WEIGHED else []
     for row, column in ((0, 0), (4, 3)):
         slope = _slope(
             lambda rows: plain(rows, labels, *options.values(), *fixed), embeddings.tolist(), row, column
@@ -175,7 +187,7 @@ def test_metric_loss_and_its_gradient_are_finite_at_extremes(
     assert torch.isfinite(embeddings.grad).all()
 
 
-@pytest.mark.parametrize("name", [name for name in losses.METRIC_LOSSES if name != "center"])
+@pytest.mark.parametrize("name", [name for name in losses.METRIC_LOSSES if name not in PULLING])
 def test_an_anchor_without_negatives_costs_nothing(name: str) -> None:
     embeddings, targets = _batch([0, 0, 0, 0], 9)
     assert losses.build_metric(name, 1, DIMENSION)(embeddings, targets).item() == 0
@@ -331,3 +343,44 @@ def test_smoothing_gives_the_worked_example() -> None:
         loss.weight.copy_(torch.eye(4))
     logits = torch.tensor([[2.0, 1.0, 0.0, -1.0]])
     assert loss(logits, torch.tensor([0]))[0].item() == pytest.approx(0.640190, abs=1e-6)
+
+
+# Unit rows at these angles of persons 0 … 2: values worked out in double precision from the definitions.
+ANGLES, PERSONS = (40.0, 34.0, 17.0, 2.0, 27.0, 86.0), (0, 1, 0, 0, 1, 2)
+AT_ANGLES = [
+    ("batch_circle", {"scale": 32.0}, PERSONS, 30.3135298739),
+    ("batch_circle", {"scale": 64.0}, PERSONS, 58.6823309238),
+    ("batch_circle", {}, range(6), 0.0),
+    ("contrastive", {}, PERSONS, 0.8662316039),
+    ("contrastive", {}, range(6), 0.5491357001),
+    ("mined_triplet", {}, PERSONS, 0.3723780467),
+    ("mined_triplet", {}, range(6), 0.0),
+    ("lifted", {}, PERSONS, 2.3378368328),
+    ("lifted", {}, range(6), 2.0947591707),
+    ("instance", {"scale": 32.0}, PERSONS, 0.6891047755),
+    ("instance", {"scale": 64.0}, PERSONS, 0.4754967033),
+    ("instance_identity", {"scale": 32.0}, PERSONS, 0.2974770204),
+    ("arcface", {"scale": 64.0, "margin": math.radians(28.6)}, PERSONS, 14.8950242708),
+    ("cosface", {"scale": 64.0, "margin": 0.35}, PERSONS, 17.3165346004),
+    ("sphere", {}, PERSONS, 1.4615181812),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "persons", "expected"), AT_ANGLES)
+def test_losses_give_the_friendly_baselines_examples(
+    name: str, options: dict[str, float], persons: Sequence[int], expected: float
+) -> None:
+    rows, labels = _at(ANGLES), torch.tensor(list(persons))
+    if name in losses.METRIC_LOSSES:
+        found = losses.build_metric(name, 6, 2, **options)(rows, labels)
+    else:
+        loss = losses.build_identity(name, 3, 2, **options)
+        with torch.no_grad():
+            loss.weight.copy_(torch.tensor([[1.0], [2.0], [0.5]]) * _at((10.0, 60.0, 100.0)))
+        found = loss(rows, labels)[0]
+    assert found.item() == pytest.approx(expected, abs=2e-5)
+
+
+def _at(degrees: Sequence[float]) -> Tensor:
+    angles = torch.deg2rad(torch.tensor(degrees))
+    return torch.stack((angles.cos(), angles.sin()), 1)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -153,6 +154,93 @@ def pairwise_circle(
         ]
         losses.append(math.log(1 + sum(math.exp(scale * (n - p)) for p in own for n in rest)))
     return sum(losses) / len(losses)
+
+
+def batch_circle(
+    rows: Rows, labels: Sequence[int], scale: float, margin: float, fixed: Rows | None = None
+) -> float:
+    """The weights are those at `fixed` (else at the rows), which a gradient does not go through."""
+    still = fixed or rows
+    positive, negative = 0.0, 0.0
+    for i, j in combinations(range(len(rows)), 2):
+        c, f = cosine(rows[i], rows[j]), cosine(still[i], still[j])
+        if labels[i] == labels[j]:
+            positive += math.exp(-scale * max(0.0, 1 + margin - f) * (c - (1 - margin)))
+        else:
+            negative += math.exp(scale * max(0.0, f + margin) * (c - margin))
+    return math.log(1 + positive * negative)
+
+
+def mined_triplet(rows: Rows, labels: Sequence[int], margin: float) -> float:
+    """Multi-similarity mining with 0.1, then the mean of the triplets that cost something."""
+    units = [_unit(row) for row in rows]
+    costs = []
+    for i, own, rest in _anchors(labels):
+        if not own or not rest:
+            continue
+        nearest, farthest = (
+            max(cosine(rows[i], rows[n]) for n in rest),
+            min(cosine(rows[i], rows[p]) for p in own),
+        )
+        for p in own:
+            for n in rest:
+                if cosine(rows[i], rows[p]) - 0.1 < nearest and cosine(rows[i], rows[n]) + 0.1 > farthest:
+                    costs.append(distance(units[i], units[p]) - distance(units[i], units[n]) + margin)
+    violating = [cost for cost in costs if cost > 0]
+    return sum(violating) / max(1, len(violating))
+
+
+def contrastive(rows: Rows, labels: Sequence[int], margin: float) -> float:
+    units = [_unit(row) for row in rows]
+    parts = []
+    for same in (True, False):
+        apart = [
+            distance(units[i], units[j])
+            for i, j in combinations(range(len(rows)), 2)
+            if (labels[i] == labels[j]) == same
+        ]
+        costs = [d if same else margin - d for d in apart]
+        above = [cost for cost in costs if cost > 0]
+        parts.append(sum(above) / max(1, len(above)))
+    return sum(parts)
+
+
+def lifted(rows: Rows, labels: Sequence[int], margin: float) -> float:
+    """An anchor without positives, or negatives, has 0 in the place of their sum."""
+    units = [_unit(row) for row in rows]
+    costs = []
+    for i, own, rest in _anchors(labels):
+        pull = [math.exp(distance(units[i], units[p])) for p in own]
+        push = [math.exp(margin - distance(units[i], units[n])) for n in rest]
+        costs.append(max(0.0, sum(math.log(sum(terms)) for terms in (pull, push) if terms)))
+    return sum(costs) / len(costs)
+
+
+def instance(rows: Rows, labels: Sequence[int], scale: float) -> float:
+    costs = [-_log_softmax([scale * cosine(row, other) for other in rows])[i] for i, row in enumerate(rows)]
+    return sum(costs) / len(costs)
+
+
+def instance_identity(rows: Rows, labels: Sequence[int], scale: float) -> float:
+    means = []
+    for person in sorted(set(labels)):
+        mine = [_unit(row) for row, label in zip(rows, labels, strict=True) if label == person]
+        means.append([sum(values) / len(mine) for values in zip(*mine, strict=True)])
+    return instance(means, [], scale)
+
+
+def sphere(features: Rows, classes: Rows, labels: Sequence[int], scale: float) -> float:
+    def target(c: float) -> float:
+        angle = math.acos(max(-1.0, min(1.0, c)))
+        k = min(3, int(angle / (math.pi / 4)))
+        return (-1) ** k * math.cos(4 * angle) - 2 * k
+
+    return _angular(features, classes, labels, scale, target, lambda c: c)
+
+
+def _unit(row: Sequence[float]) -> list[float]:
+    length = math.sqrt(_dot(row, row))
+    return [value / length for value in row]
 
 
 def center(rows: Rows, labels: Sequence[int], centers: Rows) -> float:
