@@ -264,14 +264,15 @@ def through_the_loader(state: Any, plan: Callable[[int | None], Any], sizes: Siz
     """Steps on images read, varied and sent while others are trained on; nothing is decoded in advance."""
     from naic_reid import machine
     from naic_reid.data import augment
-    from naic_reid.data.batches import TrainingImages
+    from naic_reid.data.batches import TrainingImages, TrainingList
+    from naic_reid.data.geometry import Geometry
     from naic_reid.training.step import Batch, settle, step
 
     height, width = sizes.shapes[0]
     with tempfile.TemporaryDirectory() as folder:
         names = photographs(Path(folder), sizes.pictures, height, width)
-        labels = [number // 2 for number in range(len(names))]
-        source = TrainingImages(Path(folder), names, labels, height, width, memory=0)
+        listed = TrainingList(names, [number // 2 for number in range(len(names))])
+        source = TrainingImages(Path(folder), listed, Geometry(height, width), memory=0)
         steps = 30 if sizes.device == "cuda" else 3
         order = np.random.default_rng(0).integers(0, len(names), (steps, sizes.batch))
         recipe = augment.Recipe(0.5, min(10, width // 4), 0.5, 0.5, 0.5, 0.2, 0.2)

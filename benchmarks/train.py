@@ -36,7 +36,9 @@ from naic_reid import losses, models
 from naic_reid.architecture import Architecture
 from naic_reid.artifacts import ImageList
 from naic_reid.config import Augment, Ensemble, Model, Train
-from naic_reid.data import augment, batches, toy
+from naic_reid.data import augment, toy
+from naic_reid.data.geometry import Geometry
+from naic_reid.data.images import read
 from naic_reid.heap import keep_freed_memory
 from naic_reid.models.instance_norm import InstanceNorm2d
 from naic_reid.stages import train
@@ -44,6 +46,7 @@ from naic_reid.training.ranger import Ranger
 
 TURNS = 5
 HEIGHT, WIDTH, COUNT = 256, 128, 64
+INPUT = Geometry(HEIGHT, WIDTH)
 RECIPE = augment.Recipe(**Augment().model_dump())
 
 
@@ -92,7 +95,7 @@ def compare_loaders(name: str, files: list[Path]) -> None:
 
     def ours(recipe: augment.Recipe = RECIPE) -> torch.Tensor:
         rng = np.random.default_rng(0)
-        pixels = np.stack([batches.resized(path, HEIGHT, WIDTH) for path in files])
+        pixels = np.stack([INPUT.fitted(read(path)) for path in files])
         draws = augment.draw(recipe, len(files), HEIGHT, WIDTH, rng)
         return augment.finish(torch.from_numpy(augment.vary(pixels, draws)), torch.from_numpy(draws.erase))
 
@@ -104,13 +107,13 @@ def compare_loaders(name: str, files: list[Path]) -> None:
     assert torch.isfinite(ours()).all()
 
     contents = [np.fromfile(path, np.uint8) for path in files]
-    pixels = np.stack([batches.resized(path, HEIGHT, WIDTH) for path in files])
+    pixels = np.stack([INPUT.fitted(read(path)) for path in files])
     draws = augment.draw(RECIPE, len(files), HEIGHT, WIDTH, np.random.default_rng(0))
     seconds = best(
         {
             "theirs": theirs,
             "ours": ours,
-            "decode": lambda: [batches.resized(path, HEIGHT, WIDTH) for path in files],
+            "decode": lambda: [INPUT.fitted(read(path)) for path in files],
             "OpenCV alone": lambda: [cv2.imdecode(content, cv2.IMREAD_COLOR) for content in contents],
             "vary": lambda: augment.vary(pixels, draws),
             "finish": lambda: augment.finish(torch.from_numpy(pixels), torch.from_numpy(draws.erase)),

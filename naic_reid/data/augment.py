@@ -114,10 +114,10 @@ class Draws:
     crop: NDArray[np.int64] | None = None
     """[B, 4] top, left, height, width of the part that stays (`geometry.Frame`)."""
 
-    def __getitem__(self, part: slice) -> "Draws":
+    def __getitem__(self, rows: slice) -> "Draws":
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         return Draws(
-            **{name: values[name] if values[name] is None else values[name][part] for name in values}
+            **{name: values[name] if values[name] is None else values[name][rows] for name in values}
         )
 
 

@@ -1,20 +1,16 @@
 """Images to train on by the batch: P identities × K images.
 
 A training batch is determined by (seed, epoch, number): the sampler lays out an epoch before it
-begins, and each batch draws its own augmentation. Workers are threads, since decoding and resizing
-release the interpreter's lock; how many there are changes nothing but the speed.
+begins, and each batch draws its own augmentation.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import permutations
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,14 +20,7 @@ from naic_reid import machine
 from naic_reid.data import augment, images
 from naic_reid.data.cache import ImageCache
 from naic_reid.data.geometry import Geometry
-
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
-
-
-def resized(path: Path, height: int, width: int, digest: str = "", resize: str = "area") -> NDArray[np.uint8]:
-    """One image file, of that digest if there is one, as uint8 [height, width, 3], R, G, B."""
-    return Geometry(height, width, resize).fitted(images.read(path, digest))
+from naic_reid.data.read_ahead import in_order
 
 
 @dataclass(frozen=True)
@@ -73,50 +62,47 @@ class Batch:
         return augment.finish(pixels, erase, noise, self.erased, frames), labels
 
 
+@dataclass(frozen=True)
+class TrainingList:
+    """N images to train on, and what the list knows of their files."""
+
+    paths: Sequence[str]
+    """[N], from the data folder on; one may stand there several times."""
+    labels: Sequence[int]
+    """[N], class indices."""
+    channels: NDArray[np.int64] | None = None
+    """[N, 3], the order in which each image's channels are shown; none: as they are."""
+    cameras: Mapping[str, str] = field(default_factory=dict)
+    """Those that are known, by path."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Of the files, by path; each is checked when its file is read the first time."""
+
+
 class TrainingImages:
     """Labelled images from which the batches of an epoch are made; decoded ones are kept while they fit."""
 
     def __init__(
-        self,
-        data: Path,
-        paths: Sequence[str],
-        labels: Sequence[int],
-        height: int,
-        width: int,
-        *,
-        channels: NDArray[np.int64] | None = None,
-        cameras: Mapping[str, str] | None = None,
-        digests: Mapping[str, str] | None = None,
-        memory: int | None = None,
-        resize: str = "area",
+        self, data: Path, listed: TrainingList, geometry: Geometry, *, memory: int | None = None
     ) -> None:
-        """Of label lists, read when they are asked for.
+        """Of a list, whose files are read when they are asked for.
 
         Args:
             data: the folder that the paths start from.
-            paths: of N images; one may stand there several times.
-            labels: class indices [N].
-            height: of the batches' images, in pixels.
-            width: likewise.
-            channels: int [N, 3], the order in which each image's channels are shown; None: as they are.
-            cameras: those that the list knows, by path.
-            digests: of the files, by path; each is checked when its file is read the first time.
+            listed: what is shown as what.
+            geometry: of the batches' images.
             memory: bytes of decoded images to keep; None: what is free, see `ImageCache`.
-            resize: a word of `Geometry`.
         """
-        self._resize = resize
-        self.cameras = cameras or {}
-        self._digests = dict(digests or {})
-        self.data, self.paths, self.height, self.width = data, tuple(paths), height, width
-        self.labels = np.asarray(labels, np.int64)
-        self._channels = channels
-        places = {path: place for place, path in enumerate(dict.fromkeys(paths))}
-        self._place = [places[path] for path in paths]
+        self.data, self.geometry = data, geometry
+        self.paths, self.labels = tuple(listed.paths), np.asarray(listed.labels, np.int64)
+        self.cameras = listed.cameras
+        self._channels, self._digests = listed.channels, dict(listed.digests)
+        places = {path: place for place, path in enumerate(dict.fromkeys(self.paths))}
+        self._place = [places[path] for path in self.paths]
         self._decoded = ImageCache(memory)
 
     def batches(
         self, order: NDArray[np.int64], recipe: augment.Recipe, seed: int, epoch: int, *,
-        first: int = 0, part: slice = slice(None), workers: int = 0, pinned: bool = False,
+        first: int = 0, own: slice = slice(None), workers: int = 0, pinned: bool = False,
     ) -> Iterator[Batch]:  # fmt: skip
         """The batches of one epoch from number `first` on.
 
@@ -126,7 +112,7 @@ class TrainingImages:
             seed: the run's.
             epoch: from 0.
             first: number of the batch to begin with.
-            part: of each batch only these images are made, to the same bits as in the whole batch.
+            own: of each batch only these images are made, to the same bits as in the whole batch.
             workers: threads that make batches; 0: one for each processor.
             pinned: they also copy them to where a GPU reads without the host.
 
@@ -134,13 +120,14 @@ class TrainingImages:
             ReidError: an image cannot be read; the message names it.
         """
 
+        height, width = self.geometry.height, self.geometry.width
         erased = (0.0, 0.0, 0.0) if recipe.erasing_fill == "zero" else augment.MEAN
 
         def make(number: int) -> Batch:
             # 1 + number, for (seed, epoch, 0) is the stream of (seed, epoch), and that is the sampler's.
             rng = np.random.default_rng((seed, epoch, 1 + number))
-            draws = augment.draw(recipe, order.shape[1], self.height, self.width, rng)[part]
-            rows = order[number, part]
+            draws = augment.draw(recipe, order.shape[1], height, width, rng)[own]
+            rows = order[number, own]
             given = np.stack([self._image(int(row)) for row in rows])
             varied = augment.vary(given, draws, recipe.policy, recipe.crop_then)
             blanks = draws.crop is not None and recipe.crop_then == "blank"
@@ -151,7 +138,8 @@ class TrainingImages:
             )  # fmt: skip
             return batch.pinned() if pinned else batch
 
-        return _ahead(make, range(first, len(order)), workers)
+        workers = workers or machine.processors()
+        return in_order(make, range(first, len(order)), workers, ahead=2 * workers)
 
     def _image(self, row: int) -> NDArray[np.uint8]:
         place = self._place[row]
@@ -166,7 +154,7 @@ class TrainingImages:
     def _read(self, row: int) -> NDArray[np.uint8]:
         path = self.paths[row]
         digest = self._digests.get(path, "")
-        pixels = resized(self.data / path, self.height, self.width, digest, self._resize)
+        pixels = self.geometry.fitted(images.read(self.data / path, digest))
         if digest:
             self._digests[path] = ""  # the sum costs a tenth of the decoding: once is enough
         return pixels
@@ -195,24 +183,3 @@ def with_shuffled_channels(
             all_identities.append(f"{identity}#{''.join('rgb'[channel] for channel in order)}")
             channels.append(order)
     return tuple(all_paths), tuple(all_identities), np.stack(channels)
-
-
-def _ahead(work: Callable[[_In], _Out], items: Iterable[_In], workers: int) -> Iterator[_Out]:
-    """`work` of each item, in order, with `workers` threads at most two items each ahead of the reader.
-
-    0 threads: one for each processor that this process may use.
-    """
-    workers = workers or machine.processors()
-    cv2.setNumThreads(1)  # these threads are the parallel ones; each of OpenCV's calls would start more
-    waiting: deque[Future[_Out]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

@@ -8,9 +8,7 @@ afresh.
 import os
 import sqlite3
 import struct
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -18,6 +16,7 @@ from pathlib import Path
 import cv2
 
 from naic_reid.data.images import Look, look
+from naic_reid.data.read_ahead import in_order
 from naic_reid.errors import ReidError
 from naic_reid.files import regular
 
@@ -44,8 +43,7 @@ def looks(
 ) -> Iterator[Look]:
     """What one reading of each file tells, in the order of `names`.
 
-    Memory does not grow with their number. Workers are threads: reading, hashing and decoding let go
-    of the interpreter.
+    Memory does not grow with their number.
 
     Args:
         folder: where the names start.
@@ -60,11 +58,11 @@ def looks(
         [f"{root}/{name}" for name in names[start : start + _CHUNK]] for start in range(0, len(names), _CHUNK)
     )
     if cache is None:
-        for _, seen in _in_order(chunks, None, with_pixels, workers):
+        for _, seen in _looked(chunks, None, with_pixels, workers):
             yield from seen
         return
     with closing(_opened(cache)) as memory:
-        for number, (keys, seen) in enumerate(_in_order(chunks, memory, with_pixels, workers), start=1):
+        for number, (keys, seen) in enumerate(_looked(chunks, memory, with_pixels, workers), start=1):
             _remember(memory, keys, seen)
             if number % _COMMIT == 0:
                 _make_safe(memory)
@@ -72,38 +70,31 @@ def looks(
         _make_safe(memory)
 
 
-def _in_order(
+def _looked(
     chunks: Iterable[list[str]], memory: sqlite3.Connection | None, with_pixels: bool, workers: int
 ) -> Iterator[tuple[list[_Key | None], list[Look]]]:
     """Chunk by chunk: the keys to remember looks by (none: known, or not to be kept), and the looks."""
 
-    def missing(files: list[str], known: list[Look | None]) -> list[Look]:
-        return [seen or look(file, with_pixels=with_pixels) for file, seen in zip(files, known, strict=True)]
+    def recalled() -> Iterator[tuple[list[str], list[_Key | None], list[Look | None]]]:
+        for files in chunks:  # in one thread, as SQLite wants it
+            keys: list[_Key | None] = [None] * len(files)
+            known: list[Look | None] = [None] * len(files)
+            if memory is not None:
+                keys = [_key(file, with_pixels) for file in files]
+                known = [_recall(memory, key) for key in keys]
+                keys = [None if seen else key for key, seen in zip(keys, known, strict=True)]
+            yield files, keys, known
 
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        pending: deque[tuple[list[_Key | None], Future[list[Look]]]] = deque()
-        try:
-            for files in chunks:
-                keys: list[_Key | None] = [None] * len(files)
-                known: list[Look | None] = [None] * len(files)
-                if memory is not None:
-                    keys = [_key(file, with_pixels) for file in files]
-                    known = [_recall(memory, key) for key in keys]
-                    keys = [None if seen else key for key, seen in zip(keys, known, strict=True)]
-                if not all(known):
-                    future = pool.submit(missing, files, known)
-                else:  # nothing to read: no worker is woken
-                    future = Future()
-                    future.set_result(missing(files, known))
-                pending.append((keys, future))
-                if len(pending) > 4 * workers:  # a few ahead keep all workers busy
-                    keys, future = pending.popleft()
-                    yield keys, future.result()
-            while pending:
-                keys, future = pending.popleft()
-                yield keys, future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    def missing(
+        chunk: tuple[list[str], list[_Key | None], list[Look | None]],
+    ) -> tuple[list[_Key | None], list[Look]]:
+        files, keys, known = chunk
+        return keys, [
+            seen or look(file, with_pixels=with_pixels) for file, seen in zip(files, known, strict=True)
+        ]
+
+    # A few chunks ahead keep all workers busy.
+    return in_order(missing, recalled(), max(1, workers), ahead=4 * max(1, workers))
 
 
 def _key(file: str, with_pixels: bool) -> _Key | None:

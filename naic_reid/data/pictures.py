@@ -1,21 +1,21 @@
 """Pictures by the batch, in the order given, on the network's input: what features are taken of.
 
-Threads read and resize, which releases the interpreter's lock; how many there are changes nothing but the
-speed. At most three batches are in memory, however long the list is.
+At most three batches are in memory, however long the list is.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from naic_reid.data.geometry import Geometry
+from naic_reid.data.read_ahead import in_order
 from naic_reid.errors import ReidError
 
 _AHEAD = 2  # batches that are read while the reader is busy with one
@@ -70,23 +70,21 @@ def batches(
             place[top : top + height, left : left + width] = fitted
         return None
 
-    cv2.setNumThreads(1)  # as in `batches`: these threads are the parallel ones
-    waiting: deque[tuple[int, Tensor, Tensor | None, list[Future[ReidError | None]]]] = deque()
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        try:
-            for start in range(0, len(sources), batch):
-                part = sources[start : start + batch]
-                pixels = begin((len(part), *shape), dtype=torch.uint8, pin_memory=pinned)
-                frames = None if geometry.stretches else torch.zeros(len(part), 4, dtype=torch.int64)
-                places = [None] * len(part) if frames is None else list(frames.numpy())
-                jobs = [pool.submit(put, *each) for each in zip(pixels.numpy(), places, part, strict=True)]
-                waiting.append((start, pixels, frames, jobs))
-                if len(waiting) > _AHEAD:
-                    yield _finished(*waiting.popleft())
-            while waiting:
-                yield _finished(*waiting.popleft())
-        finally:
-            pool.shutdown(cancel_futures=True)
+    begun: deque[tuple[Tensor, Tensor | None]] = deque()
+
+    def placed() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64] | None, _Source]]:
+        for start in range(0, len(sources), batch):
+            some = sources[start : start + batch]
+            pixels = begin((len(some), *shape), dtype=torch.uint8, pin_memory=pinned)
+            frames = None if geometry.stretches else torch.zeros(len(some), 4, dtype=torch.int64)
+            begun.append((pixels, frames))
+            places = [None] * len(some) if frames is None else list(frames.numpy())
+            yield from zip(pixels.numpy(), places, some, strict=True)
+
+    with closing(in_order(lambda each: put(*each), placed(), max(1, workers), _AHEAD * batch)) as faults:
+        for start in range(0, len(sources), batch):
+            found = list(islice(faults, batch))
+            yield _finished(start, *begun.popleft(), found)
 
 
 def require(picture: NDArray[np.uint8], what: str) -> None:
@@ -121,12 +119,9 @@ def cut(frame: NDArray[np.uint8], xyxy: NDArray[np.generic]) -> list[NDArray[np.
     return parts
 
 
-def _finished(
-    start: int, pixels: Tensor, frames: Tensor | None, jobs: list[Future[ReidError | None]]
-) -> Batch:
-    results = [job.result() for job in jobs]
-    faults = [(start + at, error) for at, error in enumerate(results) if error is not None]
-    good = [at for at, error in enumerate(results) if error is None]
+def _finished(start: int, pixels: Tensor, frames: Tensor | None, found: list[ReidError | None]) -> Batch:
+    faults = [(start + at, error) for at, error in enumerate(found) if error is not None]
+    good = [at for at, error in enumerate(found) if error is None]
     if faults:
         pixels, frames = pixels[good], None if frames is None else frames[good]
     return Batch(pixels, frames, [start + at for at in good], faults)

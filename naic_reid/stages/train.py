@@ -26,7 +26,8 @@ from naic_reid.architecture import Architecture
 from naic_reid.artifacts import ImageList, MadeBy, canonical
 from naic_reid.config import Ensemble, Model, Train
 from naic_reid.data import augment
-from naic_reid.data.batches import TrainingImages, with_shuffled_channels
+from naic_reid.data.batches import TrainingImages, TrainingList, with_shuffled_channels
+from naic_reid.data.geometry import Geometry
 from naic_reid.data.sampler import Sampler, cameras_of
 from naic_reid.errors import ReidError
 from naic_reid.files import known_digest, whole
@@ -261,7 +262,7 @@ class _Epochs:
         """Those of an epoch from a step on, this process's slice of each."""
         device = self._task.team.device
         made = self._task.source.batches(
-            self.rows(epoch), self._variation, self._task.seed, epoch, first=first, part=self._slice,
+            self.rows(epoch), self._variation, self._task.seed, epoch, first=first, own=self._slice,
             workers=self._task.workers, pinned=device.type == "cuda",
         )  # fmt: skip
         for batch in made:
@@ -470,13 +471,7 @@ def _fits(learner: Learner, images: int, model: Model, word: str) -> bool:
 
 
 def _source(
-    data: Path,
-    listed: ImageList,
-    images: Path,
-    model: Model,
-    train: Train,
-    seed: int,
-    memory: int | None,
+    data: Path, listed: ImageList, images: Path, model: Model, train: Train, seed: int, memory: int | None
 ) -> tuple[TrainingImages, tuple[str, ...]]:
     """The images with their class indices, and the identities in their order."""
     unknown = [path for path, identity in zip(listed.paths, listed.identities, strict=True) if not identity]
@@ -492,13 +487,12 @@ def _source(
             "lower holdout.share or dedupe.min_images, or add sources"
         )
     rank = {identity: index for index, identity in enumerate(classes)}
-    labels = [rank[identity] for identity in identities]
-    cameras = dict(zip(listed.paths, listed.cameras, strict=True))
-    digests = dict(zip(listed.paths, listed.digests, strict=True))
-    source = TrainingImages(
-        data, paths, labels, model.height, model.width, channels=channels, cameras=cameras, digests=digests,
-        resize=model.resize, memory=memory,
+    shown = TrainingList(
+        paths, [rank[identity] for identity in identities], channels,
+        cameras=dict(zip(listed.paths, listed.cameras, strict=True)),
+        digests=dict(zip(listed.paths, listed.digests, strict=True)),
     )  # fmt: skip
+    source = TrainingImages(data, shown, Geometry(model.height, model.width, model.resize), memory=memory)
     return source, classes
 
 

@@ -109,7 +109,8 @@ class _Steps:
     def __init__(self, train, model, learner, optimizer, data, paths, num_classes, batch, device) -> None:  # type: ignore[no-untyped-def]
         from naic_reid import recipe
         from naic_reid.data.augment import Recipe
-        from naic_reid.data.batches import TrainingImages
+        from naic_reid.data.batches import TrainingImages, TrainingList
+        from naic_reid.data.geometry import Geometry
         from naic_reid.data.sampler import identity_batches
 
         group = train.num_instances
@@ -118,7 +119,9 @@ class _Steps:
         labels = [row // group for row in range(len(chosen))]
         fits = len(paths) * model.height * model.width * 3 <= 1 << 31
         memory = None if fits else 0
-        self.source = TrainingImages(data, chosen, labels, model.height, model.width, memory=memory)
+        self.source = TrainingImages(
+            data, TrainingList(chosen, labels), Geometry(model.height, model.width), memory=memory
+        )
         order = identity_batches(self.source.labels, identities, group, 0, 0)
         self.order = np.repeat(order[:1], _STEPS + 1, axis=0)
         self.recipe = Recipe(**train.augment.model_dump())

@@ -1,6 +1,7 @@
 """Laying out epochs and making batches."""
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from naic_reid.data import augment, batches, sampler
+from naic_reid.data import augment, batches, images, read_ahead, sampler
+from naic_reid.data.geometry import Geometry
 from naic_reid.errors import ReidError
 from naic_reid.files import digest
 
 RECIPE = augment.Recipe(0.5, 3, 0.5, 0.5, 0.5, 0.2, 0.5)
 HEIGHT, WIDTH = 32, 16
+INPUT = Geometry(HEIGHT, WIDTH)
 
 
 @pytest.fixture
@@ -29,9 +32,15 @@ def _paths(num: int = 11) -> list[str]:
     return [f"{i:02}.png" for i in range(num)]
 
 
+def _source(
+    folder: Path, labels: Sequence[int] = range(11), memory: int | None = None
+) -> batches.TrainingImages:
+    return batches.TrainingImages(folder, batches.TrainingList(_paths(), labels), INPUT, memory=memory)
+
+
 def _made(folder: Path, *, workers: int, first: int = 0, memory: int = 1 << 30) -> list[batches.Batch]:
     labels = [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 3]
-    source = batches.TrainingImages(folder, _paths(), labels, HEIGHT, WIDTH, memory=memory)
+    source = _source(folder, labels, memory=memory)
     order = sampler.identity_batches(labels, 2, 2, 1, 0)
     list(source.batches(order, RECIPE, 1, 0))  # once, to fill the cache
     return list(source.batches(order, RECIPE, 1, 0, first=first, workers=workers))
@@ -54,7 +63,7 @@ def test_batches_depend_neither_on_workers_nor_on_the_cache_nor_on_where_one_beg
 
 
 def test_the_sampler_and_a_batchs_augmentation_draw_from_streams_of_their_own(folder: Path) -> None:
-    source = batches.TrainingImages(folder, _paths(), range(11), HEIGHT, WIDTH)
+    source = _source(folder)
     order = np.arange(10).reshape(5, 2)
 
     def erase(*stream: int) -> torch.Tensor:
@@ -78,7 +87,7 @@ def test_what_a_gpu_copies_is_pinned_by_the_threads_that_make_it(
         return tensor
 
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
-    source = batches.TrainingImages(folder, _paths(), range(11), HEIGHT, WIDTH)
+    source = _source(folder)
     recipe = augment.Recipe(erasing=1.0, erasing_fill="noise")
     made = list(source.batches(np.arange(10).reshape(5, 2), recipe, 1, 0, workers=2, pinned=True))
     tensors = [each for b in made for each in (b.pixels, b.erase, b.noise, b.labels)]
@@ -87,7 +96,7 @@ def test_what_a_gpu_copies_is_pinned_by_the_threads_that_make_it(
 
 
 def test_a_batch_is_finished_as_its_draws_say(folder: Path) -> None:
-    source = batches.TrainingImages(folder, _paths(), range(11), HEIGHT, WIDTH)
+    source = _source(folder)
     for fill in ("mean", "noise"):
         recipe = augment.Recipe(erasing=1.0, erasing_fill=fill)
         (batch,) = source.batches(np.arange(8).reshape(1, 8), recipe, 1, 0)
@@ -100,7 +109,7 @@ def test_a_batch_is_finished_as_its_draws_say(folder: Path) -> None:
 def test_what_is_blank_in_a_batch_is_what_was_drawn_and_stretched_parts_leave_nothing_blank(
     folder: Path,
 ) -> None:
-    source = batches.TrainingImages(folder, _paths(), range(11), HEIGHT, WIDTH)
+    source = _source(folder)
     order = np.arange(8).reshape(1, 8)
     for then in ("blank", "stretch"):
         recipe = augment.Recipe(crop_keep=(0.2, 0.8), crop_then=then)
@@ -111,7 +120,7 @@ def test_what_is_blank_in_a_batch_is_what_was_drawn_and_stretched_parts_leave_no
         for image, (_, _, rows, _) in zip(images, crop.tolist(), strict=True):
             assert image[:, rows:].any() == (then == "stretch") and image[:, :rows].all()
     (half,) = source.batches(order, augment.Recipe(crop_keep=(0.2, 0.8), crop_then="blank"), 5, 0,
-                             part=slice(4, 8))  # fmt: skip
+                             own=slice(4, 8))  # fmt: skip
     (full,) = source.batches(order, augment.Recipe(crop_keep=(0.2, 0.8), crop_then="blank"), 5, 0)
     assert torch.equal(half.finished(torch.device("cpu"))[0], full.finished(torch.device("cpu"))[0][4:])
 
@@ -122,11 +131,11 @@ def test_threads_that_read_are_as_many_as_processors_and_opencv_starts_none(
     started = []
     monkeypatch.setattr(batches.machine, "processors", lambda: 3)
     monkeypatch.setattr(
-        batches, "ThreadPoolExecutor", lambda num: started.append(num) or ThreadPoolExecutor(num)
+        read_ahead, "ThreadPoolExecutor", lambda num: started.append(num) or ThreadPoolExecutor(num)
     )
     before = cv2.getNumThreads()
     try:
-        source = batches.TrainingImages(folder, _paths(), range(11), HEIGHT, WIDTH)
+        source = _source(folder)
         list(source.batches(np.arange(10).reshape(5, 2), RECIPE, 1, 0))
         assert started == [3]
         assert cv2.getNumThreads() == 1
@@ -140,20 +149,20 @@ def test_channels_are_shuffled_as_asked_from_one_kept_copy(folder: Path) -> None
     order = np.arange(6).reshape(1, 6)
     for memory in (0, 1 << 30):
         source = batches.TrainingImages(
-            folder, paths, range(6), HEIGHT, WIDTH, channels=channels, memory=memory
+            folder, batches.TrainingList(paths, range(6), channels), INPUT, memory=memory
         )
         for _ in range(2):
             (batch,) = source.batches(order, augment.Recipe(), 1, 0)
             assert torch.equal(batch.pixels[3:], batch.pixels[:3, :, :, [2, 0, 1]])
 
 
-def test_a_part_of_each_batch_is_that_part_of_the_whole(folder: Path) -> None:
+def test_a_processs_own_images_of_a_batch_are_those_of_the_whole(folder: Path) -> None:
     labels = [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 3]
-    source = batches.TrainingImages(folder, _paths(), labels, HEIGHT, WIDTH)
+    source = _source(folder, labels)
     order = sampler.identity_batches(labels, 2, 2, 1, 0)
     whole = list(source.batches(order, RECIPE, 1, 0))
-    parts = [list(source.batches(order, RECIPE, 1, 0, part=part)) for part in (slice(0, 2), slice(2, 4))]
-    for batch, first, second in zip(whole, *parts, strict=True):
+    halves = [list(source.batches(order, RECIPE, 1, 0, own=own)) for own in (slice(0, 2), slice(2, 4))]
+    for batch, first, second in zip(whole, *halves, strict=True):
         assert torch.equal(batch.pixels, torch.cat((first.pixels, second.pixels)))
         assert batch.paths == first.paths + second.paths
         assert torch.equal(batch.erase[2:], second.erase)
@@ -161,12 +170,12 @@ def test_a_part_of_each_batch_is_that_part_of_the_whole(folder: Path) -> None:
 
 def test_labels_and_paths_of_a_batch_belong_to_its_images(folder: Path) -> None:
     labels = list(range(11))
-    source = batches.TrainingImages(folder, _paths(), labels, HEIGHT, WIDTH)
+    source = _source(folder, labels)
     order = sampler.identity_batches(labels, 3, 2, 1, 0)
     for batch in source.batches(order, augment.Recipe(), 1, 0):
         for pixels, label, path in zip(batch.pixels, batch.labels, batch.paths, strict=True):
             assert path == f"{int(label):02}.png"
-            assert np.array_equal(pixels.numpy(), batches.resized(folder / path, HEIGHT, WIDTH))
+            assert np.array_equal(pixels.numpy(), INPUT.fitted(images.read(folder / path)))
 
 
 def test_each_identity_is_shown_again_in_its_own_permutations() -> None:
@@ -197,10 +206,14 @@ def test_a_permutation_depends_on_the_identity_alone() -> None:
 def test_an_image_that_has_changed_since_it_was_listed_is_refused_by_name(folder: Path) -> None:
     paths = _paths()
     digests = {path: digest(folder / path) for path in paths}
-    source = batches.TrainingImages(folder, paths, [0] * len(paths), HEIGHT, WIDTH, digests=digests)
+    source = batches.TrainingImages(
+        folder, batches.TrainingList(paths, [0] * len(paths), digests=digests), INPUT
+    )
     source._image(0)
     digests[paths[1]] = digests[paths[0]]
-    source = batches.TrainingImages(folder, paths, [0] * len(paths), HEIGHT, WIDTH, digests=digests)
+    source = batches.TrainingImages(
+        folder, batches.TrainingList(paths, [0] * len(paths), digests=digests), INPUT
+    )
     source._image(0)
     with pytest.raises(ReidError, match=rf"{paths[1]}: has changed since it was listed"):
         source._image(1)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from naic_reid import losses, precision
 from naic_reid.data import augment
-from naic_reid.data.batches import TrainingImages
+from naic_reid.data.batches import TrainingImages, TrainingList
+from naic_reid.data.geometry import Geometry
 from naic_reid.models.instance_norm import InstanceNorm2d
 
 CPU = torch.device("cpu")
@@ -20,7 +21,9 @@ def _source(folder: Path, num: int = 12) -> TrainingImages:
     names = [f"{number:02}.png" for number in range(num)]
     for name in names:
         cv2.imwrite(str(folder / name), rng.integers(0, 256, (64, 32, 3), np.uint8))
-    return TrainingImages(folder, names, [number // 4 for number in range(num)], 64, 32)
+    return TrainingImages(
+        folder, TrainingList(names, [number // 4 for number in range(num)]), Geometry(64, 32)
+    )
 
 
 def test_pinned_batches_are_finished_on_the_device_as_on_a_processor(device: str, folder: Path) -> None:

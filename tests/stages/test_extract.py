@@ -15,7 +15,8 @@ from naic_reid.architecture import Architecture
 from naic_reid.artifacts import Features, ImageList, MadeBy
 from naic_reid.config import Extract
 from naic_reid.data import augment, pictures
-from naic_reid.data.batches import resized
+from naic_reid.data.geometry import Geometry
+from naic_reid.data.images import read
 from naic_reid.errors import ReidError
 from naic_reid.files import digest
 from naic_reid.losses import build_identity
@@ -56,7 +57,7 @@ def _plain(world: Path, *, flip: bool) -> Tensor:
     embedder = Checkpoint.read(world / "a.pt").embedder()
     rows = []
     for path in PATHS:
-        images = augment.normalised(torch.from_numpy(resized(world / path, 64, 32))[None])
+        images = augment.normalised(torch.from_numpy(Geometry(64, 32).fitted(read(world / path)))[None])
         with torch.inference_mode():
             row = embedder(images)["whole"].feature
             rows.append(row + embedder(images.flip(3))["whole"].feature if flip else row)
