@@ -9,6 +9,8 @@ symbol; 0: longer than 8 bits), then, by length 0 … 17, the first 16-bit windo
 length, and what leads from a code to its symbol, then the symbols.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -24,6 +26,20 @@ _LONGEST = 16  # bits of a code
 _MOST_DC, _MOST_AC = 11, 10  # bits of a value, of 8-bit samples
 _LARGEST = (1 << 15) - 1
 _RANGE = 8 * 160  # of a coefficient: samples lie within 128 of grey, and MozJPEG puts 31 more on white
+
+
+class Scan(NamedTuple):
+    """A scan of a progressive JPEG: its codes, and how it changes coefficients."""
+
+    data: Ints
+    intervals: Ints
+    """[number, 2], where those between restart markers begin and end."""
+    restart: int
+    """Units in an interval; 0: all."""
+    low: int
+    """The lowest bit that it tells (T.81: Al)."""
+    refines: bool
+    """It adds one bit to coefficients that are known."""
 
 
 def table(lengths: bytes, symbols: bytes) -> NDArray[np.int32]:
@@ -145,7 +161,7 @@ def _ended(data: Ints, at: int, end: int) -> int:
 def sequential(
     data: Ints,
     intervals: Ints,
-    parts: Ints,
+    components: Ints,
     tables: NDArray[np.int32],
     steps: Ints,
     units: int,
@@ -156,28 +172,32 @@ def sequential(
     Args:
         data: of the scan.
         intervals: [number, 2].
-        parts: for each component of the scan: blocks in a unit, rows of its DC and AC table in `tables`,
+        components: for each component of the scan: blocks in a unit, rows of its DC and AC table in `tables`,
             row of its quantisation in `steps`.
         tables: int32 [·, ROW].
         steps: [·, 64].
         units: how many the scan has (MCUs, or blocks of a single component).
         restart: units of an interval; 0: there is one.
     """
-    means = np.zeros(len(parts), np.int64)
+    means = np.zeros(len(components), np.int64)
     evens = False
     for interval in range(len(intervals)):
         means[:] = 0
         at, end = intervals[interval]
         here = min(restart, units - interval * restart) if restart else units
         for _ in range(here):
-            for part in range(len(parts)):
-                dc, ac, row = tables[parts[part, 1]], tables[parts[part, 2]], steps[parts[part, 3]]
-                for _ in range(parts[part, 0]):
+            for component in range(len(components)):
+                dc, ac, row = (
+                    tables[components[component, 1]],
+                    tables[components[component, 2]],
+                    steps[components[component, 3]],
+                )
+                for _ in range(components[component, 0]):
                     size, change, at = _next(data, at, dc)
                     if size < 0:
                         return NO_CODE
-                    means[part] += change
-                    if size > _MOST_DC or _impossible(means[part], row[0]):
+                    means[component] += change
+                    if size > _MOST_DC or _impossible(means[component], row[0]):
                         return BEYOND_RANGE
                     fault, at, even = _coefficients(data, at, ac, row)
                     if fault:
@@ -228,30 +248,27 @@ def _coefficients(data: Ints, at: int, row: NDArray[np.int32], steps: Ints) -> t
 
 @njit(nogil=True, cache=True)
 def progressive_dc(
-    data: Ints,
-    intervals: Ints,
-    parts: Ints,
+    scan: Scan,
+    components: Ints,
     tables: NDArray[np.int32],
     across: int,
     units: int,
-    restart: int,
-    low: int,
-    refines: bool,
     coefficients: NDArray[np.int16],
 ) -> int:
     """What is wrong with a scan of DC coefficients (T.81, G.1.2.1); they are put into `coefficients`.
 
-    `parts` has for each component of the scan: blocks of a unit across and down, row of its table, its
+    `components` has for each component of the scan: blocks of a unit across and down, row of its table, its
     first block in `coefficients` [blocks, 64], and its blocks in a row. `across`: units in a row.
     """
-    means = np.zeros(len(parts), np.int64)
+    data, intervals, restart, low, refines = scan
+    means = np.zeros(len(components), np.int64)
     for interval in range(len(intervals)):
         means[:] = 0
         at, end = intervals[interval]
         start = interval * restart
         for unit in range(start, min(start + restart, units) if restart else units):
-            for part in range(len(parts)):
-                wide, high, table_row, first, stride = parts[part]
+            for component in range(len(components)):
+                wide, high, table_row, first, stride = components[component]
                 for block in range(wide * high):
                     row = unit // across * high + block // wide
                     place = first + row * stride + unit % across * wide + block % wide
@@ -262,10 +279,10 @@ def progressive_dc(
                     size, change, at = _next(data, at, tables[table_row])
                     if size < 0:
                         return NO_CODE
-                    means[part] += change
-                    if size > _MOST_DC or abs(means[part]) << low > _LARGEST:
+                    means[component] += change
+                    if size > _MOST_DC or abs(means[component]) << low > _LARGEST:
                         return BEYOND_RANGE
-                    coefficients[place, 0] = means[part] << low
+                    coefficients[place, 0] = means[component] << low
             if at > end:
                 return TOO_SHORT
         fault = _ended(data, at, end)
@@ -276,14 +293,10 @@ def progressive_dc(
 
 @njit(nogil=True, cache=True)
 def progressive_ac(
-    data: Ints,
-    intervals: Ints,
+    scan: Scan,
     row: NDArray[np.int32],
     places: Ints,
-    restart: int,
     band: tuple[int, int],
-    low: int,
-    refines: bool,
     coefficients: NDArray[np.int16],
 ) -> int:
     """What is wrong with a scan of AC coefficients (T.81, G.1.2.2 and G.1.2.3); they are put in place.
@@ -291,6 +304,7 @@ def progressive_ac(
     `places` are the blocks of the scan in `coefficients` [blocks, 64], in its order; `band` is the first
     and the last coefficient.
     """
+    data, intervals, restart, low, refines = scan
     for interval in range(len(intervals)):
         at, end = intervals[interval]
         start = interval * restart

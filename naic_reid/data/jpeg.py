@@ -192,18 +192,14 @@ def _progressive(seen: _Seen, frame: Frame, scan: Scan) -> int:
             raise _damaged("scans out of turn")
         known[:] = low
     components = [frame.components[name] for name in scan.names]
+    told = huffman.Scan(scan.data, scan.intervals, seen.restart, low, high > 0)
     if first:
         if len(components) > 1:
             raise _damaged("a scan that is none")
         (row,) = _tables(seen.tables, (0x10 | scan.tables[0] & 15,))
-        return int(
-            huffman.progressive_ac(
-                scan.data, scan.intervals, row, components[0].places, seen.restart, scan.band, low,
-                high > 0, seen.coefficients,
-            )
-        )  # fmt: skip
+        return int(huffman.progressive_ac(told, row, components[0].places, scan.band, seen.coefficients))
     alone = len(components) == 1
-    parts = [
+    blocks = [
         (1 if alone else one.across, 1 if alone else one.down, place, one.first, one.stride)
         for place, one in enumerate(components)
     ]
@@ -211,10 +207,9 @@ def _progressive(seen: _Seen, frame: Frame, scan: Scan) -> int:
     across, down = _units(frame, scan.names)
     return int(
         huffman.progressive_dc(
-            scan.data, scan.intervals, np.array(parts), _tables(seen.tables, wanted), across, across * down,
-            seen.restart, low, high > 0, seen.coefficients,
+            told, np.array(blocks), _tables(seen.tables, wanted), across, across * down, seen.coefficients
         )
-    )  # fmt: skip
+    )
 
 
 def _require_complete(seen: _Seen) -> None:
