@@ -1,5 +1,6 @@
 """Rules, commands and stages agree by name."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -112,3 +113,20 @@ def test_as_many_steps_use_gpus_at_once_as_there_are_gpus(
     for more, expected in (([], 3), (["--resources", "gpu=2", "--forcerun", "toy"], 2)):
         printed = walk.run("--until", "toy", *more)
         assert re.search(rf"^Provided resources:.*\bgpu\b\D*{expected}\b", printed, re.M), printed
+
+
+def test_what_trains_can_be_seen_whole() -> None:
+    """No function of more than 60 lines or 8 parameters; a stage's own are its command line."""
+    package = HOME / "naic_reid"
+    files = [
+        *(package / "training").glob("*.py"),
+        *(package / "data").rglob("*.py"),
+        package / "stages" / "train.py",
+    ]
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                given = [each for each in (*node.args.args, *node.args.kwonlyargs) if each.arg != "self"]
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                command = path.parent.name == "stages" and node.name == "run"
+                assert lines <= 60 and (command or len(given) <= 8), (path.name, node.name, lines, len(given))

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.transforms import autoaugment
 from torchvision.transforms.v2 import functional
 
 from naic_reid.config import Augment
@@ -213,6 +214,22 @@ def test_noise_fills_what_is_erased_with_normal_deviates() -> None:
     values = torch.cat(inside)
     assert values.mean().item() == pytest.approx(0, abs=0.05)
     assert values.std().item() == pytest.approx(1, abs=0.05)
+
+
+def test_the_operations_of_policies_are_those_of_torchvisions_autoaugment() -> None:
+    theirs = autoaugment.AutoAugment()._augmentation_space(10, (32, 16))
+    ours = policies._operations(32, 16)
+    assert list(ours) == list(theirs)
+    image = torch.from_numpy(np.random.default_rng(3).integers(0, 256, (3, 32, 16), np.uint8))
+    nearest = autoaugment.InterpolationMode.NEAREST
+    for name, (strengths, signed) in theirs.items():
+        assert torch.equal(ours[name].strengths, strengths) and ours[name].signed == signed
+        for level in (0, 2, 9):
+            strength = float(strengths[level]) if strengths.ndim else 0.0
+            for sign in (1, -1):
+                by = sign * strength if signed else strength
+                expected = autoaugment._apply_op(image, name, by, nearest, None)
+                assert torch.equal(policies._applied(image, ours[name], level, sign), expected), name
 
 
 @pytest.mark.parametrize("policy", list(policies.POLICIES))
