@@ -8,6 +8,8 @@ Rates, interleaved, median of several rounds, flip included:
 * fp32       the Extractor: batch normalisations folded, channels last
 * bf16       the same with products in bfloat16 (`extract.precision: bf16`)
 * crop, pad  fp32 of pictures that are not stretched (`extract.geometry`) and just fill the input
+* blank, masked, scale  fp32 with other borders, and with taps 1.5 times as far apart down and across (plain
+  ResNets alone)
 
 Before the clock starts, features of both must point where the plain ones do. On a CPU the ratio is
 that of processor seconds, which other users of the machine disturb less than the wall clock.
@@ -25,6 +27,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,14 +41,16 @@ from naic_reid.extractor import Extractor
 from naic_reid.losses import build_identity
 from naic_reid.models import build
 from naic_reid.models.embedder import Embedder
+from naic_reid.models.sight import PLAIN
 from naic_reid.models.weights import Checkpoint
 
-LEAST_COSINE = {"fp32": 0.99999, "bf16": 0.999, "crop": 0.99999, "pad": 0.99999}
+LEAST_COSINE = {"fp32": 0.99999, "bf16": 0.999, "crop": 0.99999, "pad": 0.99999, "masked": 0.99999}
 
 # The stage in a process of its own, which prints its peak memory in megabytes.
 STAGE = """
 import resource, sys
 from pathlib import Path
+from typing import Any
 import torch
 from naic_reid.config import Extract
 from naic_reid.stages import extract
@@ -79,13 +84,21 @@ def rates(options: argparse.Namespace) -> None:
         ways[precision] = partial(Extractor(checkpoint, device=options.device, precision=precision), pixels)
 
     frames = torch.tensor([[0, 0, options.height, options.width]]).repeat(options.batch, 1)
-    for policy in ("crop", "pad"):
-        extractor = Extractor(checkpoint, device=options.device, geometry=policy)
-        ways[policy] = partial(extractor, pixels, frames)
+    shown: dict[str, dict[str, Any]] = {"crop": {"geometry": "crop"}, "pad": {"geometry": "pad"}}
+    others = {
+        "blank": {"border": "blank"},
+        "masked": {"geometry": "pad", "border": "masked"},
+        "scale": {"scale": (1.5, 1.5)},
+    }
+    for name, words in (shown | (others if options.backbone in PLAIN else {})).items():
+        extractor = Extractor(checkpoint, device=options.device, **words)
+        ways[name] = partial(extractor, pixels, frames if "geometry" in words else None)
 
     with torch.inference_mode():
         expected = ways["plain"]()
         for name, least in LEAST_COSINE.items():
+            if name not in ways:
+                continue
             cosine = (ways[name]() * expected).sum(1).min().item()
             assert cosine >= least, (name, cosine)
             print(f"{name}: smallest cosine with plain {cosine:.6f}")

@@ -42,10 +42,12 @@ from naic_reid.config import Extract, typed
 from naic_reid.data import augment, folders, images, pictures
 from naic_reid.data.geometry import Geometry
 from naic_reid.errors import ReidError
-from naic_reid.models import fastreid, portable, torchreid
+from naic_reid.models import fastreid, portable, sight, torchreid
 from naic_reid.models.branches import summed
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.inference import fused, halved
+from naic_reid.models.scaled_conv import LEAST, MOST
+from naic_reid.models.sight import Sight
 from naic_reid.models.weights import Checkpoint, loaded
 from naic_reid.progress import shown
 
@@ -104,8 +106,16 @@ class Extractor(nn.Module):
         """What `save` writes: the weights as they were trained, on the CPU, without classes."""
         seen = _resized(checkpoint, self.how.size)
         height, width = seen.architecture.height, seen.architecture.width
-        self.geometry = Geometry(height, width, seen.architecture.resize, self.how.geometry, self.how.widen)
-        self.network = _prepared(seen.embedder(), self.how.precision, place)
+        align = 16 * (seen.architecture.last_stride or 1) if self.how.border == "masked" else 1
+        if height % align or width % align:
+            raise ReidError(f"extract.border masked: {height} × {width} must be multiples of {align}")
+        self.geometry = Geometry(
+            height, width, seen.architecture.resize, self.how.geometry, self.how.widen, align
+        )
+        self.network, self._sight = _prepared(seen, self.how, place)
+        self._masks = self.how.border == "masked"
+        if self._sight and self.how.scale:
+            self._sight.scale = _scale(self.how, checkpoint.architecture)
         self.dimension = self.network.dimension
         """D, of a feature."""
         if self.geometry.policy == "pad":
@@ -198,6 +208,9 @@ class Extractor(nn.Module):
     def _seen(self, pixels: Tensor, frames: Tensor | None = None) -> Tensor:
         """Features of pictures of one size; outside of frames inputs are blank."""
         inputs = augment.normalised(pixels, frames)
+        if self._sight is not None:
+            there = None if frames is None else augment.inside(frames, *inputs.shape[2:])[:, None]
+            self._sight.inside = there.to(inputs.dtype) if there is not None and self._masks else None
         with precisions.forward(self.precision, pixels.device):
             seen = self.network(inputs)
             if self.flip:
@@ -428,12 +441,32 @@ def _require_no_statistics(network: Embedder, architecture: Architecture) -> Non
         )
 
 
-def _prepared(embedder: Embedder, precision: str, device: torch.device) -> Embedder:
-    """The embedder as it is quickest: folded, channels last, in the precision asked for, on the device."""
-    quick = fused(embedder)
-    if (dtype := precisions.dtype(precision)) != torch.float32:
+def _prepared(checkpoint: Checkpoint, how: Extract, device: torch.device) -> tuple[Embedder, Sight | None]:
+    """The embedder as it is quickest: folded, channels last, in the precision asked for, on the device.
+
+    And, where layers look at it, how their images are shown.
+    """
+    quick, look = fused(checkpoint.embedder()), None
+    if how.border != "zero" or how.scale:
+        over_picture = how.pool_over == "picture"
+        look = sight.prepared(quick, checkpoint.architecture, how.border, over_picture=over_picture)
+    if (dtype := precisions.dtype(how.precision)) != torch.float32:
         quick = halved(quick, dtype)
-    return quick.to(device).to(memory_format=torch.channels_last)
+    return quick.to(device).to(memory_format=torch.channels_last), look
+
+
+def _scale(how: Extract, trained: Architecture) -> Tensor:
+    """How much larger than in training bodies appear, float32 [2]."""
+    if not isinstance(how.scale, str):
+        return torch.tensor(how.scale)
+    assert how.size is not None
+    found = how.size[0] / trained.height, how.size[1] / trained.width
+    if not all(LEAST <= each <= MOST for each in found):
+        raise ReidError(
+            f"extract.scale: size {list(how.size)} is {found[0]:.3g} and {found[1]:.3g} times the size in "
+            f"training, and taps are spread by {LEAST:g} … {MOST:g}"
+        )
+    return torch.tensor(found)
 
 
 def _loaded(path: Path) -> tuple[Checkpoint, dict[str, Any]]:

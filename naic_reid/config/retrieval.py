@@ -12,6 +12,8 @@ from pydantic import (
 from naic_reid.architecture import Pixels
 from naic_reid.config.section import Count, Name, Positive, Section, Share, require
 
+Scale = Annotated[float, Field(ge=0.5, le=3)]  # as models.scaled_conv
+
 
 class Extract(Section):
     """How features are taken from a trained model."""
@@ -37,6 +39,33 @@ class Extract(Section):
     size: tuple[Pixels, Pixels] | None = Field(
         None, exclude_if=not_, description="height and width of the input in pixels; none: as trained"
     )
+
+    border: Literal["zero", "blank", "masked"] = Field(
+        "zero", exclude_if="zero".__eq__,
+        description="plain ResNets: what lies outside of a map: 0, as trained; what a blank image would have "
+        "there; or masked: of pad's input the network sees the picture alone",
+    )  # fmt: skip
+    pool_over: Literal["input", "picture"] = Field(
+        "input", exclude_if="input".__eq__, description="border masked: positions that are pooled"
+    )
+    scale: tuple[Scale, Scale] | Literal["size"] | None = Field(
+        None, exclude_if=not_,
+        description="plain ResNets: taps of kernels so much further apart, down and across; size: as much as "
+        "the input is larger than in training; none: 1",
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _the_picture_is_known(self) -> Self:
+        require(
+            self.border != "masked" or self.geometry == "pad",
+            f"border masked: what geometry {self.geometry} gives is all picture: use pad, or border zero",
+        )
+        require(
+            self.pool_over == "input" or self.border == "masked",
+            f"pool_over picture: with border {self.border} the rest of the input changes it: set masked",
+        )
+        require(self.scale != "size" or self.size is not None, "scale size: size is as trained: leave it out")
+        return self
 
     @model_validator(mode="after")
     def _stretched_pictures_are_not_widened(self) -> Self:

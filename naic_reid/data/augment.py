@@ -268,7 +268,7 @@ def finish(
         frames: int64 [B, 4], outside of which images are blank: 0; None: nowhere.
     """
     finished = _floats(images)
-    erased = _inside(erase, images.shape[1], images.shape[2])
+    erased = inside(erase, images.shape[1], images.shape[2])
     if fill is not None:
         finished.masked_scatter_(erased[..., None], fill)
     else:
@@ -277,7 +277,7 @@ def finish(
     return _blanked(finished, frames).permute(0, 3, 1, 2)
 
 
-def _inside(rectangles: Tensor, height: int, width: int) -> Tensor:
+def inside(rectangles: Tensor, height: int, width: int) -> Tensor:
     """Which pixels lie in each image's rectangle: bool [B, height, width] of int64 [B, 4]."""
     top, left, tall, wide = rectangles[:, :, None].unbind(1)
     y, x = _places(height, rectangles.device), _places(width, rectangles.device)
@@ -296,7 +296,7 @@ def normalised(images: Tensor, frames: Tensor | None = None) -> Tensor:
 def _blanked(images: Tensor, frames: Tensor | None) -> Tensor:
     """The images [B, H, W, 3] themselves, 0 outside of their frames."""
     if frames is not None:
-        images.masked_fill_(~_inside(frames, images.shape[1], images.shape[2])[..., None], 0)
+        images.masked_fill_(~inside(frames, images.shape[1], images.shape[2])[..., None], 0)
     return images
 
 

@@ -3,6 +3,14 @@
 import torch
 from torch import Tensor, nn
 
+
+def _mean(values: Tensor, inside: Tensor | None) -> Tensor:
+    """[B, D] over positions of [B, D, H, W]; of those alone where `inside` [B, 1, H, W] is 1."""
+    if inside is None:
+        return values.mean((2, 3))
+    return (values * inside).sum((2, 3)) / inside.sum((2, 3))
+
+
 _LEAST = 1e-6  # activations below count as this: the cube root's slope at 0 is infinite
 
 
@@ -12,8 +20,8 @@ class GeM(nn.Module):
     In half precision it would give 0, and infinite gradients, for small activations.
     """
 
-    def forward(self, activations: Tensor) -> Tensor:
-        return activations.float().clamp(min=_LEAST).pow(3).mean((2, 3)).pow(1 / 3)
+    def forward(self, activations: Tensor, inside: Tensor | None = None) -> Tensor:
+        return _mean(activations.float().clamp(min=_LEAST).pow(3), inside).pow(1 / 3)
 
 
 class LearntGeM(nn.Module):
@@ -23,16 +31,16 @@ class LearntGeM(nn.Module):
         super().__init__()
         self.p = nn.Parameter(torch.full((1,), 3.0))
 
-    def forward(self, activations: Tensor) -> Tensor:
+    def forward(self, activations: Tensor, inside: Tensor | None = None) -> Tensor:
         p = self.p.float()
-        return activations.float().clamp(min=_LEAST).pow(p).mean((2, 3)).pow(1 / p)
+        return _mean(activations.float().clamp(min=_LEAST).pow(p), inside).pow(1 / p)
 
 
 class Average(nn.Module):
     """The mean over positions."""
 
-    def forward(self, activations: Tensor) -> Tensor:
-        return activations.float().mean((2, 3))
+    def forward(self, activations: Tensor, inside: Tensor | None = None) -> Tensor:
+        return _mean(activations.float(), inside)
 
 
 POOLINGS: dict[str, type[nn.Module]] = {"gem": GeM, "gem_learnt": LearntGeM, "average": Average}

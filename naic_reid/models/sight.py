@@ -1,0 +1,198 @@
+"""What a network does at borders and with a body's scale: layers that know how their images are shown.
+
+Border, at every padded layer:
+
+* zero: what lies outside of a map is 0, as trained.
+* blank: it is what a blank, endless image would have at that depth, one number for each channel. With b that
+  number, padding with it equals conv(x − b), padded with zeros, + (Σ_taps W)·b: two sums a layer. A blank
+  image then gives a map that is constant over positions.
+* masked: before every operation that pads, convolutions and the maximum, all outside of the picture is set
+  to 0; after a stride of s the picture's mask is every s-th of its rows and columns. The map inside is then
+  that of the picture alone (`geometry: crop`).
+
+Scale: taps are spread, see `scaled_conv`. No weights change: all of it works on any checkpoint of a plain
+ResNet; networks whose normalisations or gates look at the whole image have no constant blank and no map of
+the picture alone.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from naic_reid.architecture import Architecture
+from naic_reid.errors import ReidError
+from naic_reid.models import scaled_conv
+from naic_reid.models.branches import Branch
+from naic_reid.models.embedder import Embedder
+from naic_reid.models.heads import WHOLE
+
+PLAIN = ("resnet18", "resnet34", "resnet50", "resnet101")
+"""Backbones of convolutions and batch normalisations alone."""
+_CALIBRATED_AT = 64
+
+
+class Sight:
+    """How the images of the batch at hand are shown; the layers of one network share it."""
+
+    inside: Tensor | None = None
+    """float [B, 1, H, W], 1 where the picture is; None: everywhere."""
+    scale: Tensor | None = None
+    """float32 [2] or [B, 2], how much larger than in training bodies appear, vertically and horizontally."""
+
+    def at(self, stride: int) -> Tensor | None:
+        """The picture's mask on a map of this stride."""
+        return None if self.inside is None else self.inside[:, :, ::stride, ::stride]
+
+
+class SightedConv2d(nn.Conv2d):
+    """A convolution of odd size and its usual padding, with the parameters of a plain one."""
+
+    def __init__(self, conv: nn.Conv2d, sight: Sight, border: str) -> None:
+        """`border` is zero, blank or masked; see the module."""
+        assert not isinstance(conv.padding, str)
+        size, stride, padding = _pair(conv.kernel_size), _pair(conv.stride), _pair(conv.padding)
+        super().__init__(
+            conv.in_channels, conv.out_channels, size, stride, padding, groups=conv.groups, device="meta"
+        )
+        self.weight, self.bias = conv.weight, conv.bias
+        self._sight, self._border = sight, border
+        self.total_stride = 1
+        self.blank: Tensor | None
+        self.of_blank: Tensor | None
+        for name in ("blank", "of_blank"):
+            self.register_buffer(name, None, persistent=False)
+        self._spread: tuple[Tensor, Tensor] | None = None
+
+    def calibrate(self, maps: Tensor, height: int) -> None:
+        """Of the maps that it gets of a blank image so high: its stride, and what is outside of them."""
+        self.total_stride = height // maps.shape[2]
+        if self._border == "blank" and maps.any():
+            blank = maps[:1, :, :1, :1].clone()
+            summed = self.weight.sum((2, 3)).view(self.groups, -1, self.weight.shape[1])
+            constant = summed @ blank.view(self.groups, -1, 1).to(summed.dtype)
+            self.blank, self.of_blank = blank, constant.view(1, -1, 1, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """[B, O, H / stride, W / stride] of [B, C, H, W]."""
+        if self._border == "masked" and (mask := self._sight.at(self.total_stride)) is not None:
+            maps = maps * mask.to(maps.dtype)
+        if self.blank is not None:
+            maps = maps - self.blank.to(maps.dtype)
+        if self._sight.scale is None:
+            made = super().forward(maps)
+        else:
+            kernel = self._kernel(self._sight.scale)
+            made = scaled_conv.convolved(maps, kernel, self.bias, _pair(self.stride), self.groups)
+        return made if self.of_blank is None else made + self.of_blank.to(made.dtype)
+
+    def _kernel(self, scale: Tensor) -> Tensor:
+        """Kernels of this scale; kept for the next batch, while nothing is learnt."""
+        if torch.is_grad_enabled():
+            return scaled_conv.kernels(self.weight, scale)
+        if self._spread is None or self._spread[0] is not scale:
+            kernel = scaled_conv.kernels(self.weight, scale)
+            if kernel.dim() == 4:
+                kernel = kernel.contiguous(memory_format=torch.channels_last)
+            self._spread = scale, kernel
+        return self._spread[1]
+
+
+class MaskedMaxPool2d(nn.MaxPool2d):
+    """The largest of what is inside of the picture, or 0: activations are not negative."""
+
+    def __init__(self, pool: nn.MaxPool2d, sight: Sight) -> None:
+        super().__init__(pool.kernel_size, pool.stride, pool.padding)
+        self._sight, self.total_stride = sight, 1
+
+    def calibrate(self, maps: Tensor, height: int) -> None:
+        """As `SightedConv2d`."""
+        self.total_stride = height // maps.shape[2]
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """[B, C, H / stride, W / stride] of [B, C, H, W]."""
+        mask = self._sight.at(self.total_stride)
+        made: Tensor = super().forward(maps if mask is None else maps * mask.to(maps.dtype))
+        return made
+
+
+class OverPicture(nn.Module):
+    """A pooling over the positions inside of the picture."""
+
+    def __init__(self, pooling: nn.Module, sight: Sight) -> None:
+        super().__init__()
+        self.pooling, self._sight, self.total_stride = pooling, sight, 1
+
+    def calibrate(self, maps: Tensor, height: int) -> None:
+        """As `SightedConv2d`."""
+        self.total_stride = height // maps.shape[2]
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """[B, C] of [B, C, h, w]."""
+        pooled: Tensor = self.pooling(maps, self._sight.at(self.total_stride))
+        return pooled
+
+
+def prepared(
+    embedder: Embedder, architecture: Architecture, border: str, *, over_picture: bool = False
+) -> Sight:
+    """Change a network in evaluation mode so that it looks at what it returns; it keeps its parameters.
+
+    Args:
+        embedder: folded or not.
+        architecture: its.
+        border: zero, blank or masked.
+        over_picture: pool over the picture's positions alone.
+
+    Raises:
+        ReidError: the network has layers for which border or scale mean nothing.
+    """
+    require_plain(architecture)
+    sight = Sight()
+    for module in list(embedder.backbone.modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is nn.Conv2d and child.kernel_size[0] > 1:
+                setattr(module, name, SightedConv2d(child, sight, border))
+            elif border == "masked" and type(child) is nn.MaxPool2d:
+                setattr(module, name, MaskedMaxPool2d(child, sight))
+    branch = embedder.branches[WHOLE]
+    assert isinstance(branch, Branch)
+    if over_picture:
+        branch.pooling = OverPicture(branch.pooling, sight)
+    _calibrate(embedder, [part for part in embedder.modules() if hasattr(part, "calibrate")])
+    return sight
+
+
+def require_plain(architecture: Architecture) -> None:
+    """Refuse networks with layers for which border and scale mean nothing.
+
+    Raises:
+        ReidError: it is one; the message says which are none.
+    """
+    others = [
+        word for word in ("non_local", "stripes", "ceil_pool", "standardise") if getattr(architecture, word)
+    ]
+    if architecture.backbone not in PLAIN or architecture.head != "single" or others:
+        what = ", ".join([architecture.backbone, *others])
+        raise ReidError(
+            f"extract.border and extract.scale: not with {what}: they need one of {', '.join(PLAIN)} with "
+            "one branch, whose layers look at nothing but a position's neighbours"
+        )
+
+
+def _pair(values: tuple[int, ...]) -> tuple[int, int]:
+    return values[0], values[1]
+
+
+@torch.no_grad()
+def _calibrate(embedder: Embedder, parts: Sequence[nn.Module]) -> None:
+    """Show a blank image: what each layer gets of it is what it has outside of its maps."""
+    hooks = [
+        part.register_forward_pre_hook(lambda part, given: part.calibrate(given[0], _CALIBRATED_AT))
+        for part in parts
+    ]
+    some = next(embedder.parameters())
+    with torch.autocast(some.device.type, enabled=False):
+        embedder(torch.zeros(1, 3, _CALIBRATED_AT, _CALIBRATED_AT, device=some.device))
+    for hook in hooks:
+        hook.remove()
