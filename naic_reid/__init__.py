@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from naic_reid.extractor import Extractor as Extractor
     from naic_reid.retrieval.ranking import fuse as fuse
     from naic_reid.retrieval.ranking import rank as rank
-    from naic_reid.retrieval.ranking import score_distances as score_distances
+    from naic_reid.retrieval.rerank import Reranking as Reranking
     from naic_reid.retrieval.scoring import score as score
+    from naic_reid.retrieval.scoring import score_distances as score_distances
     from naic_reid.runs import compare as compare
 
 __version__ = "0.1.0"
@@ -27,11 +28,12 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Extractor": "naic_reid.extractor",
     "Features": "naic_reid.artifacts",
+    "Reranking": "naic_reid.retrieval.rerank",
     "compare": "naic_reid.runs",
     "fuse": "naic_reid.retrieval.ranking",
     "rank": "naic_reid.retrieval.ranking",
     "score": "naic_reid.retrieval.scoring",
-    "score_distances": "naic_reid.retrieval.ranking",
+    "score_distances": "naic_reid.retrieval.scoring",
 }
 """Name → the module it is taken from."""
 

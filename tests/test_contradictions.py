@@ -38,8 +38,9 @@ from naic_reid.config.section import validated
 from naic_reid.data import augment, batches, sampler
 from naic_reid.data.records import Records
 from naic_reid.errors import ReidError
+from naic_reid.members import reranking
 from naic_reid.models import build
-from naic_reid.retrieval.rerank import rank
+from naic_reid.retrieval.ranking import rank
 from naic_reid.stages import dedupe, holdout
 
 Raw = dict[str, Any]
@@ -232,10 +233,7 @@ def test_any_two_words_of_search_and_rerank_rank() -> None:
 
     def use(config: Config) -> None:
         of = config.rerank["all"]
-        indices, _ = rank(
-            query, gallery, of.k1, of.k2, of.lambda_, best=config.fuse.best, norm=of.norm, power=of.power,
-            count_self=of.count_self, device="cpu", threads=1,
-        )  # fmt: skip
+        indices, _ = rank(query, gallery, config.fuse.best, rerank=reranking(of), device="cpu", threads=1)
         assert indices.shape == (5, 12)
         assert config.search.keep >= max(of.k1 + 1, of.k2)
 

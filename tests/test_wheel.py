@@ -89,9 +89,11 @@ import numpy as np, torch
 from naic_reid import Extractor, losses, models
 from naic_reid.architecture import Architecture
 from naic_reid.errors import ReidError
-from naic_reid.retrieval.rerank import rank
+from naic_reid.retrieval.ranking import rank
+from naic_reid.retrieval.rerank import Reranking
 from naic_reid.stages import extract, search, train
-best, _ = rank(np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32)[::-1].copy(), 2, 1, 0.3, device="cpu")
+rows = np.eye(4, dtype=np.float32)
+best, _ = rank(rows, rows[::-1].copy(), rerank=Reranking(2, 1, 0.3), device="cpu")
 assert best[:, 0].tolist() == [3, 2, 1, 0]
 timm = Architecture(backbone="timm/resnet18", height=64, width=32)
 for call in (lambda: losses.METRIC_LOSSES["pairwise_circle"](), lambda: models.build(timm)):

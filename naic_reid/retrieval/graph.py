@@ -13,14 +13,11 @@ made but a row.
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from naic_reid.artifacts import JaccardRows, Neighbours
-from naic_reid.retrieval import parallel
-from naic_reid.retrieval.k_reciprocal import stack
+from naic_reid.retrieval import sparse
 
 _ROUNDS = 2
-_CHUNK = 1024  # rows propagated in one go
 
 
 def similar_rows(
@@ -37,76 +34,22 @@ def similar_rows(
         threads: 0 means all processors.
     """
     num, num_query = len(neighbours.rows), neighbours.num_query
-    start, stop = asking or (0, num_query)
     assert k2 >= 2 and neighbours.rows.shape[1] >= min(max(k1, k2), num), (k1, k2, neighbours.rows.shape)
-    if start == stop or num == num_query:
-        nothing = sp.csr_array(np.zeros((stop - start, num - num_query), np.float32))
-        return JaccardRows(nothing, neighbours.farthest[start:stop])
-    links = _of_lists(neighbours, k1, np.ones_like(neighbours.distances))
     cosines = 1 - neighbours.distances.astype(np.float64) / 2
-    weights = _of_lists(neighbours, k2, (cosines**2).astype(np.float32))
+    weights = sparse.of_lists(neighbours.rows[:, :k2], (cosines[:, :k2] ** 2).astype(np.float32))
+    near = neighbours.rows[:, :k1]
+    links = sparse.of_lists(near, np.ones(near.shape, np.float32))
     for _ in range(_ROUNDS):
-        links = _gathered(weights, links + links.T.tocsr(), threads)
-    links.sort_indices()
-    columns = links[num_query:].tocsc()
-    inverted = columns.data, columns.indices, columns.indptr
-    queries = links.data, links.indices, links.indptr
-    rows = parallel.each(
-        lambda span: _products(*queries, *inverted, num - num_query, *span),
-        [(start + a, start + b) for a, b in parallel.spans(stop - start, 64)],
-        threads,
-    )
-    return JaccardRows(stack(rows, num - num_query), neighbours.farthest[start:stop])
-
-
-def _gathered(weights: sp.csr_array, links: sp.csr_array, threads: int) -> sp.csr_array:
-    """W·A, each row at unit length."""
-    spans = parallel.spans(links.shape[0], _CHUNK)
-    pieces = parallel.each(lambda span: _unit(weights[slice(*span)] @ links), spans, threads)
-    return sp.csr_array(sp.vstack(pieces))
-
-
-def _of_lists(neighbours: Neighbours, length: int, values: np.ndarray) -> sp.csr_array:
-    """[N, N] with the values of the first `length` of every row's list."""
-    rows = neighbours.rows[:, :length]
-    num, length = rows.shape
-    indptr = np.arange(num + 1) * length
-    return sp.csr_array((values[:, :length].ravel(), rows.ravel(), indptr), shape=(num, num))
+        links = _unit(sparse.product(weights, links + links.T.tocsr(), threads))
+    asked = slice(*asking or (0, num_query))
+    columns = links[num_query:].T.tocsr()
+    similarity = sparse.product(links[asked], columns, threads)
+    np.minimum(similarity.data, 1, out=similarity.data)
+    return JaccardRows(similarity, neighbours.farthest[asked])
 
 
 def _unit(rows: sp.csr_array) -> sp.csr_array:
     """Each row at unit length; an empty one stays empty."""
-    lengths = np.sqrt(np.add.reduceat(np.append(rows.data**2, 0), rows.indptr[:-1], dtype=np.float64))
-    counts = np.diff(rows.indptr)
-    rows.data /= np.repeat(np.where(counts > 0, np.maximum(lengths, 1e-30), 1), counts)
+    lengths = np.sqrt(rows.multiply(rows).sum(axis=1, dtype=np.float64))
+    rows.data /= np.repeat(np.maximum(lengths, 1e-30), np.diff(rows.indptr))
     return rows
-
-
-@njit(nogil=True, cache=True)
-def _products(  # type: ignore[no-untyped-def]
-    data, indices, indptr, column_data, column_rows, column_ptr, num_gallery, start, stop
-):
-    """Inner products of rows start … stop with every gallery row that they share an entry with."""
-    out = np.empty(1 << 14, np.float32)
-    columns = np.empty(1 << 14, np.int32)
-    counts = np.empty(stop - start, np.int32)
-    total = np.zeros(num_gallery)
-    at = 0
-    for i in range(start, stop):
-        for e in range(indptr[i], indptr[i + 1]):
-            value = np.float64(data[e])
-            for b in range(column_ptr[indices[e]], column_ptr[indices[e] + 1]):
-                total[column_rows[b]] += value * np.float64(column_data[b])
-        while at + num_gallery > len(out):
-            out = np.concatenate((out, np.empty(len(out), np.float32)))
-            columns = np.concatenate((columns, np.empty(len(columns), np.int32)))
-        found = at
-        for j in range(num_gallery):
-            if np.float32(total[j]) > 0:
-                out[found] = min(total[j], 1.0)
-                columns[found] = j
-                found += 1
-            total[j] = 0.0
-        counts[i - start] = found - at
-        at = found
-    return out[:at].copy(), columns[:at].copy(), counts

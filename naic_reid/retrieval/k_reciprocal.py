@@ -22,13 +22,12 @@ a distance that was squared already); `count_self` lets N(i,k) hold k rows, i it
 """
 
 import numpy as np
-import scipy.sparse as sp
 from numba import njit
 
 from naic_reid.artifacts import Floats, Ints, JaccardRows, Neighbours
-from naic_reid.retrieval import exact, parallel
+from naic_reid.retrieval import exact, parallel, sparse
 
-_CHUNK = 512  # rows encoded in one go
+_CHUNK = 512  # rows looked at in one go
 
 
 def jaccard_rows(
@@ -61,67 +60,33 @@ def jaccard_rows(
         threads: 0 means all processors.
     """
     num, kept = neighbours.rows.shape
-    num_query = neighbours.num_query
-    start, stop = asking or (0, num_query)
-    assert num == len(query) + len(gallery) and num_query == len(query), (num, len(query), len(gallery))
-    k1 = min(k1, num - 1) if num else k1
+    assert num == len(query) + len(gallery) and neighbours.num_query == len(query), (num, len(query))
+    k1 = min(k1, max(num - 1, 0))
     first = k1 + (not count_self)
     half = min(round(k1 / 2), k1) + (not count_self)  # Python rounds half to even, as the definition does
     assert kept >= min(max(first, k2), num), (kept, k1, k2, num)
-    if start == stop or len(gallery) == 0:
-        nothing = sp.csr_array(np.zeros((stop - start, len(gallery)), np.float32))
-        return JaccardRows(nothing, neighbours.farthest[start:stop])
-    union = exact.rows(query, gallery)
     mutual = _mutual_of_all(neighbours.rows, first, threads)
     mutual_half = _mutual_of_all(neighbours.rows, max(half, 1), threads)
+    union = exact.rows(query, gallery)
     farthest = neighbours.farthest if norm == "rowmax" else np.ones(num, np.float32)
-    lists = (neighbours.rows, neighbours.distances)
-    spans = parallel.spans(num, _CHUNK)
-    encoding = stack(
-        parallel.each(
-            lambda span: _encode(union, *lists, farthest, power, mutual, mutual_half, *span), spans, threads
-        ),
-        num,
-    )
+    known = neighbours.rows, neighbours.distances, farthest
+    encoding = sparse.built(_encode, (union, *known, power, mutual, mutual_half), (num, num), threads)
     if k2 > 1:
-        near = np.ascontiguousarray(neighbours.rows[:, :k2])
-        csr = (encoding.data, encoding.indices, encoding.indptr)
-        encoding = stack(
-            parallel.each(lambda span: _average(near, *csr, *span), spans, threads),
-            num,
+        near = neighbours.rows[:, :k2]
+        encoding = sparse.product(
+            sparse.of_lists(near, np.ones(near.shape, np.float32)), encoding, threads, over=near.shape[1]
         )
-    columns = encoding[num_query:].tocsc()  # which gallery rows hold an entry at l, for every l
-    queries = (encoding.data, encoding.indices, encoding.indptr)
-    inverted = (columns.data, columns.indices, columns.indptr)
-    similarity = stack(
-        parallel.each(
-            lambda span: _overlap(*queries, *inverted, len(gallery), *span),
-            [(start + a, start + b) for a, b in parallel.spans(stop - start, 64)],
-            threads,
-        ),
-        len(gallery),
-    )
-    return JaccardRows(similarity, neighbours.farthest[start:stop])
+    asked = slice(*asking or (0, len(query)))
+    columns = encoding[num - len(gallery) :].T.tocsr()  # which gallery rows hold an entry at l, for every l
+    return JaccardRows(sparse.jaccard(encoding[asked], columns, threads), neighbours.farthest[asked])
 
 
 def _mutual_of_all(rows: Ints, length: int, threads: int) -> tuple[Ints, Ints]:
     """R of every row for lists of this length: members int32 [N, length] and how many int32 [N]."""
     members = np.empty((len(rows), min(length, rows.shape[1])), np.int32)
     count = np.empty(len(rows), np.int32)
-    parallel.each(
-        lambda span: _mutual(rows, members, count, *span), parallel.spans(len(rows), _CHUNK), threads
-    )
+    parallel.pieces(_mutual, (rows, members, count), len(rows), _CHUNK, threads)
     return members, count
-
-
-def stack(pieces: list[tuple[Floats, Ints, Ints]], num_columns: int) -> sp.csr_array:
-    """One CSR matrix from consecutive pieces (data, indices, entries of each row)."""
-    counts = np.concatenate([piece[2] for piece in pieces])
-    indptr = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, out=indptr[1:])
-    data = np.concatenate([piece[0] for piece in pieces])
-    indices = np.concatenate([piece[1] for piece in pieces])
-    return sp.csr_array((data, indices, indptr), shape=(len(counts), num_columns))
 
 
 @njit(nogil=True, cache=True)
@@ -197,71 +162,3 @@ def _known_distance(union, rows, distances, i, j):  # type: ignore[no-untyped-de
         if rows[j, c] == i:
             return distances[j, c]
     return exact.distance(exact.cosine(union, i, j))
-
-
-@njit(nogil=True, cache=True)
-def _average(near, data, indices, indptr, start, stop):  # type: ignore[no-untyped-def]
-    """Query expansion of rows start … stop: the mean encoding of the first k2 rows of each list."""
-    length = 0
-    for i in range(start, stop):
-        for c in range(near.shape[1]):
-            length += indptr[near[i, c] + 1] - indptr[near[i, c]]
-    out = np.empty(length, np.float32)
-    columns = np.empty(length, np.int32)
-    counts = np.empty(stop - start, np.int32)
-    total = np.zeros(len(near))
-    seen = np.full(len(near), -1, np.int32)
-    at = 0
-    for i in range(start, stop):
-        found = at
-        for c in range(near.shape[1]):
-            j = near[i, c]
-            for e in range(indptr[j], indptr[j + 1]):
-                column = indices[e]
-                if seen[column] != i:
-                    seen[column] = i
-                    total[column] = 0.0
-                    columns[found] = column
-                    found += 1
-                total[column] += data[e]
-        columns[at:found].sort()
-        for e in range(at, found):
-            out[e] = total[columns[e]] / near.shape[1]
-        counts[i - start] = found - at
-        at = found
-    return out[:at].copy(), columns[:at].copy(), counts
-
-
-@njit(nogil=True, cache=True)
-def _overlap(  # type: ignore[no-untyped-def]
-    data, indices, indptr, column_data, column_rows, column_ptr, num_gallery, start, stop
-):
-    """m / (2 − m) of queries start … stop with every gallery row their encodings meet."""
-    out = np.empty(1 << 14, np.float32)
-    columns = np.empty(1 << 14, np.int32)
-    counts = np.empty(stop - start, np.int32)
-    overlap = np.zeros(num_gallery)
-    seen = np.full(num_gallery, -1, np.int32)
-    at = 0
-    for i in range(start, stop):
-        while at + num_gallery > len(out):
-            out = np.concatenate((out, np.empty(len(out), np.float32)))
-            columns = np.concatenate((columns, np.empty(len(columns), np.int32)))
-        found = at
-        for e in range(indptr[i], indptr[i + 1]):
-            value = np.float64(data[e])
-            for b in range(column_ptr[indices[e]], column_ptr[indices[e] + 1]):
-                j = column_rows[b]
-                if seen[j] != i:
-                    seen[j] = i
-                    overlap[j] = 0.0
-                    columns[found] = j
-                    found += 1
-                overlap[j] += min(value, np.float64(column_data[b]))
-        columns[at:found].sort()
-        for e in range(at, found):
-            m = min(overlap[columns[e]], 1.0)
-            out[e] = m / (2.0 - m)
-        counts[i - start] = found - at
-        at = found
-    return out[:at].copy(), columns[:at].copy(), counts

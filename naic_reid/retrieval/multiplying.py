@@ -1,6 +1,7 @@
 """Products by several threads, each with one torch thread."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -19,6 +20,6 @@ def each(function: Callable[[_Job], _Result], jobs: Iterable[_Job], threads: int
     """
     before = torch.get_num_threads()
     try:
-        yield from parallel.in_order(function, jobs, threads, lambda: torch.set_num_threads(1))
+        yield from parallel.in_order(function, jobs, threads, partial(torch.set_num_threads, 1))
     finally:
         torch.set_num_threads(before)

@@ -1,7 +1,8 @@
 """Work spread over threads; what is called releases the interpreter lock (compiled kernels, BLAS)."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from naic_reid import machine
@@ -38,6 +39,16 @@ def in_order(
 def each(function: Callable[[_Job], _Result], jobs: Iterable[_Job], threads: int) -> list[_Result]:
     """All results of `in_order`."""
     return list(in_order(function, jobs, threads))
+
+
+def pieces(
+    function: Callable[..., _Result], shared: Sequence[Any], num: int, length: int, threads: int
+) -> list[_Result]:
+    """All results of `function(*shared, start, stop)` for consecutive pieces of 0 … num, in order."""
+    starts = range(0, num, length)
+    stops = (min(start + length, num) for start in starts)
+    with ThreadPoolExecutor(num_threads(threads)) as pool:
+        return list(pool.map(partial(function, *shared), starts, stops))
 
 
 def spans(num: int, length: int) -> list[tuple[int, int]]:

@@ -1,25 +1,24 @@
-"""Ranking, fusing and scoring from arrays, for programs: no files, no settings.
+"""Ranking and fusing from arrays, for programs: no files, no settings.
 
-    from naic_reid import fuse, rank, score_distances
+    from naic_reid import Reranking, fuse, rank
 
     best, distances = rank(query, gallery, best=10)                       # by cosine
-    best, distances = rank(query, gallery, rerank=True, k1=20, k2=6, lambda_=0.3)
+    best, distances = rank(query, gallery, rerank=Reranking(k1=20, k2=6, lambda_=0.3))
     best, distances = fuse([(query, gallery), (other_query, other_gallery)], weights=[2, 1])
-    scores = score_distances(1 - query @ gallery.T, persons, gallery_persons, cameras, gallery_cameras)
 
-Features are float32 [Q, D] and [G, D], rows of any length but 0, or `Features`, which may be larger than
-memory. Results do not depend on threads, memory or device: not by a bit.
+Features are float32 [Q, D] and [G, D], rows of any length but 0, or `Features`; arrays may be mapped from a
+file (`numpy.load(mmap_mode="r")`) larger than memory. Results do not depend on threads, memory or device: not
+by a bit.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from naic_reid.artifacts import Features, Floats, Ints
 from naic_reid.errors import ReidError
 from naic_reid.retrieval import best as nearest_of
-from naic_reid.retrieval import evaluation, protocols, vectors
+from naic_reid.retrieval import vectors
 from naic_reid.retrieval.distances import PLAIN, Member
 from naic_reid.retrieval.memory import budget
 from naic_reid.retrieval.rerank import Reranking
@@ -32,10 +31,7 @@ def rank(
     gallery: Rows,
     best: int = 200,
     *,
-    rerank: bool = False,
-    k1: int = 30,
-    k2: int = 2,
-    lambda_: float = 0.8,
+    rerank: Reranking | None = None,
     device: str = "auto",
     threads: int = 0,
     memory: str = "",
@@ -46,12 +42,8 @@ def rank(
         query: float32 [Q, D].
         gallery: float32 [G, D].
         best: how many of the gallery are returned.
-        rerank: by k-reciprocal re-ranking (Zhong et al., CVPR 2017; `retrieval.rerank.rank` states the
-            definition) instead of the distance 1 − cos.
-        k1: neighbours that must be mutual; at most as many images as there are in all.
-        k2: rows averaged in query expansion of the encodings; 1: none.
-        lambda_: weight of the original distance. Market-1501's custom: k1 20, k2 6, lambda_ 0.3.
-        device: cpu, cuda or auto, for the search that re-ranking begins with.
+        rerank: by re-ranked distances, see `Reranking`; None: by 1 − cos.
+        device: cpu, cuda or auto.
         threads: 0 means all processors.
         memory: such as "6GB"; by default half of what is free.
 
@@ -60,7 +52,8 @@ def rank(
         first.
 
     Raises:
-        ReidError: a row is zero or not finite; arrays that do not fit each other; a number out of range.
+        ReidError: a row is zero or not finite; arrays that do not fit each other; a number out of range; too
+            little memory.
 
     >>> import numpy as np
     >>> gallery = np.array([[1, 0], [0, 1], [3, 4]], np.float32)
@@ -68,10 +61,7 @@ def rank(
     >>> print(best, distances.round(3))
     [[1 2]] [[0.  0.2]]
     """
-    return fuse(
-        [(query, gallery)], best=best, rerank=rerank, k1=k1, k2=k2, lambda_=lambda_,
-        device=device, threads=threads, memory=memory,
-    )  # fmt: skip
+    return fuse([(query, gallery)], None, best, rerank=rerank, device=device, threads=threads, memory=memory)
 
 
 def fuse(
@@ -79,10 +69,7 @@ def fuse(
     weights: Sequence[float] | None = None,
     best: int = 200,
     *,
-    rerank: bool = False,
-    k1: int = 30,
-    k2: int = 2,
-    lambda_: float = 0.8,
+    rerank: Reranking | None = None,
     device: str = "auto",
     threads: int = 0,
     memory: str = "",
@@ -94,10 +81,7 @@ def fuse(
             differ.
         weights: of each member; None: 1 each.
         best: how many of the gallery are returned.
-        rerank: as for `rank`, each member by itself; so all that follows.
-        k1: as for `rank`.
-        k2: as for `rank`.
-        lambda_: as for `rank`.
+        rerank: as for `rank`, each member by itself.
         device: as for `rank`.
         threads: as for `rank`.
         memory: as for `rank`.
@@ -116,78 +100,15 @@ def fuse(
     """
     pairs = [(_rows(query, "query"), _rows(gallery, "gallery")) for query, gallery in members]
     factors = [1.0] * len(pairs) if weights is None else [float(weight) for weight in weights]
-    _check(pairs, factors, best, (k1, k2, lambda_) if rerank else None)
+    _check(pairs, factors, best, rerank)
     device = vectors.choose(device)
     allowed = budget(memory, device)
-    how = Reranking(k1, k2, lambda_)
-    mix = how.mix if rerank else PLAIN
     built = []
-    for (query, gallery), factor in zip(pairs, factors, strict=True):
-        rows = None
-        if rerank:
-            rows = how.of_features(query, gallery, device=device, threads=threads, memory=allowed)
-        built.append(Member(query, gallery, rows, factor, device))
+    for pair, factor in zip(pairs, factors, strict=True):
+        rows = rerank and rerank.of_features(*pair, device=device, threads=threads, memory=allowed)
+        built.append(Member(*pair, rows, factor, device))
     block = nearest_of.block_length(len(pairs[0][1]), allowed, threads=threads)
-    return nearest_of.best(built, mix, best, threads=threads, block=block)
-
-
-def score_distances(
-    distances: Floats,
-    query: Sequence[Any],
-    gallery: Sequence[Any],
-    query_cameras: Sequence[Any] | None = None,
-    gallery_cameras: Sequence[Any] | None = None,
-    *,
-    protocol: str = "",
-    rates: bool = False,
-    threads: int = 0,
-) -> dict[str, Any]:
-    """CMC and mAP of a matrix of distances under one of the field's protocols.
-
-    Args:
-        distances: float32 [Q, G], smaller is nearer; equal ones rank by index.
-        query: who is on each query, Q numbers or names.
-        gallery: who is on each image of the gallery; −1: junk, which no query meets.
-        query_cameras: where each query was taken.
-        gallery_cameras: where each image of the gallery was.
-        protocol: a name of `retrieval.protocols`; "": market with cameras (images of the query's person and
-            camera are left out), naic without.
-        rates: also the true-positive rates at small false-positive rates of all pairs; takes longer.
-        threads: 0 means all processors.
-
-    Returns:
-        R1, R5, R10, mAP, mINP and others, as shares in 0 … 1, and how many queries they are of.
-
-    Raises:
-        ReidError: numbers of rows that differ; no such protocol; no query has a positive.
-
-    >>> import numpy as np
-    >>> distances = np.array([[0.1, 0.2, 0.3], [0.5, 0.4, 0.9]], np.float32)
-    >>> scores = score_distances(distances, ["ann", "bob"], ["bob", "ann", "ann"])
-    >>> scores["R1"], round(scores["mAP"], 4)
-    (0.0, 0.5417)
-    """
-    distances = np.ascontiguousarray(distances, np.float32)
-    cameras = [query_cameras, gallery_cameras]
-    if (query_cameras is None) != (gallery_cameras is None):
-        raise ReidError("score_distances: give cameras of both queries and gallery, or of neither")
-    rule = protocols.named(protocol or ("naic" if query_cameras is None else "market"))
-    lists = []
-    for what, persons, places, num in zip(
-        ("query", "gallery"), (query, gallery), cameras, distances.shape, strict=True
-    ):
-        for words in (persons, places):
-            if words is not None and len(words) != num:
-                raise ReidError(
-                    f"score_distances: {what}: {len(words)} entries for {num} rows or columns of distances"
-                )
-        names = [str(person) for person in persons]
-        taken = [""] * num if places is None else [str(place) for place in places]
-        junk = [name == "-1" for name in names]
-        lists.append(protocols.Columns(names, taken, junk, [False] * num, [""] * num))
-    of_query, of_gallery = protocols.numbered(*lists)
-    protocols.require_positives(rule, of_query, of_gallery, "score_distances")
-    return evaluation.of_distances(distances, of_query, of_gallery, rule, rates=rates, threads=threads)
+    return nearest_of.best(built, rerank.mix if rerank else PLAIN, best, threads=threads, block=block)
 
 
 def _rows(given: Rows, what: str) -> Floats:
@@ -198,10 +119,7 @@ def _rows(given: Rows, what: str) -> Floats:
 
 
 def _check(
-    pairs: list[tuple[Floats, Floats]],
-    weights: list[float],
-    best: int,
-    neighbours: tuple[int, int, float] | None,
+    pairs: list[tuple[Floats, Floats]], weights: list[float], best: int, rerank: Reranking | None
 ) -> None:
     if not pairs or len(weights) != len(pairs) or not all(0 < weight < np.inf for weight in weights):
         raise ReidError(f"fuse: {len(pairs)} members, weights {weights}: one weight above 0 for each member")
@@ -214,7 +132,5 @@ def _check(
             )
     if best < 1:
         raise ReidError(f"best {best}: must be at least 1")
-    if neighbours is not None:
-        k1, k2, lambda_ = neighbours
-        if k1 < 1 or k2 < 1 or not 0 <= lambda_ <= 1:
-            raise ReidError(f"k1 {k1}, k2 {k2}, lambda_ {lambda_}: at least 1, at least 1, and in 0 … 1")
+    if rerank is not None:
+        rerank.check()

@@ -1,4 +1,4 @@
-"""Scores from two arrays of features and who is on them, for people who want only numbers."""
+"""Scores from features or distances and who is on the images, for people who want only numbers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from naic_reid.errors import ReidError
 from naic_reid.retrieval import distances, metrics, protocols, vectors
 from naic_reid.retrieval.best import block_length
 from naic_reid.retrieval.distances import PLAIN, Member, Mix
-from naic_reid.retrieval.evaluation import Evaluation
+from naic_reid.retrieval.evaluation import Evaluation, of_distances
 from naic_reid.retrieval.memory import budget
 from naic_reid.retrieval.metrics import Hits, Ints64, Roc
 from naic_reid.retrieval.protocols import Columns
@@ -29,11 +29,7 @@ def score(
     gallery_cameras: Sequence[Any] | None = None,
     *,
     protocol: str = "market",
-    reranked: bool = False,
-    k1: int = 20,
-    k2: int = 6,
-    lambda_: float = 0.3,
-    method: str = "k_reciprocal",
+    rerank: Reranking | None = None,
     seed: int = 0,
     device: str = "auto",
     threads: int = 0,
@@ -52,11 +48,7 @@ def score(
         query_cameras: [Q], numbers or texts, empty texts where unknown; None: all unknown.
         gallery_cameras: [G].
         protocol: one of `protocols.PROTOCOLS`, whose module says what each means.
-        reranked: by re-ranking, see `rerank.rank`; junk takes no part in it.
-        k1: of re-ranking.
-        k2: of re-ranking.
-        lambda_: of re-ranking.
-        method: of re-ranking: k_reciprocal or graph.
+        rerank: by re-ranked distances, in which junk takes no part; Market's custom: `Reranking(20, 6, 0.3)`.
         seed: of a protocol's draws.
         device: "cpu", "cuda" or "auto".
         threads: 0 means all processors.
@@ -72,8 +64,8 @@ def score(
     """
     rule = protocols.named(protocol)
     of_query, of_gallery = protocols.numbered(
-        _columns("query", query, query_identities, query_cameras),
-        _columns("gallery", gallery, gallery_identities, gallery_cameras),
+        _columns("query", len(query), query_identities, query_cameras),
+        _columns("gallery", len(gallery), gallery_identities, gallery_cameras),
     )
     if rule.trial != "split" and of_gallery.junk.any():
         kept = np.flatnonzero(~of_gallery.junk)
@@ -81,25 +73,71 @@ def score(
     protocols.require_positives(rule, of_query, of_gallery, "query and gallery")
     device = vectors.choose(device)
     evaluation = Evaluation(rule, of_query, of_gallery, seed)
-    if not reranked and rule.trial == "whole":
-        return _by_pieces(Member(query, gallery, device=device), evaluation, threads)
-    how = Reranking(k1, k2, lambda_, method)
-    if not reranked:
-        return _by_rows(Member(query, gallery, device=device), PLAIN, evaluation, threads)
-    rows = how.of_features(query, gallery, device=device, threads=threads, memory=budget(memory, device))
-    member, mix = Member(query, gallery, rows, device=device), how.mix
-    return _by_rows(member, mix, evaluation, threads)
+    if rerank is None:
+        member = Member(query, gallery, device=device)
+        if rule.trial == "whole":
+            return _by_pieces(member, evaluation, threads)
+        return _by_rows(member, PLAIN, evaluation, threads)
+    rows = rerank.of_features(query, gallery, device=device, threads=threads, memory=budget(memory, device))
+    return _by_rows(Member(query, gallery, rows, device=device), rerank.mix, evaluation, threads)
 
 
-def _columns(
-    role: str, features: Floats, identities: Sequence[Any], cameras: Sequence[Any] | None
-) -> Columns:
-    num = len(features)
+def score_distances(
+    distances: Floats,
+    query_identities: Sequence[Any],
+    gallery_identities: Sequence[Any],
+    query_cameras: Sequence[Any] | None = None,
+    gallery_cameras: Sequence[Any] | None = None,
+    *,
+    protocol: str = "",
+    seed: int = 0,
+    rates: bool = False,
+    threads: int = 0,
+) -> dict[str, Any]:
+    """As `score`, of a matrix of distances.
+
+    Args:
+        distances: float32 [Q, G], smaller is nearer; equal ones rank by index.
+        query_identities: as for `score`; so the next three.
+        gallery_identities: as for `score`.
+        query_cameras: as for `score`.
+        gallery_cameras: as for `score`.
+        protocol: as for `score`; "": market with cameras, naic without.
+        seed: of a protocol's draws.
+        rates: also TPR at small FPR of all pairs; takes longer.
+        threads: 0 means all processors.
+
+    Returns:
+        As `score`.
+
+    Raises:
+        ReidError: distances and labels do not fit each other; no such protocol; no query has a positive.
+
+    >>> import numpy as np
+    >>> distances = np.array([[0.1, 0.2, 0.3], [0.5, 0.4, 0.9]], np.float32)
+    >>> scores = score_distances(distances, ["ann", "bob"], ["bob", "ann", "ann"])
+    >>> scores["R1"], round(scores["mAP"], 4)
+    (0.0, 0.5417)
+    """
+    if (query_cameras is None) != (gallery_cameras is None):
+        raise ReidError("score_distances: give cameras of both queries and gallery, or of neither")
+    rule = protocols.named(protocol or ("naic" if query_cameras is None else "market"))
+    num_query, num_gallery = distances.shape
+    of_query, of_gallery = protocols.numbered(
+        _columns("query", num_query, query_identities, query_cameras),
+        _columns("gallery", num_gallery, gallery_identities, gallery_cameras),
+    )
+    protocols.require_positives(rule, of_query, of_gallery, "score_distances")
+    distances = np.ascontiguousarray(distances, np.float32)
+    return of_distances(distances, of_query, of_gallery, rule, seed=seed, rates=rates, threads=threads)
+
+
+def _columns(role: str, num: int, identities: Sequence[Any], cameras: Sequence[Any] | None) -> Columns:
     persons = [str(identity) for identity in identities]
     places = [""] * num if cameras is None else [str(camera) for camera in cameras]
     for what, values in (("identities", persons), ("cameras", places)):
         if len(values) != num:
-            raise ReidError(f"{role}: {num} rows of features, but {len(values)} {what}: give one a row")
+            raise ReidError(f"{role}: {num} images, but {len(values)} {what}: give one for each")
     junk = [person == JUNK for person in persons]
     return Columns(persons, places, junk, [False] * num, [""] * num)
 

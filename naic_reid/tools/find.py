@@ -85,13 +85,12 @@ def _require(options: argparse.Namespace) -> None:
 def _ranked(queries: Floats, rows: Floats, options: argparse.Namespace) -> tuple[list[list[int]], Floats]:
     """Rows of the gallery for each query, best first, and the distances that say so."""
     if options.rerank:
-        from naic_reid.retrieval.rerank import rank
+        from naic_reid.retrieval.ranking import rank
+        from naic_reid.retrieval.rerank import Reranking
 
         neighbours = min(options.k1, len(queries) + len(rows) - 1)
-        order, distances = rank(
-            queries, rows, neighbours, min(options.k2, neighbours + 1), options.lambda_,
-            best=options.best, device="cpu",
-        )  # fmt: skip
+        how = Reranking(neighbours, min(options.k2, neighbours + 1), options.lambda_)
+        order, distances = rank(queries, rows, options.best, rerank=how, device="cpu")
         return order.tolist(), distances
     distances = 1 - queries @ rows.T
     best = np.argsort(distances, axis=1, kind="stable")[:, : options.best]

@@ -1,8 +1,8 @@
 """Re-ranks with nothing but two .npy files of features: float32 [Q, D] and [G, D], one row an image.
 
 Writes the indices into the gallery, nearest first, as int32 [Q, R] .npy; and, asked for, their
-distances. The files are mapped, so they may be larger than memory. This is naic_reid.retrieval.rerank.rank,
-whose docstring states the definition.
+distances. The files are mapped, so they may be larger than memory. This is naic_reid.rank; Reranking in
+naic_reid.retrieval.rerank says what the words mean.
 
     naic-reid rank query.npy gallery.npy --k1 20 --k2 6 --lambda 0.3 --indices ranking.npy
 """
@@ -44,7 +44,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Writes the ranking; prints one line about it."""
-    from naic_reid.retrieval.rerank import rank  # torch, which --help need not wait for
+    from naic_reid.retrieval.memory import budget  # torch, which --help need not wait for
+    from naic_reid.retrieval.ranking import rank
+    from naic_reid.retrieval.rerank import Reranking, expanded
+    from naic_reid.retrieval.vectors import choose
 
     for name, least in (("k1", 1), ("k2", 1), ("best", 1), ("query_expansion", 0), ("threads", 0)):
         if getattr(options, name) < least:
@@ -54,10 +57,16 @@ def run(options: argparse.Namespace) -> int:
     if not 0 <= options.alpha < float("inf"):
         raise ReidError("--alpha must be a number from 0")
     files.apart([options.indices, options.distances], [options.query, options.gallery])
-    names = ("k1", "k2", "lambda_", "best", "query_expansion", "alpha", "method", "norm", "power",
-             "count_self", "device", "threads", "memory")  # fmt: skip
-    settings = {name: getattr(options, name) for name in names}
-    indices, distances = rank(read_npy(options.query), read_npy(options.gallery), **settings)
+    how = Reranking(*(getattr(options, name) for name in Reranking._fields))
+    speed = {name: getattr(options, name) for name in ("device", "threads", "memory")}
+    query, gallery = read_npy(options.query), read_npy(options.gallery)
+    if options.query_expansion:
+        device = choose(options.device)
+        query, gallery = expanded(
+            query, gallery, options.query_expansion, options.alpha,
+            device=device, threads=options.threads, memory=budget(options.memory, device),
+        )  # fmt: skip
+    indices, distances = rank(query, gallery, options.best, rerank=how, **speed)
     for path, values in ((options.indices, indices), (options.distances, distances)):
         if path is not None:
             with files.whole(path) as part, part.open("wb") as handle:

@@ -54,16 +54,18 @@ def look(data: Path, paths: Sequence[str]) -> float:
 
 def rank(num: int, dimension: int, rerank: Rerank) -> tuple[float, float]:
     """Seconds of a first ranking, with what is compiled for it, and of a second: `num` rows in all."""
-    from naic_reid.retrieval import rerank as whole
+    from naic_reid.retrieval import ranking
+    from naic_reid.retrieval.rerank import Reranking
 
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((max(1, num // 8), dimension))
     rows = centres[rng.integers(len(centres), size=num)] + 0.7 * rng.standard_normal((num, dimension))
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     cut = max(1, num // 10)
+    how = Reranking(min(rerank.k1, num - cut - 1), rerank.k2, rerank.lambda_)
 
     def once() -> None:
-        whole.rank(rows[:cut], rows[cut:], min(rerank.k1, num - cut - 1), rerank.k2, rerank.lambda_, best=200)
+        ranking.rank(rows[:cut], rows[cut:], rerank=how)
 
     return _seconds(once), _seconds(once)
 

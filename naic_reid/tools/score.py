@@ -47,7 +47,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prints the scores in percent under the rule in words; writes them as fractions."""
     from naic_reid.retrieval import protocols
-    from naic_reid.retrieval.scoring import score  # torch, which --help need not wait for
+    from naic_reid.retrieval.rerank import Reranking  # torch, which --help need not wait for
+    from naic_reid.retrieval.scoring import score
 
     rule = protocols.named(options.protocol)
     if rule.trial == "groups":
@@ -62,11 +63,11 @@ def run(options: argparse.Namespace) -> int:
     query, gallery = read_npy(options.query), read_npy(options.gallery)
     asked = _listed(options.query_list, len(query), options.query)
     searched = _listed(options.gallery_list, len(gallery), options.gallery)
-    names = ("protocol", "k1", "k2", "lambda_", "method", "seed", "device", "threads", "memory")
-    settings = {name: getattr(options, name) for name in names}
+    how = Reranking(options.k1, options.k2, options.lambda_, options.method) if options.rerank else None
+    settings = {name: getattr(options, name) for name in ("protocol", "seed", "device", "threads", "memory")}
     scores = score(
         query, gallery, asked["identity"], searched["identity"], asked["camera"], searched["camera"],
-        reranked=options.rerank, **settings,
+        rerank=how, **settings,
     )  # fmt: skip
     if options.json:
         with files.whole(options.json) as part:

@@ -8,7 +8,8 @@ from naic_reid.retrieval import distances
 from naic_reid.retrieval.distances import Member, Mix
 from naic_reid.retrieval.graph import similar_rows
 from naic_reid.retrieval.nearest import k_nearest
-from naic_reid.retrieval.rerank import rank
+from naic_reid.retrieval.ranking import rank
+from naic_reid.retrieval.rerank import Reranking
 from tests.oracles import rerank as oracle
 from tests.retrieval.features import clustered
 
@@ -34,7 +35,7 @@ def test_worked_example() -> None:
     np.testing.assert_allclose(scores(query, gallery, 2, 2, 0.3), expected, atol=2e-6)
     cosines = oracle.cosines(query, gallery)[:2, 2:]
     np.testing.assert_allclose(scores(query, gallery, 3, 2, 1.0), cosines, atol=1e-6)
-    indices, _ = rank(query, gallery, 3, 2, 0.3, method="graph", device="cpu")
+    indices, _ = rank(query, gallery, rerank=Reranking(3, 2, 0.3, "graph"), device="cpu")
     assert indices.tolist() == [[2, 3, 0, 1]] * 2
 
 
@@ -58,5 +59,5 @@ def test_a_range_of_queries_has_the_bits_it_has_among_all_whatever_the_threads()
 def test_small_sets_give_what_there_is(num_query: int, num_gallery: int) -> None:
     rows = clustered(10, 10, 8)
     query, gallery = rows[:num_query], rows[num_query : num_query + num_gallery]
-    indices, _ = rank(query, gallery, 26, 7, 0.3, method="graph", device="cpu")
+    indices, _ = rank(query, gallery, rerank=Reranking(26, 7, 0.3, "graph"), device="cpu")
     assert indices.shape == (num_query, num_gallery)

@@ -5,7 +5,8 @@ import pytest
 
 from naic_reid.artifacts import Floats
 from naic_reid.errors import ReidError
-from naic_reid.retrieval.rerank import expanded, rank
+from naic_reid.retrieval.ranking import rank
+from naic_reid.retrieval.rerank import Reranking, expanded
 from tests.oracles import rerank as oracle
 from tests.retrieval.features import clustered
 
@@ -18,7 +19,7 @@ def split(seed: int = 1, num: int = 300) -> tuple[Floats, Floats]:
 def test_the_ranking_is_that_of_the_definition() -> None:
     query, gallery = split()
     expected = oracle.re_ranking(query, gallery, 20, 6, 0.3)
-    indices, distances = rank(query, gallery, 20, 6, 0.3, best=40, device="cpu")
+    indices, distances = rank(query, gallery, 40, rerank=Reranking(20, 6, 0.3), device="cpu")
     np.testing.assert_allclose(np.take_along_axis(expected, indices, 1), distances, atol=1e-5)
     np.testing.assert_allclose(np.sort(expected, axis=1)[:, :40], distances, atol=1e-5)
 
@@ -33,22 +34,22 @@ def test_the_ranking_is_that_of_the_definition() -> None:
 def test_dialects_are_reached_by_their_names(options, twin) -> None:
     query, gallery = split(2)
     expected = np.sort(twin(query, gallery, 20, 6, 0.3), axis=1)
-    _, distances = rank(query, gallery, 20, 6, 0.3, best=250, device="cpu", **options)
+    _, distances = rank(query, gallery, 250, rerank=Reranking(20, 6, 0.3, **options), device="cpu")
     np.testing.assert_allclose(distances, expected, atol=1e-5)
 
 
 def test_memory_and_threads_never_change_a_bit() -> None:
     query, gallery = split(3, 1200)
-    first = rank(query, gallery, device="cpu")
+    first = rank(query, gallery, rerank=Reranking(), device="cpu")
     for memory, threads in [("60MB", 2), ("6MB", 1)]:
-        again = rank(query, gallery, device="cpu", memory=memory, threads=threads)
+        again = rank(query, gallery, rerank=Reranking(), device="cpu", memory=memory, threads=threads)
         np.testing.assert_array_equal(again[0], first[0])
         np.testing.assert_array_equal(again[1], first[1])
 
 
 def test_too_little_memory_is_refused_with_the_amount_it_takes() -> None:
     with pytest.raises(ReidError, match=r"take .* MB at least"):
-        rank(*split(), device="cpu", memory="100kB")
+        rank(*split(), rerank=Reranking(), device="cpu", memory="100kB")
 
 
 @pytest.mark.parametrize("alpha", [0.0, 3.0])
@@ -62,11 +63,3 @@ def test_query_expansion_is_the_weighted_sum_of_the_nearest(alpha: float) -> Non
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     one, other = expanded(query, gallery, 5, alpha, memory=10**9)
     np.testing.assert_allclose(np.concatenate([one, other]), expected, atol=1e-6)
-
-
-def test_expansion_comes_before_all_else() -> None:
-    query, gallery = split(5)
-    once = rank(query, gallery, query_expansion=5, device="cpu")
-    by_hand = rank(*expanded(query, gallery, 5, 3.0, memory=10**9), device="cpu")
-    np.testing.assert_array_equal(once[0], by_hand[0])
-    assert (once[0] != rank(query, gallery, device="cpu")[0]).any()

@@ -1,12 +1,15 @@
 """Scores from features and labels: those of the definitions, whichever way they are counted."""
 
+import doctest
+
 import numpy as np
 import pytest
 
 from naic_reid.artifacts import Floats
 from naic_reid.errors import ReidError
 from naic_reid.retrieval import scoring
-from naic_reid.retrieval.scoring import score
+from naic_reid.retrieval.rerank import Reranking
+from naic_reid.retrieval.scoring import score, score_distances
 from tests.oracles import metrics as oracle
 from tests.oracles import rerank as dense
 from tests.retrieval.features import clustered
@@ -73,7 +76,7 @@ def test_re_ranked_scores_leave_junk_out_first() -> None:
     kept = np.flatnonzero(np.array(labels[1]) != -1)
     without = [labels[0], np.array(labels[1])[kept].tolist(), labels[2], np.array(labels[3])[kept].tolist()]
     distances = dense.re_ranking(query, gallery[kept], 10, 3, 0.3)
-    found = score(query, gallery, *labels, reranked=True, k1=10, k2=3, device="cpu")
+    found = score(query, gallery, *labels, rerank=Reranking(10, 3, 0.3), device="cpu")
     agree(found, expected(distances, without))
 
 
@@ -94,9 +97,43 @@ def test_vehicles_are_drawn_from_one_list() -> None:
 
 def test_mistakes_are_told_in_a_sentence() -> None:
     query, gallery, labels = world(8)
-    with pytest.raises(ReidError, match="gallery: 360 rows of features, but 359 identities"):
+    with pytest.raises(ReidError, match="gallery: 360 images, but 359 identities"):
         score(query, gallery, labels[0], labels[1][1:])
-    with pytest.raises(ReidError, match="query: 40 rows of features, but 39 cameras"):
+    with pytest.raises(ReidError, match="query: 40 images, but 39 cameras"):
         score(query, gallery, labels[0], labels[1], labels[2][1:], labels[3])
     with pytest.raises(ReidError, match="none of 40 queries has a positive"):
         score(query, gallery, labels[0], [99] * 360)
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+def test_scores_are_those_of_the_protocol(crossed: bool) -> None:
+    rng = np.random.default_rng(5)
+    distances = rng.random((7, 30)).astype(np.float32)
+    persons, shown = rng.integers(0, 4, 7), rng.integers(-1, 5, 30)
+    cameras, places = rng.integers(0, 2, 7), rng.integers(0, 2, 30)
+    queries = list(zip(persons.tolist(), cameras.tolist(), strict=True))
+    gallery = list(zip(shown.tolist(), places.tolist(), (shown == -1).tolist(), strict=True))
+    valid, expected = oracle.mean_scores(distances.tolist(), queries, gallery, crossed)
+    found = score_distances(distances, persons, shown, *((cameras, places) if crossed else ()))
+    assert found["queries"] == valid
+    for name in ("R1", "R5", "R10", "mAP", "mINP"):
+        assert found[name] == pytest.approx(expected[name]), name
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: score_distances(np.zeros((2, 3)), [1], [1, 1, 1]), "query: 2 images, but 1 identities"),
+        (lambda: score_distances(np.zeros((1, 2)), [1], [1, 2], [1]), "cameras of both"),
+        (lambda: score_distances(np.zeros((1, 2)), [1], [1, 2], protocol="golf"), "golf.* is unknown"),
+        (lambda: score_distances(np.zeros((1, 2)), [3], [1, 2]), "none of 1 queries has a positive"),
+    ],
+)  # fmt: skip
+def test_a_mistake_with_distances_is_told_in_a_sentence(call, says: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ReidError, match=says):
+        call()
+
+
+def test_examples_in_the_docstrings() -> None:
+    found = doctest.testmod(scoring)
+    assert (found.attempted >= 4, found.failed) == (True, 0)

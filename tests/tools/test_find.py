@@ -15,7 +15,8 @@ import pytest
 
 from naic_reid import Extractor, cli
 from naic_reid.errors import ReidError
-from naic_reid.retrieval.rerank import rank
+from naic_reid.retrieval.ranking import rank
+from naic_reid.retrieval.rerank import Reranking
 from naic_reid.tools import gallery
 from tests.tools import house
 
@@ -78,7 +79,7 @@ def test_reranked_is_what_rank_returns(
     assert find(place, ["1/0.png"], "--rerank", "--best", "12", "--k1", "4", "--k2", "2") == 0
     everything = extractor.folder(place / "photos")
     query = everything.values[[everything.names.index("1/0.png")]]
-    order, _ = rank(query, everything.values, 4, 2, 0.3, best=12, device="cpu")
+    order, _ = rank(query, everything.values, 12, rerank=Reranking(4, 2, 0.3), device="cpu")
     assert [row[3] for row in lines(capsys)] == [everything.names[at] for at in order[0]]
 
 

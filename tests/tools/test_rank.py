@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from naic_reid import cli
-from naic_reid.retrieval.rerank import rank
+from naic_reid.retrieval.ranking import rank
+from naic_reid.retrieval.rerank import Reranking, expanded
 from tests.retrieval.features import clustered
 
 
@@ -28,8 +29,8 @@ def test_files_hold_what_the_function_returns(place: Path) -> None:
         call(place, "--k1", "12", "--k2", "3", "--lambda", "0.3", "--best", "20", "--query-expansion", "2")
         == 0
     )
-    query, gallery = np.load(place / "q.npy"), np.load(place / "g.npy")
-    indices, distances = rank(query, gallery, 12, 3, 0.3, best=20, query_expansion=2, device="cpu")
+    rows = expanded(np.load(place / "q.npy"), np.load(place / "g.npy"), 2, 3.0, memory=10**9)
+    indices, distances = rank(*rows, 20, rerank=Reranking(12, 3, 0.3), device="cpu")
     np.testing.assert_array_equal(np.load(place / "i.npy"), indices)
     np.testing.assert_array_equal(np.load(place / "d.npy"), distances)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from naic_reid import cli, score
+from naic_reid import Reranking, cli, score
 from tests.retrieval.test_scoring import world
 
 
@@ -34,7 +34,7 @@ def test_the_file_holds_what_the_function_returns(
 ) -> None:
     assert call(place, *["--rerank", "--k1", "12"] * rerank) == 0
     query, gallery, labels = world()
-    expected = score(query, gallery, *labels, reranked=rerank, k1=12, device="cpu")
+    expected = score(query, gallery, *labels, rerank=Reranking(12, 6, 0.3) if rerank else None, device="cpu")
     read = json.loads((place / "out.json").read_text())
     assert {name: read[name] for name in expected} == expected
     assert read["protocol"] == "market" and "its camera" in read["rules"]["cameras"]
