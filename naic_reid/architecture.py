@@ -124,7 +124,7 @@ class Architecture(BaseModel):
             "non_local": self.non_local and not (deep and family in ("resnet", "se_resnet", "resnest")),
             "ceil_pool": self.ceil_pool and family not in ("resnet", "se_resnet"),
             "dilated": self.dilated and family != "resnest",
-            "head": self.head != "single" and not (deep and family in ("resnet", "se_resnet")),
+            "head": self.head != "single" and family not in ("resnet", "se_resnet"),
             "height": self.head != "single" and self.height < 80,  # of whose map a third would be nothing
             "stripes": bool(self.stripes) and self.head != "single",
             "reduction": bool(self.reduction) and (self.head != "single" or bool(self.stripes)),

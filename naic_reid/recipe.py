@@ -81,9 +81,23 @@ def factor(train: Train, epoch: int, step: int, steps: int) -> float:
         warm = schedule.warmup(epoch * steps + step, s.warmup_steps, s.warmup_factor)
     else:
         warm = schedule.warmup(when, s.warmup_epochs, s.warmup_factor)
+    if s.counts == "after_warmup":
+        return warm * _counted(train, epoch, -(-s.warmup_steps // steps))
     if s.kind == "cosine":
         return warm * schedule.cosine(when, s.warmup_epochs + s.flat_epochs, train.epochs, s.floor)
     return warm * schedule.multistep(when, s.milestones, s.gamma)
+
+
+def _counted(train: Train, epoch: int, warm: int) -> float:
+    """The fall of the rate, counted from the epoch in which the warm-up ends, which fills `warm` of them.
+
+    Source: FastReID since December 2020. Its cosine never comes down to the floor: it ends an epoch early.
+    """
+    s = train.schedule
+    counted = max(0, epoch - max(warm - 1, s.flat_epochs))
+    if s.kind == "cosine":
+        return schedule.cosine(counted, 0, train.epochs - max(warm, s.flat_epochs), s.floor)
+    return schedule.multistep(counted, s.milestones, s.gamma)
 
 
 def compiled(learner: Learner) -> nn.Module:

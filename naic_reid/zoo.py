@@ -3,14 +3,14 @@
 A row is a data set, a method and a backbone. `configs/zoo/` holds a fragment for each method and each data
 set, what all share (`base.yaml`), the weights each backbone starts from (`backbones.yaml`), and the table of
 published numbers (`rows.csv`). What is put together is a flat config that one can read and diff; nothing is
-inherited when it runs. Recipes are those of the release of July 2020, which made the published numbers.
+inherited when it runs. Recipes are those of the release of July 2020, which made the published numbers; those
+of today's code, where it differs, are fragments in `head/` on top of them, and its rows are called NAME@head.
 """
 
 import csv
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -20,6 +20,7 @@ from naic_reid.errors import ReidError
 from naic_reid.shipped import HOME
 
 _HOME = HOME / "configs" / "zoo"
+_TODAY = "@head"
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,13 @@ class Row:
     R5: float | None
     mAP: float | None  # noqa: N815
     mINP: float | None  # noqa: N815
+    today: bool = False
+    """The recipe of today's code, with which the numbers were not made."""
 
     @property
     def name(self) -> str:
-        """As commands take it: data/method/backbone."""
-        return f"{self.data}/{self.method}/{self.backbone}"
+        """As commands take it: data/method/backbone, and @head for today's recipe."""
+        return f"{self.data}/{self.method}/{self.backbone}" + _TODAY * self.today
 
     @property
     def published(self) -> str:
@@ -59,6 +62,8 @@ def row(name: str) -> Row:
         ReidError: there is none; near ones are named.
     """
     known = {one.name: one for one in rows()}
+    today = [replace(one, today=True) for one in known.values() if _has_two_eras(one)]
+    known |= {one.name: one for one in today}
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or list(known)[:3]
         raise ReidError(f"the zoo has no row {name}; near: {', '.join(near)}; naic-reid zoo lists them all")
@@ -67,13 +72,13 @@ def row(name: str) -> Row:
 
 def settings(chosen: Row) -> dict[str, Any]:
     """The row's config as plain values, whole and valid."""
-    shared, method, data, weights = (
-        _fragment(place) for place in ("base", f"methods/{chosen.method}", f"data/{chosen.data}", "backbones")
-    )
     whole: dict[str, Any] = {}
-    for fragment in (shared, method, data):
-        whole = _joined(whole, fragment)
-    model = {"backbone": chosen.backbone} | whole.pop("model") | weights.get(chosen.backbone, {})
+    for era in ("", "head/") if chosen.today else ("",):
+        backbone = _fragment(f"{era}backbones").get(chosen.backbone, {})
+        for place in ("base", f"methods/{chosen.method}", f"data/{chosen.data}"):
+            whole = _joined(whole, _fragment(f"{era}{place}"))
+        whole = _joined(whole, {"model": backbone})
+    model = {"backbone": chosen.backbone} | whole.pop("model")
     whole["models"] = {chosen.method: model}
     config.parse(yaml.safe_dump(whole), chosen.name)
     return whole
@@ -81,22 +86,34 @@ def settings(chosen: Row) -> dict[str, Any]:
 
 def written(chosen: Row) -> str:
     """The row's config as a file: where it comes from and what was published, then its settings."""
+    era = "as its code of July 2024 has it" if chosen.today else "release of July 2020"
+    era = "as its projects/NAIC20 had it" if chosen.data == "naic2020" else era
     head = [
-        f"# {chosen.name}: published {chosen.published}",
-        "# FastReID's zoo, release of July 2020. Weights to start from lie in data/weights/, or write null.",
+        f"# {chosen.name}: published {chosen.published}"
+        + " (by the recipe without @head: this one gave users less)" * chosen.today,
+        f"# FastReID's zoo, {era}. Weights to start from lie in data/weights/, or write null.",
         f"#   bash run.sh --config THIS --data FOLDER   (or --zoo {chosen.name} in its place)",
     ]
     return "\n".join(head) + "\n\n" + yaml.safe_dump(settings(chosen), sort_keys=False, width=100)
 
 
 def _row(line: Mapping[str, str]) -> Row:
-    numbers = {name: float(line[name]) if line[name] else None for name in ("R1", "R5", "mAP", "mINP")}
-    return Row(line["data"], line["method"], line["backbone"], **numbers)
+    rank1, rank5, precision, inverse = (
+        float(line[name]) if line[name] else None for name in ("R1", "R5", "mAP", "mINP")
+    )
+    return Row(line["data"], line["method"], line["backbone"], rank1, rank5, precision, inverse)
+
+
+def _has_two_eras(chosen: Row) -> bool:
+    return (_HOME / f"head/methods/{chosen.method}.yaml").exists()
 
 
 def _fragment(place: str) -> dict[str, Any]:
+    """Empty where today's code has nothing to say."""
     path = _HOME / f"{place}.yaml"
-    found: dict[str, Any] = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    if place.startswith("head/") and not path.exists():
+        return {}
+    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return found
 
 

@@ -1,18 +1,24 @@
 """FastReID's zoo: every row resolves to the constants of its published recipe, and the command tells them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from torch import nn
 
 from naic_reid import cli, config, recipe, zoo
 from naic_reid.errors import ReidError
 from naic_reid.models import build
+from naic_reid.training import optimizers
 from tests.oracles import fastreid
 from tests.oracles import zoo as oracle
 
 PERSONS = [row for row in zoo.rows() if row.data in ("market1501", "dukemtmc", "msmt17")]
+VEHICLES = [row for row in zoo.rows() if row not in PERSONS and row.method != "champion"]
+TODAY = [zoo.row(f"{row.name}@head") for row in (*PERSONS, *VEHICLES)]
+CHAMPION = "naic2020/champion/resnet34_ibn_a"
 
 
 def _config(row: zoo.Row) -> config.Config:
@@ -21,7 +27,8 @@ def _config(row: zoo.Row) -> config.Config:
 
 def test_the_table_holds_every_published_row() -> None:
     assert len(PERSONS) == 39
-    assert len(zoo.rows()) == len({row.name for row in zoo.rows()}) == 46
+    assert len(VEHICLES) == 7
+    assert len(zoo.rows()) == len({row.name for row in zoo.rows()}) == 47
     best = zoo.row("msmt17/sbs/resnet101_ibn_a")
     assert (best.R1, best.mAP, best.mINP) == (84.8, 62.8, 16.3)
     assert zoo.row("vehicleid_small/bot/resnet50_ibn_a").published == "R1 86.6, R5 97.9"
@@ -63,17 +70,112 @@ def test_rates_fall_where_the_published_ones_fall(method: str) -> None:
         assert train.learning_rate * recipe.factor(train, epoch, 0, 200) == pytest.approx(rate, rel=2e-3)
 
 
-@pytest.mark.parametrize("row", [row for row in zoo.rows() if row not in PERSONS], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", VEHICLES, ids=lambda row: row.name)
 def test_vehicle_rows_have_their_own_size_batch_and_losses(row: zoo.Row) -> None:
     found = _config(row)
     model, train = found.models[row.method], found.train
-    assert (model.height, model.width, model.pooling) == (256, 256, "gem_learnt")
+    assert (model.pooling, train.sampler) == ("gem_learnt", "naive")
     if row.data == "veri776":
-        assert (train.optimizer, train.learning_rate, train.batch, train.epochs) == ("sgd", 0.01, 64, 60)
-    else:
-        assert (train.batch, train.epochs) == (512 if row.data.startswith("vehicleid") else 128, 60)
-        assert train.schedule.milestones == (30, 50)
-        assert train.metric_loss and train.metric_loss.name == "weighted_triplet_fastreid"
+        _hold_veri(train, model.height, model.width)
+        assert (train.freeze_epochs, train.schedule.warmup_epochs) == (10, 10)
+        return
+    size, batch, epochs, falls, biases = oracle.VEHICLES[row.data.partition("_")[0]]
+    assert ((model.height, model.width), train.batch, train.epochs, train.schedule.milestones) == (
+        size, batch, epochs, falls,
+    )  # fmt: skip
+    assert (train.bias_rate, train.optimizer, train.learning_rate) == (biases, "adam", oracle.RATE)
+    assert train.metric_loss and train.metric_loss.name == "weighted_triplet_fastreid"
+
+
+def _hold_veri(train: config.Train, height: int, width: int) -> None:
+    expected = oracle.VERI
+    assert (height, width, train.batch, train.epochs) == (256, 256, expected["batch"], expected["epochs"])
+    assert (train.optimizer, train.learning_rate) == (expected["optimizer"], expected["rate"])
+    assert train.learning_rate * train.schedule.floor == pytest.approx(expected["end"])
+    group = optimizers.build("sgd", {"body": ([nn.Parameter(torch.ones(1))], 0.01)}, 5e-4).param_groups[0]
+    assert (group["momentum"], group["nesterov"]) == (expected["momentum"], False)
+
+
+@pytest.mark.parametrize("row", TODAY, ids=[row.name for row in TODAY])
+def test_a_rows_constants_are_those_of_todays_code(row: zoo.Row) -> None:
+    found, first = _config(row), _config(replace(row, today=False))
+    model, train, method = found.models[row.method], found.train, row.method
+    vehicles, data = row in TODAY[len(PERSONS) :], row.data.partition("_")[0]
+    of_bot = method == "bot" and vehicles
+    assert model.pooling == ("gem" if of_bot else oracle.TODAY_POOLING[method])
+    resnest = model.backbone == "resnest50"
+    assert (model.ceil_pool, model.dilated) == (not resnest, resnest)
+    assert model.non_local == (oracle.NON_LOCAL[method] and not resnest)
+    assert model.head == ("mgn" if method == "mgn" else "single")
+    assert (train.precision, train.bias_rate, found.extract.precision) == ("fp16", 1, "fp32")
+    warm = oracle.TODAY_WARM_UP.get(data, 2000)
+    schedule = train.schedule
+    assert (schedule.warmup_steps, schedule.warmup_epochs, schedule.warmup_factor) == (warm, 0, 0.1)
+    steps = oracle.TODAY_FROZEN_STEPS[method]
+    assert (train.freeze_steps, train.freeze_epochs) == (3000 if data == "veri776" else steps, None)
+    augment = train.augment
+    assert (augment.policy, augment.policy_share) == oracle.TODAY_POLICY[method]
+    assert (augment.erasing, augment.erasing_fill, augment.erasing_draws) == (0.5, "zero", "torchvision")
+    if data == "veri776":
+        _hold_veri(train, model.height, model.width)
+        assert (train.sampler, train.cameras) == ("balanced", "known")
+    if data == "veriwild":
+        assert (train.batch, train.epochs, schedule.milestones) == (512, 120, (30, 70, 90))
+    if not vehicles:
+        same = ("epochs", "batch", "num_instances", "optimizer", "learning_rate", "weight_decay", "sampler")
+        same += ("identity_loss", "metric_loss", "metric_on")
+        assert all(getattr(train, word) == getattr(first.train, word) for word in same)
+        assert (model.height, model.width, schedule.milestones) == (
+            *oracle.SIZES[method], first.train.schedule.milestones,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("data", oracle.TODAY_FALLS)
+def test_todays_milestones_count_from_the_end_of_the_warm_up(data: str) -> None:
+    train = _config(next(row for row in TODAY if row.data == data and row.method == "bot")).train
+    steps, falls = oracle.TODAY_FALLS[data]
+    for epoch in range(-(-train.schedule.warmup_steps // steps), train.epochs):
+        expected = 0.1 ** sum(epoch >= over for over in falls)
+        assert recipe.factor(train, epoch, 0, steps) == pytest.approx(expected), epoch
+    warm = train.schedule.warmup_steps
+    for step in (0, 1, steps, warm - 1, warm):
+        expected = 0.1 * (1 - step / warm) + step / warm
+        assert recipe.factor(train, *divmod(step, steps), steps) == pytest.approx(expected)
+
+
+def test_todays_cosine_is_the_published_one() -> None:
+    train = _config(zoo.row("market1501/sbs/resnet50@head")).train
+    for epoch, rate in oracle.TODAY_COSINE.items():
+        warm = 0.1 if epoch == 1 else 1
+        assert train.learning_rate * recipe.factor(train, epoch - 1, 0, 202) == pytest.approx(
+            warm * rate, rel=1e-4
+        )
+
+
+def test_the_winners_recipe_of_naic_2020_is_a_row() -> None:
+    row = zoo.row(CHAMPION)
+    found = _config(row)
+    model, train, schedule = found.models["champion"], found.train, found.train.schedule
+    assert (row.R1, row.mAP) == (75.61, 70.07)
+    assert (model.height, model.width, model.pooling, model.ceil_pool) == (256, 128, "gem", True)
+    assert (train.epochs, train.batch, train.num_instances, train.sampler) == (30, 256, 2, "naive")
+    assert (train.learning_rate, train.weight_decay, train.bias_rate) == (7e-4, 5e-4, 1)
+    assert (schedule.warmup_steps, schedule.warmup_factor, schedule.flat_epochs) == (4000, 0.1, 5)
+    assert train.learning_rate * schedule.floor == pytest.approx(7e-7)
+    assert (train.freeze, train.freeze_steps, train.metric_on) == (("backbone.*",), 1000, "feature")
+    identity, metric = train.identity_loss, train.metric_loss
+    assert (identity.name, identity.scale, identity.margin, identity.smoothing) == ("circle", 64, 0.35, 0)
+    assert metric is not None and identity.weight == metric.weight == 1
+    assert (metric.name, metric.scale, metric.margin) == ("pairwise_cosface", 64, 0.35)
+    augment = train.augment
+    assert (augment.policy, augment.policy_share, augment.erasing_fill) == ("augmix", 0.5, "black")
+    assert (augment.brightness, augment.contrast, augment.saturation, augment.jitter) == (0.15, 0.1, 0, 0.5)
+    assert (train.channel_shuffles, found.dedupe.min_images, train.precision) == (1, 2, "fp32")
+    assert found.split is not None and found.split.domains == ("all",)
+    rerank = found.rerank["all"]
+    assert (rerank.k1, rerank.k2, rerank.lambda_) == (20, 3, 0.8)
+    with pytest.raises(ReidError, match="no row naic2020/champion/resnet34_ibn_a@head"):
+        zoo.row(f"{CHAMPION}@head")
 
 
 @pytest.mark.parametrize("method", ["bot", "agw", "sbs", "mgn"])

@@ -16,6 +16,7 @@ from naic_reid.config.section import Count, NotNegative, Positive, Section, Shar
 # The keys of losses.IDENTITY_LOSSES and losses.METRIC_LOSSES, and the options each takes.
 IDENTITY_LOSSES: dict[str, tuple[str, ...]] = {
     "arcface": ("scale", "margin"),
+    "arcface_fastreid": ("scale", "margin"),
     "cosface": ("scale", "margin"),
     "am_softmax": ("scale", "margin"),
     "circle": ("scale", "margin", "smoothing"),
@@ -80,15 +81,28 @@ class Augment(Section):
     hue: Annotated[float, Field(ge=0, le=0.5)] = Field(
         0.2, description="colour jitter: turn in ± this share of a circle"
     )
-    erasing: Share = Field(0.2, description="probability of erasing a rectangle")
-    erasing_fill: Literal["mean", "zero", "noise"] = Field(
-        "mean", description="mean: ImageNet's mean in normalised space, as the original; noise: each pixel"
+    jitter: Share = Field(
+        1.0, exclude_if=(1.0).__eq__, description="probability of colour jitter: of the four above"
     )
+    erasing: Share = Field(0.2, description="probability of erasing a rectangle")
+    erasing_fill: Literal["mean", "zero", "black", "noise"] = Field(
+        "mean",
+        description="mean: ImageNet's mean in normalised space, as the original; zero: the mean pixel; "
+        "black; noise: each pixel",
+    )
+    erasing_draws: Literal["original", "torchvision"] = Field(
+        "original", exclude_if="original".__eq__,
+        description="the rectangle's area and sides: 2 to 40 % of the image, ratio uniform in 0.3 … 3.3; "
+        "torchvision: 2 to 33 %, the ratio's logarithm uniform (FastReID since 2020-09)",
+    )  # fmt: skip
     rotation: Annotated[float, Field(ge=0, le=180)] = Field(0.0, description="turn in ± these degrees")
     translation: Share = Field(0.0, description="shift in ± this share of the sides")
     scaling: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="size in 1 ± this")
     policy: Literal["none", "autoaugment", "augmix"] = Field(
         "none", description="a published mixture of operations, before all else"
+    )
+    policy_share: Share = Field(
+        1.0, exclude_if=(1.0).__eq__, description="probability of the policy, for each image"
     )
     cmy: Share = Field(0.0, description="probability of showing cyan, magenta, yellow, black taken out")
     crop_keep: tuple[Kept, Kept] = Field(
@@ -129,12 +143,21 @@ class Schedule(Section):
         0, exclude_if=not_, description="steps of rising rate, in the place of warmup_epochs: set that to 0"
     )
     floor: Share = Field(0.0, exclude_if=not_, description="cosine: factor that the last epoch comes down to")
+    counts: Literal["epochs", "after_warmup"] = Field(
+        "epochs", exclude_if="epochs".__eq__,
+        description="what milestones and the cosine count; after_warmup: whole epochs after the one in which "
+        "warmup_steps end, and after flat_epochs, which begin with training (FastReID's code of today)",
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _one_warm_up(self) -> Self:
         require(
             not (self.warmup_steps and self.warmup_epochs),
             f"warmup_steps {self.warmup_steps} and warmup_epochs {self.warmup_epochs}: set one of them to 0",
+        )
+        require(
+            self.counts == "epochs" or bool(self.warmup_steps),
+            "counts: after_warmup needs warmup_steps: milestones count from their end",
         )
         return self
 

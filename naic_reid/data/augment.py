@@ -26,7 +26,7 @@ grey axis at constant luma instead of the HSV hexagon at constant maximum.
 
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -45,9 +45,29 @@ _LUMA = np.array((0.299, 0.587, 0.114))
 _TO_YIQ = np.array((_LUMA, (0.74, 0, -0.27) - 0.47 * _LUMA, (0.48, 0, 0.41) - 0.89 * _LUMA))
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
 
-_TRIES = 100
-_AREA = (0.02, 0.4)
-_ASPECT = (0.3, 1 / 0.3)
+FILLS = {
+    "mean": MEAN,
+    "zero": (0.0, 0.0, 0.0),
+    "black": (-MEAN[0] / STD[0], -MEAN[1] / STD[1], -MEAN[2] / STD[2]),
+}
+"""What a word of the recipe puts into erased rectangles, in normalised space."""
+
+
+class Erasing(NamedTuple):
+    """How random erasing draws a rectangle."""
+
+    area: tuple[float, float]
+    """Share of the image, uniform."""
+    aspect: tuple[float, float]
+    """Height / width, uniform: itself, or its logarithm."""
+    logarithm: bool
+    tries: int
+
+
+ERASING = {
+    "original": Erasing((0.02, 0.4), (0.3, 1 / 0.3), logarithm=False, tries=100),
+    "torchvision": Erasing((0.02, 0.33), (0.3, 3.3), logarithm=True, tries=10),
+}
 
 Pixels = NDArray[np.uint8]
 
@@ -64,12 +84,16 @@ class Recipe:
     hue: float = 0.0
     erasing: float = 0.0
     erasing_fill: str = "mean"
+    erasing_draws: str = "original"
+    """A key of `ERASING`."""
     rotation: float = 0.0
     """Degrees to either side."""
     translation: float = 0.0
     scaling: float = 0.0
     policy: str = "none"
     """A key of `policies.POLICIES`, or none."""
+    policy_share: float = 1.0
+    """Probability of the policy."""
     cmy: float = 0.0
     crop_keep: tuple[float, float] = (1.0, 1.0)
     """Least and greatest share of the rows that stay; what is drawn above 1 is the whole image."""
@@ -77,6 +101,8 @@ class Recipe:
     """Probability that upper rows go, and not lower ones."""
     crop_then: str = "stretch"
     """stretch or blank."""
+    jitter: float = 1.0
+    """Probability of the change of colours."""
 
     @property
     def crops(self) -> bool:
@@ -108,7 +134,7 @@ class Draws:
     cmy: NDArray[np.bool_] | None = None
     """[B] shown in cyan, magenta and yellow, or not."""
     policy: NDArray[np.int64] | None = None
-    """[B] seeds of the policy's own draws."""
+    """[B] seeds of the policy's own draws; −1: it leaves the image alone."""
     noise: NDArray[np.int64] | None = None
     """[B] seeds of what fills the erased rectangles."""
     crop: NDArray[np.int64] | None = None
@@ -131,10 +157,14 @@ def draw(recipe: Recipe, num: int, height: int, width: int, rng: np.random.Gener
         factors = rng.uniform(np.maximum(0, 1 - reach), 1 + reach, (num, 3))
         turn = rng.uniform(-recipe.hue, recipe.hue, (num, 1))
         colour = np.concatenate((factors, turn), axis=1)
-    erase = _rectangles(recipe.erasing, num, height, width, rng)
+        if recipe.jitter < 1:
+            colour[rng.random(num) >= recipe.jitter] = (1, 1, 1, 0)
+    erase = _rectangles(recipe, num, height, width, rng)
     affine = _affine(recipe, num, height, width, rng) if recipe.bends else None
     cmy = rng.random(num) < recipe.cmy if recipe.cmy else None
     policy = rng.integers(1 << 62, size=num) if recipe.policy != "none" else None
+    if policy is not None and recipe.policy_share < 1:
+        policy[rng.random(num) >= recipe.policy_share] = -1
     noise = rng.integers(1 << 62, size=num) if recipe.erasing_fill == "noise" else None
     crop = _parts(recipe, num, height, width, rng) if recipe.crops else None  # last: others keep their draws
     return Draws(flip, shift, colour, erase, affine, cmy, policy, noise, crop)
@@ -163,16 +193,20 @@ def _affine(
 
 
 def _rectangles(
-    probability: float, num: int, height: int, width: int, rng: np.random.Generator
+    recipe: Recipe, num: int, height: int, width: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Random erasing (Zhong et al. 2020, algorithm 1) with the original's draws.
+    """Random erasing (Zhong et al. 2020, algorithm 1); `ERASING` has the two ways to draw.
 
-    Area uniform in 0.02 … 0.4 of the image, height/width uniform in 0.3 … 1/0.3 (the ratio itself,
-    not its logarithm), the first of 100 tries that lies strictly inside the image; none: no erasing.
+    The first of the tries that lies strictly inside the image; none: no erasing.
     """
-    chosen = rng.random(num) < probability
-    area = rng.uniform(*_AREA, (num, _TRIES)) * height * width
-    aspect = rng.uniform(*_ASPECT, (num, _TRIES))
+    draws = ERASING[recipe.erasing_draws]
+    chosen = rng.random(num) < recipe.erasing
+    area = rng.uniform(*draws.area, (num, draws.tries)) * height * width
+    if draws.logarithm:
+        low, high = np.log(draws.aspect).tolist()
+        aspect = np.exp(rng.uniform(low, high, (num, draws.tries)))
+    else:
+        aspect = rng.uniform(*draws.aspect, (num, draws.tries))
     tall = np.rint(np.sqrt(area * aspect)).astype(np.int64)
     wide = np.rint(np.sqrt(area / aspect)).astype(np.int64)
     fits = (tall < height) & (wide < width)
@@ -199,7 +233,7 @@ def vary(images: Pixels, draws: Draws, policy: str = "none", crop_then: str = "s
             top, _, rows, _ = draws.crop[i].tolist()
             if rows < height:
                 image = np.asarray(cv2.resize(image[top : top + rows], (width, height)), np.uint8)
-        if draws.policy is not None:
+        if draws.policy is not None and draws.policy[i] >= 0:
             image = policies.POLICIES[policy](image, np.random.default_rng(draws.policy[i]))
         if draws.flip[i]:
             image = np.asarray(cv2.flip(image, 1), np.uint8)

@@ -121,7 +121,7 @@ class TrainingImages:
         """
 
         height, width = self.geometry.height, self.geometry.width
-        erased = (0.0, 0.0, 0.0) if recipe.erasing_fill == "zero" else augment.MEAN
+        erased = augment.FILLS.get(recipe.erasing_fill, augment.MEAN)
 
         def make(number: int) -> Batch:
             # 1 + number, for (seed, epoch, 0) is the stream of (seed, epoch), and that is the sampler's.

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from torch import nn
 
 from naic_reid.errors import ReidError
-from naic_reid.losses.angular import AMSoftmax, ArcFace, Circle, CosFace, Sphere
+from naic_reid.losses.angular import AMSoftmax, ArcFace, ArcFaceFastReID, Circle, CosFace, Sphere
 from naic_reid.losses.batch import (
     BatchCircle,
     Contrastive,
@@ -30,6 +30,7 @@ from naic_reid.losses.triplet import HardTriplet, WeightedTriplet, WeightedTripl
 
 IDENTITY_LOSSES: dict[str, Callable[..., nn.Module]] = {
     "arcface": ArcFace,
+    "arcface_fastreid": ArcFaceFastReID,
     "cosface": CosFace,
     "am_softmax": AMSoftmax,
     "circle": Circle,

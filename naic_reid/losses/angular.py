@@ -58,14 +58,27 @@ class ArcFace(_Angular):
 
     def _moved(self, cosines: Tensor, labels: Tensor) -> Tensor:
         target = cosines.gather(1, labels[:, None])
-        sine = (1 - target.square()).clamp(min=_LEAST_SQUARED_SINE).sqrt()
         # Beyond π − m the angle plus margin would wrap round: from there the penalty is a constant.
         moved = torch.where(
             target > math.cos(math.pi - self.margin),
-            target * math.cos(self.margin) - sine * math.sin(self.margin),
+            _turned(target, self.margin),
             target - self.margin * math.sin(self.margin),
         )
         return cosines.scatter(1, labels[:, None], moved)
+
+
+class ArcFaceFastReID(ArcFace):
+    """FastReID's dialect: cos(angle + margin) wherever it is, which beyond π − m grows again."""
+
+    def _moved(self, cosines: Tensor, labels: Tensor) -> Tensor:
+        target = cosines.gather(1, labels[:, None])
+        return cosines.scatter(1, labels[:, None], _turned(target, self.margin))
+
+
+def _turned(cosines: Tensor, radians: float) -> Tensor:
+    """Cosines of angles that are larger by so much."""
+    sine = (1 - cosines.square()).clamp(min=_LEAST_SQUARED_SINE).sqrt()
+    return cosines * math.cos(radians) - sine * math.sin(radians)
 
 
 class CosFace(_Angular):
@@ -97,8 +110,9 @@ class Circle(_Angular):
         margin: float = 0.35,
         smoothing: float = 0.0,
     ) -> None:
-        """`smoothing` is FastReID's: ε / (C − 1) for every other class."""
+        """`smoothing` is FastReID's: ε / (C − 1) for every other class; class rows are drawn as its own."""
         super().__init__(num_classes, dimension, scale, margin)
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
         self.smoothing = smoothing
 
     def _judged(self, logits: Tensor, labels: Tensor) -> Tensor:

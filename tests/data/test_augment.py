@@ -5,11 +5,12 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
-from torchvision.transforms import autoaugment
+from torchvision.transforms import RandomErasing, autoaugment
 from torchvision.transforms.v2 import functional
 
 from naic_reid.config import Augment
@@ -245,11 +246,38 @@ def test_a_policy_is_determined_by_its_seed_and_leaves_torchs_generator_alone(po
     assert changed.sum() >= 6
 
 
+def test_policy_and_jitter_come_to_their_share_of_images_and_leave_the_others_alone() -> None:
+    recipe = augment.Recipe(policy="autoaugment", policy_share=0.1, brightness=0.5, jitter=0.3)
+    draws = augment.draw(recipe, 4000, 32, 16, np.random.default_rng(1))
+    assert draws.policy is not None and draws.colour is not None
+    assert (draws.policy >= 0).mean() == pytest.approx(0.1, abs=0.02)
+    plain = (draws.colour == (1, 1, 1, 0)).all(axis=1)
+    assert plain.mean() == pytest.approx(0.7, abs=0.03)
+    (left,) = np.flatnonzero(plain & (draws.policy < 0))[:1]
+    images = np.random.default_rng(0).integers(0, 256, (1, 32, 16, 3), np.uint8)
+    assert np.array_equal(augment.vary(images, draws[left : left + 1], "autoaugment"), images)
+
+
+def test_torchvisions_erasing_is_drawn_as_torchvision_draws_it() -> None:
+    recipe = augment.Recipe(erasing=1.0, erasing_draws="torchvision")
+    mine = augment.draw(recipe, 4000, 128, 64, np.random.default_rng(1)).erase[:, 2:]
+    torch.manual_seed(1)
+    image = torch.empty(3, 128, 64)
+    theirs = [RandomErasing.get_params(image, (0.02, 0.33), (0.3, 3.3), [0.0])[2:4] for _ in range(4000)]
+    for found, expected in zip(mine.T, np.array(theirs).T, strict=True):
+        assert scipy.stats.ks_2samp(found, expected).pvalue > 1e-3
+    original = augment.draw(augment.Recipe(erasing=1.0), 4000, 128, 64, np.random.default_rng(1)).erase[:, 2]
+    assert scipy.stats.ks_2samp(mine[:, 0], original).pvalue < 1e-3
+
+
 def test_the_config_names_every_policy_and_every_word_of_the_recipe() -> None:
     words = {field.name for field in dataclasses.fields(augment.Recipe)}
     assert words == set(Augment.model_fields)
     annotation = Augment.model_fields["policy"].annotation
     assert set(get_args(annotation)) == {"none", *policies.POLICIES}
+    draws, fills = (Augment.model_fields[f"erasing_{word}"].annotation for word in ("draws", "fill"))
+    assert set(get_args(draws)) == set(augment.ERASING)
+    assert set(get_args(fills)) == {"noise", *augment.FILLS}
 
 
 @pytest.mark.parametrize("head", [0.0, 1.0, 0.3])

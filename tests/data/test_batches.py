@@ -125,6 +125,19 @@ def test_what_is_blank_in_a_batch_is_what_was_drawn_and_stretched_parts_leave_no
     assert torch.equal(half.finished(torch.device("cpu"))[0], full.finished(torch.device("cpu"))[0][4:])
 
 
+@pytest.mark.parametrize(("fill", "pixel"), [("zero", augment.MEAN), ("black", (0.0, 0.0, 0.0))])
+def test_what_is_erased_is_the_mean_pixel_or_black(
+    folder: Path, fill: str, pixel: tuple[float, float, float]
+) -> None:
+    source = batches.TrainingImages(folder, _paths(), range(11), HEIGHT, WIDTH)
+    recipe = augment.Recipe(erasing=1.0, erasing_fill=fill)
+    (batch,) = source.batches(np.arange(8).reshape(1, 8), recipe, 1, 0)
+    images, _ = batch.finished(torch.device("cpu"))
+    top, left = batch.erase[0, :2].tolist()
+    found = images[0, :, top, left] * torch.tensor(augment.STD) + torch.tensor(augment.MEAN)
+    torch.testing.assert_close(found, torch.tensor(pixel), atol=1e-6, rtol=0)
+
+
 def test_threads_that_read_are_as_many_as_processors_and_opencv_starts_none(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

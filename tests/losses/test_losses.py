@@ -19,6 +19,8 @@ CLASSES, DIMENSION = 5, 7
 IDENTITY = [
     ("arcface", {"scale": 30.0, "margin": 0.4}),
     ("arcface", {"scale": 8.0, "margin": 1.3}),
+    ("arcface_fastreid", {"scale": 30.0, "margin": 0.4}),
+    ("arcface_fastreid", {"scale": 8.0, "margin": 1.3}),
     ("cosface", {"scale": 64.0, "margin": 0.35}),
     ("am_softmax", {"scale": 30.0, "margin": 0.35}),
     ("circle", {"scale": 64.0, "margin": 0.35, "smoothing": 0.0}),
@@ -282,7 +284,9 @@ def test_an_option_a_loss_does_not_have_is_refused_by_name() -> None:
 
 
 def test_a_loss_that_is_none_is_answered_with_those_there_are() -> None:
-    with pytest.raises(ReidError, match="arcfase: no identity loss; there are arcface, cosface"):
+    with pytest.raises(
+        ReidError, match="arcfase: no identity loss; there are arcface, arcface_fastreid, cosface"
+    ):
         losses.build_identity("arcfase", 2, 2)
     with pytest.raises(ReidError, match="arcface: no metric loss; there are weighted_triplet"):
         losses.build_metric("arcface", 2, 2)
@@ -327,7 +331,9 @@ def test_metric_losses_give_the_worked_examples(
     assert found.item() == pytest.approx(expected, abs=2e-6)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("circle", 2.934615), ("cosface", 3.239953)])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("circle", 2.934615), ("cosface", 3.239953), ("arcface_fastreid", 1.906305)]
+)
 def test_margin_classifiers_give_the_worked_examples(name: str, expected: float) -> None:
     loss = losses.build_identity(name, 2, 3, scale=64.0, margin=0.35)
     with torch.no_grad():
@@ -384,3 +390,20 @@ def test_losses_give_the_friendly_baselines_examples(
 def _at(degrees: Sequence[float]) -> Tensor:
     angles = torch.deg2rad(torch.tensor(degrees))
     return torch.stack((angles.cos(), angles.sin()), 1)
+
+
+def test_the_dialect_of_arcface_goes_on_where_the_papers_penalty_is_constant() -> None:
+    """Past the angle π − m adding m brings the cosine up again."""
+    losses_of = {}
+    for name in ("arcface", "arcface_fastreid"):
+        loss = losses.build_identity(name, 2, 2, scale=1.0, margin=0.5)
+        with torch.no_grad():
+            loss.weight.copy_(torch.tensor([[-1.0, 0.0], [0.0, 1.0]]))
+        losses_of[name] = loss(torch.tensor([[1.0, 1e-3]]), torch.tensor([0]))[0].item()
+    assert losses_of["arcface_fastreid"] < losses_of["arcface"]
+
+
+def test_circles_class_rows_are_drawn_as_fastreids() -> None:
+    torch.manual_seed(0)
+    rows = losses.build_identity("circle", 50, 256).weight
+    assert rows.abs().max().item() == pytest.approx(256**-0.5, rel=1e-2)

@@ -125,11 +125,24 @@ def mgn(seed: int, *, published: bool = False, classes: int = 5) -> Tensors:
     return draw.tensors
 
 
+class Training(Tensors):
+    """Of a network in training: batches are normalised by themselves, and running statistics follow."""
+
+    frozen: tuple[str, ...] = ()
+    """Beginnings of the names of what uses and keeps its running statistics."""
+
+
 def _norm(t: Tensors, name: str, x: Tensor) -> Tensor:
     shape = (1, -1) + (1,) * (x.dim() - 2)
     mean, var, weight, bias = (
         t[f"{name}.{part}"].view(shape) for part in ("running_mean", "running_var", "weight", "bias")
     )
+    if isinstance(t, Training) and not (t.frozen and name.startswith(t.frozen)):
+        over = [0, *range(2, x.dim())]
+        mean, var = x.mean(over, keepdim=True), x.var(over, unbiased=False, keepdim=True)
+        seen = {"running_mean": mean, "running_var": x.var(over, unbiased=True)}
+        for part, value in seen.items():
+            t[f"{name}.{part}"] = 0.9 * t[f"{name}.{part}"] + 0.1 * value.detach().flatten()
     return (x - mean) / (var + 1e-5).sqrt() * weight + bias
 
 
@@ -168,13 +181,13 @@ def _non_local(t: Tensors, name: str, x: Tensor) -> Tensor:
 
 
 def _stem(t: Tensors, images: Tensor, conv: str, norm: str, ceil: bool) -> Tensor:
-    mean = torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1)
-    std = torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1)
+    mean = torch.tensor([123.675, 116.28, 103.53], dtype=images.dtype).view(1, 3, 1, 1)
+    std = torch.tensor([58.395, 57.12, 57.375], dtype=images.dtype).view(1, 3, 1, 1)
     x = F.relu(_norm(t, norm, F.conv2d((images - mean) / std, t[f"{conv}.weight"], stride=2, padding=3)))
     return F.max_pool2d(x, 3, 2, 0, ceil_mode=True) if ceil else F.max_pool2d(x, 3, 2, 1)
 
 
-def _gem(x: Tensor, p: float) -> Tensor:
+def _gem(x: Tensor, p: Tensor | float) -> Tensor:
     return x.clamp(min=1e-6).pow(p).mean((2, 3)).pow(1 / p)
 
 
@@ -182,6 +195,13 @@ def single_features(
     t: Tensors, images: Tensor, depth: int = 50, *, pooling: str = "average", ceil: bool = True
 ) -> Tensor:
     """Features of unit length of images float [B, 3, H, W], 0…255."""
+    return F.normalize(single_rows(t, images, depth, pooling=pooling, ceil=ceil)[1])
+
+
+def single_rows(
+    t: Tensors, images: Tensor, depth: int = 50, *, pooling: str = "average", ceil: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Rows before and after the neck, of any length."""
     x = _stem(t, images, "backbone.conv1", "backbone.bn1", ceil)
     for layer, blocks in enumerate(BLOCKS[depth], 1):
         places = NON_LOCAL[depth].get(layer, ())
@@ -191,15 +211,20 @@ def single_features(
             if block in places and f"backbone.NL_{layer}.0.g.weight" in t:
                 x = _non_local(t, f"backbone.NL_{layer}.{places.index(block)}", x)
     if "heads.pool_layer.p" in t:
-        pooled = _gem(x, t["heads.pool_layer.p"].item())
+        pooled = _gem(x, t["heads.pool_layer.p"])
     else:
         pooled = x.mean((2, 3)) if pooling == "average" else _gem(x, 3)
     neck = "heads.bnneck" if "heads.bnneck.weight" in t else "heads.bottleneck.0"
-    return F.normalize(_norm(t, neck, pooled))
+    return pooled, _norm(t, neck, pooled)
 
 
 def mgn_features(t: Tensors, images: Tensor, *, published: bool = False) -> Tensor:
     """As `single_features`, of a file of MGN."""
+    return F.normalize(torch.cat(list(mgn_rows(t, images, published=published).values()), 1))
+
+
+def mgn_rows(t: Tensors, images: Tensor, *, published: bool = False) -> dict[str, Tensor]:
+    """Of each part: rows after its neck, of any length."""
     x = _stem(t, images, "backbone.0", "backbone.1", ceil=not published)
     for layer, place in ((1, "backbone.4"), (2, "backbone.5")):
         for block in range(BLOCKS[50][layer - 1]):
@@ -208,22 +233,22 @@ def mgn_features(t: Tensors, images: Tensor, *, published: bool = False) -> Tens
     maps = []
     for branch in (1, 2, 3):
         y = x
-        for index in range(5):
+        for index in range(BLOCKS[50][2] - 1):
             y = _block(t, f"b{branch}.0.{index}", y, 1)
-        for index in range(3):
+        for index in range(BLOCKS[50][3]):
             y = _block(t, f"b{branch}.1.{index}", y, 1)
         maps.append(y)
     seen = dict(zip(("b1", "b2", "b3"), maps, strict=True))
     seen["b21"], seen["b22"] = torch.chunk(maps[1], 2, dim=2)
     seen["b31"], seen["b32"], seen["b33"] = torch.chunk(maps[2], 3, dim=2)
-    rows = []
+    rows = {}
     for part in MGN_PARTS:
         if published:
-            pooled = _gem(seen[part], t[f"{part}_pool.0.p"].item())
+            pooled = _gem(seen[part], t[f"{part}_pool.0.p"])
             row = pooled @ t[f"{part}_pool.1.weight"].flatten(1).T
-            rows.append(_norm(t, f"{part}_head.bnneck", F.relu(_norm(t, f"{part}_pool.2", row))))
+            rows[part] = _norm(t, f"{part}_head.bnneck", F.relu(_norm(t, f"{part}_pool.2", row)))
         else:
-            pooled = _gem(seen[part], t[f"{part}_head.pool_layer.p"].item())
+            pooled = _gem(seen[part], t[f"{part}_head.pool_layer.p"])
             row = pooled @ t[f"{part}_head.bottleneck.0.weight"].flatten(1).T
-            rows.append(_norm(t, f"{part}_head.bottleneck.1", row))
-    return F.normalize(torch.cat(rows, 1))
+            rows[part] = _norm(t, f"{part}_head.bottleneck.1", row)
+    return rows

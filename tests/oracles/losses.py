@@ -26,6 +26,12 @@ def arcface(features: Rows, classes: Rows, labels: Sequence[int], scale: float, 
     return _angular(features, classes, labels, scale, target, lambda c: c)
 
 
+def arcface_fastreid(
+    features: Rows, classes: Rows, labels: Sequence[int], scale: float, margin: float
+) -> float:
+    return _angular(features, classes, labels, scale, lambda c: math.cos(math.acos(c) + margin), lambda c: c)
+
+
 def cosface(features: Rows, classes: Rows, labels: Sequence[int], scale: float, margin: float) -> float:
     return _angular(features, classes, labels, scale, lambda c: c - margin, lambda c: c)
 

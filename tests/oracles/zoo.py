@@ -26,3 +26,30 @@ RATES = {
     "sbs": {0: 3.5e-6, 10: 3.5e-4, 30: 3.5e-4, 45: 1.75385e-4, 60: 7.7e-7},
 }
 RATES |= {"agw": RATES["bot"], "mgn": RATES["sbs"]}
+
+# Vehicles, July 2020: size, batch, epochs, falls, factor of biases' rate.
+VEHICLES = {
+    "vehicleid": ((256, 256), 512, 60, (30, 50), 1.0),
+    "veriwild": ((256, 256), 128, 60, (30, 50), 2.0),
+}
+VERI = {"optimizer": "sgd", "rate": 0.01, "end": 7.7e-5, "batch": 64, "epochs": 60, "momentum": 0.9}
+
+# Today's code (July 2024): what it has otherwise.
+TODAY_POOLING = {"bot": "average", "agw": "gem", "sbs": "gem_learnt", "mgn": "gem_learnt"}
+TODAY_POLICY = {
+    "bot": ("none", 1.0),
+    "agw": ("none", 1.0),
+    "sbs": ("autoaugment", 0.1),
+    "mgn": ("autoaugment", 0.1),
+}
+TODAY_FROZEN_STEPS = {"bot": None, "agw": None, "sbs": 1000, "mgn": 1000}
+TODAY_WARM_UP = {"veri776": 3000, "veriwild": 5000}  # steps; 2000 elsewhere
+# Steps of an epoch, and how many epochs are over when the rate falls.
+TODAY_FALLS = {
+    "market1501": (202, (49, 99)),
+    "dukemtmc": (258, (47, 97)),
+    "msmt17": (472, (44, 94)),
+    "vehicleid_small": (221, (39, 59)),
+    "veriwild_large": (542, (39, 79, 99)),
+}
+TODAY_COSINE = {1: 3.5e-4, 31: 3.5e-4, 32: 3.4904e-4, 60: 1.6568e-6}  # of SBS by epoch from 1, warm-up aside
