@@ -129,7 +129,7 @@ def test_what_is_blank_in_a_batch_is_what_was_drawn_and_stretched_parts_leave_no
 def test_what_is_erased_is_the_mean_pixel_or_black(
     folder: Path, fill: str, pixel: tuple[float, float, float]
 ) -> None:
-    source = batches.TrainingImages(folder, _paths(), range(11), HEIGHT, WIDTH)
+    source = _source(folder)
     recipe = augment.Recipe(erasing=1.0, erasing_fill=fill)
     (batch,) = source.batches(np.arange(8).reshape(1, 8), recipe, 1, 0)
     images, _ = batch.finished(torch.device("cpu"))
