@@ -2,6 +2,7 @@
 
     naic-reid inspect --config configs/naic2020.yaml --data data/MyDataSet
     naic-reid inspect --config configs/naic2020.yaml --data data/MyDataSet --html inspect.html --near 4
+    naic-reid inspect --config C --data D --html seen.html --augment         what training makes of images
     naic-reid inspect --lists some/train_list.txt other/label.txt            label lists alone, no images
     naic-reid inspect --layout market1501 --data data/market                 a data set, found and published
 
@@ -30,7 +31,7 @@ from naic_reid.data.looks import looks
 from naic_reid.errors import ReidError
 from naic_reid.files import apart, regular, whole
 from naic_reid.progress import shown
-from naic_reid.tools import page
+from naic_reid.tools import page, variations
 from naic_reid.tools.page import Picture, Section
 
 FIRST = 20  # problems, sizes and the like that are shown
@@ -76,6 +77,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variant", default="", metavar="NAME", help="of the layout, e.g. small, trainval")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures as well")
     parser.add_argument(
+        "--augment", action="store_true", help="the page also shows what training makes of some images"
+    )
+    parser.add_argument(
         "--near",
         type=int,
         metavar="BITS",
@@ -95,6 +99,8 @@ def run(options: argparse.Namespace) -> int:
         raise ReidError(f"--near {options.near}: from 0 to 8 bits; more would call different scenes near")
     if options.html and not options.config:
         raise ReidError("--html: the page is of a data folder as a config reads it: name --config and --data")
+    if options.augment and not options.html:
+        raise ReidError("--augment: its pictures need a page: name --html, --config and --data")
     if options.lists:
         data = Data(Path(), ())
         sections = [_lists(data, options.lists), *_problems(data)]
@@ -118,6 +124,9 @@ def run(options: argparse.Namespace) -> int:
     folders.apart([options.html, options.cache], options.data)
     data = look(settings, options.data, options.workers, options.cache)
     sections = report(settings, data, options.near)
+    if options.augment:
+        sound = [path for path in dict.fromkeys(data.paths) if not data.looks[path].fault]
+        sections += variations.sections(settings, options.data, sound)
     print(page.text(sections), end="")
     if options.html:
         with whole(options.html) as part:

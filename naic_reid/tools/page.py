@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from naic_reid.data import images
 from naic_reid.errors import ReidError
@@ -27,9 +29,9 @@ figure { margin: 0; max-width: 11em } figcaption { font-size: 11px; overflow-wra
 
 @dataclass(frozen=True)
 class Picture:
-    """An image and what stands below it."""
+    """An image, a file or uint8 [H, W, 3], and what stands below it."""
 
-    path: Path
+    image: Path | NDArray[np.uint8]
     caption: str
 
 
@@ -96,7 +98,7 @@ def _cell(value: object) -> str:
 
 def _figure(picture: Picture) -> str:
     caption = f"<figcaption>{escape(picture.caption)}</figcaption>"
-    shown = thumbnail(picture.path, _HEIGHT)
+    shown = thumbnail(picture.image, _HEIGHT)
     if shown is None:
         return f"<figure>(cannot be shown){caption}</figure>"
     size = f'width="{shown.width}" height="{shown.height}"'
@@ -112,10 +114,10 @@ class Thumbnail(NamedTuple):
     height: int
 
 
-def thumbnail(path: Path, height: int, *, enlarge: bool = True) -> Thumbnail | None:
+def thumbnail(image: Path | NDArray[np.uint8], height: int, *, enlarge: bool = True) -> Thumbnail | None:
     """The image at this height; none where it cannot be read. With `enlarge` off, small ones stay small."""
     try:
-        pixels = images.read(path)
+        pixels = images.read(image) if isinstance(image, Path) else image
     except ReidError:
         return None
     height = height if enlarge else min(height, pixels.shape[0])

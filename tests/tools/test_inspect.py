@@ -43,10 +43,13 @@ def _config(folder: Path, **more: object) -> Path:
 
 
 def _inspect(data: Path, *words: str, **more: object) -> int:
+    return _run("--config", str(_config(data.parent, **more)), "--data", str(data), *words)
+
+
+def _run(*words: str) -> int:
     parser = argparse.ArgumentParser()
     tool.arguments(parser)
-    given = ["--config", str(_config(data.parent, **more)), "--data", str(data), *words]
-    return tool.run(parser.parse_args(given))
+    return tool.run(parser.parse_args(words))
 
 
 def _row(text: str, title: str, first: str) -> list[str]:
@@ -128,9 +131,7 @@ def test_a_conflict_is_told_with_both_lines(data: Path, capsys: pytest.CaptureFi
 
 
 def _inspect_lists(*files: Path) -> int:
-    parser = argparse.ArgumentParser()
-    tool.arguments(parser)
-    return tool.run(parser.parse_args(["--lists", *map(str, files)]))
+    return _run("--lists", *map(str, files))
 
 
 def test_lists_alone_are_counted_without_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,7 +166,7 @@ def test_the_real_lists_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_neither_config_nor_lists_is_a_mistake() -> None:
     with pytest.raises(ReidError, match="name a config or a layout, and a data folder"):
-        tool.run(argparse.Namespace(lists=None, layout=None, config=None, data=None, near=None))
+        _run()
 
 
 def test_near_duplicates_are_listed_when_asked_for(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,10 +210,7 @@ def test_a_data_set_is_counted_beside_what_was_published(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawn("market1501", tmp_path)
-    options = argparse.Namespace(
-        lists=None, layout="market1501", variant="", config=None, data=tmp_path, near=None
-    )
-    assert tool.run(options) == 0
+    assert _run("--layout", "market1501", "--data", str(tmp_path)) == 0
     text = capsys.readouterr().out
     assert "36 (12,936)" in text  # training images
     assert _row(text, "Data sets: found (published)", "market1501")[1:4] == ["train", "6", "(751)"]
@@ -228,17 +226,14 @@ def test_a_config_of_labelled_sets_is_inspected_with_its_problems(
     data = tmp_path / "data"
     for layout in ("market1501", "dukemtmc"):
         drawn(layout, data / layout)
-    options = argparse.Namespace(
-        lists=None, layout=None, config=tmp_path / "config.yaml", data=data, near=None, workers=2, cache=None,
-        html=None,
-    )  # fmt: skip
-    assert tool.run(options) == 0
+    words = ("--config", str(tmp_path / "config.yaml"), "--data", str(data))
+    assert _run(*words) == 0
     text = capsys.readouterr().out
     assert _row(text, "Test folders", "duke/query")[1] == "12"
     (data / "dukemtmc/DukeMTMC-reID/query/me.jpg").touch()
     photo = next(data.rglob("bounding_box_train/0002_c1s1*.jpg"))
     photo.write_bytes(photo.read_bytes()[:-9])
-    assert tool.run(options) == 1
+    assert _run(*words) == 1
     text = capsys.readouterr().out
     assert "query/me.jpg: its name does not fit the layout" in text
     assert "is a truncated JPEG" in text
