@@ -8,12 +8,15 @@ import torch
 from numpy.typing import NDArray
 
 from naic_reid.config import Config
-from naic_reid.data import augment, batches
+from naic_reid.data import augment
+from naic_reid.data.batches import TrainingImages, TrainingList
 from naic_reid.data.geometry import Geometry
 from naic_reid.tools.page import Picture, Section
 
 IMAGES = 6  # of each model
 VERSIONS = 9  # of each image
+
+_NOTHING = augment.Recipe()
 
 
 def sections(settings: Config, folder: Path, paths: Sequence[str]) -> list[Section]:
@@ -29,33 +32,27 @@ def sections(settings: Config, folder: Path, paths: Sequence[str]) -> list[Secti
     found = []
     for name, model in settings.models.items():
         train = settings.train.adapted(model.recipe)
-        geometry = Geometry(model.height, model.width, model.resize)
         words = augment.Recipe(**train.augment.model_dump())
         rows = [(word, str(value)) for word, value in vars(words).items() if value != getattr(_NOTHING, word)]
-        strips = [_strip(folder, path, geometry, words, rng) for path in chosen]
+        listed = TrainingList(chosen, range(len(chosen)))
+        images = TrainingImages(folder, listed, Geometry(model.height, model.width, model.resize))
+        strips = _strips(images, words, settings.seed)
         title = f"What training sees: {name}, {model.height} × {model.width}"
         note = "" if rows else "nothing varies them"
         found.append(Section(title, ("train.augment", "is"), rows, note, strips))
     return found
 
 
-_NOTHING = augment.Recipe()
-
-
-def _strip(
-    folder: Path, path: str, geometry: Geometry, words: augment.Recipe, rng: np.random.Generator
-) -> list[Picture]:
-    """The image at the network's size, then versions of it."""
-    pixels = batches.resized(folder / path, geometry.height, geometry.width, resize=geometry.resize)
-    draws = augment.draw(words, VERSIONS, geometry.height, geometry.width, rng)
-    varied = augment.vary(np.stack([pixels] * VERSIONS), draws, words.policy, words.crop_then)
-    blank = draws.crop is not None and words.crop_then == "blank"
-    constant = (0.0, 0.0, 0.0) if words.erasing_fill == "zero" else augment.MEAN
-    finished = augment.finish(
-        torch.from_numpy(varied), torch.from_numpy(draws.erase), augment.noise(draws), constant,
-        torch.from_numpy(draws.crop) if blank and draws.crop is not None else None,
-    )  # fmt: skip
-    return [Picture(pixels, path), *(Picture(image, "") for image in _shown(finished))]
+def _strips(images: TrainingImages, words: augment.Recipe, seed: int) -> list[list[Picture]]:
+    """Each image at the network's size, then the versions of it that batches of that image alone hold."""
+    orders = np.repeat(np.arange(len(images.paths))[:, None], VERSIONS, axis=1)
+    plain = images.batches(orders[:, :1], _NOTHING, seed, 0)
+    strips = []
+    for first, batch in zip(plain, images.batches(orders, words, seed, 0), strict=True):
+        varied, _ = batch.finished(torch.device("cpu"))
+        strips.append([Picture(first.pixels[0].numpy(), first.paths[0])])
+        strips[-1] += [Picture(image, "") for image in _shown(varied)]
+    return strips
 
 
 def _shown(inputs: torch.Tensor) -> NDArray[np.uint8]:

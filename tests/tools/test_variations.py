@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from naic_reid import config
-from naic_reid.data import batches
+from naic_reid.data import images
+from naic_reid.data.geometry import Geometry
 from naic_reid.errors import ReidError
 from naic_reid.tools import inspect, page, variations
 from tests.labelled import small
@@ -33,7 +34,7 @@ def test_versions_of_a_recipe_that_mirrors_are_mirrored(strips: list[page.Sectio
     assert section.rows == [("flip", "1.0")]
     assert len(section.strips) == variations.IMAGES
     for first, *versions in section.strips:
-        expected = batches.resized(tmp_path / first.caption, 32, 16)
+        expected = Geometry(32, 16).fitted(images.read(tmp_path / first.caption))
         assert np.array_equal(first.image, expected)
         assert len(versions) == variations.VERSIONS
         assert all(np.array_equal(one.image, expected[:, ::-1]) for one in versions)
