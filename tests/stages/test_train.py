@@ -537,19 +537,56 @@ def test_without_a_compiler_compiling_is_refused_with_the_remedy(
         _run(world, tmp_path, compiled=True)
 
 
-def test_two_processes_follow_the_curve_of_one_and_one_of_them_writes(world: Path, tmp_path: Path) -> None:
-    # Statistics of a batch's halves are not the batch's: normalisation is kept.
+def _keeping_statistics(norm: torch.nn.Module, _mode: bool = True) -> torch.nn.Module:
+    """Instead of a batch normalisation's `train`: statistics of a batch's halves are not the batch's."""
+    return torch.nn.Module.train(norm, False)
+
+
+TWICE = """
+    def run(name, settings, port):
+        t.os.environ.update(MASTER_PORT=port, TORCHELASTIC_USE_AGENT_STORE="False")
+        t._run(world, here / name, settings)
+    ports = (here / "ports").read_text().split()
+    run("together", settings, ports[0])
+    t.torch.nn.modules.batchnorm._BatchNorm.train = t._keeping_statistics
+    run("thawing", t._settings(**t.THAWING), ports[1])
+"""
+THAWING = {"freeze": ("backbone.*",), "freeze_steps": 6, "optimizer": "sgd", "steps_per_epoch": 3}
+
+
+def test_two_processes_follow_the_curve_of_one_and_one_of_them_writes(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     norms = ("backbone.conv1.1.*", "backbone.conv1.4.*", "*.bn?.*", "*.downsample.2.*", "branches.*.neck.*")
     settings = _settings(freeze=norms, optimizer="sgd", steps_per_epoch=3)
     _run(world, tmp_path / "alone", settings)
-    _together(world, tmp_path, settings, "t._run(world, here / 'together', settings)")
-    alone, together = (_losses(tmp_path / name) for name in ("alone", "together"))
-    assert [line[:2] for line in together] == [line[:2] for line in alone]
-    assert [line[2] for line in together] == pytest.approx([line[2] for line in alone], rel=1e-4)
-    assert alone[-1][2] != pytest.approx(alone[0][2], rel=0.02)
-    expected, found = (_weights(tmp_path / name) for name in ("alone", "together"))
-    for name in expected:
-        torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=1e-4, msg=name)
+    _ports(tmp_path, 2)
+    _together(world, tmp_path, settings, TWICE)
+    monkeypatch.setattr(torch.nn.modules.batchnorm._BatchNorm, "train", _keeping_statistics)
+    _run(world, tmp_path / "thawing_alone", _settings(**THAWING))
+    for one, two in (("alone", "together"), ("thawing_alone", "thawing")):
+        alone, together = (_losses(tmp_path / name) for name in (one, two))
+        assert [line[:2] for line in together] == [line[:2] for line in alone]
+        assert [line[2] for line in together] == pytest.approx([line[2] for line in alone], rel=1e-4)
+        assert alone[-1][2] != pytest.approx(alone[0][2], rel=0.02)
+        expected, found = (_weights(tmp_path / name) for name in (one, two))
+        for name in expected:
+            torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=1e-4, msg=name)
+    # What is kept for two epochs has gradients in a team, which no step takes; then it is trained.
+    kept, begun, ended = (
+        {name: weight for name, weight in _weights(tmp_path / run, epoch).items() if "conv" in name}
+        for run, epoch in (("thawing_alone", 2), ("thawing", 2), ("thawing", 4))
+    )
+    assert all(torch.equal(kept[name], begun[name]) for name in kept)
+    assert not any(torch.equal(begun[name], ended[name]) for name in kept if name.endswith("weight"))
+
+
+def _ports(here: Path, number: int) -> None:
+    """Write down free ports, one for each run of a team: a run's store would still hold its addresses."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    (here / "ports").write_text(" ".join(str(s.getsockname()[1]) for s in sockets))
+    for free in sockets:
+        free.close()
 
 
 def _together(world: Path, here: Path, settings: Train, work: str, status: int = 0) -> str:
@@ -582,7 +619,7 @@ CUT = """
         judgement.losses["arcface"] = judgement.losses["arcface"] * (1 + share)
         return judgement
     t.Learner.forward = dropping
-    def run(name, port):  # each with a store of its own, for the first run's would still hold its addresses
+    def run(name, port):
         t.os.environ.update(MASTER_PORT=port, TORCHELASTIC_USE_AGENT_STORE="False")
         return t._run(world, here / name, settings)
     ports = (here / "ports").read_text().split()
@@ -603,10 +640,7 @@ CUT = """
 def test_a_team_with_live_normalisation_an_average_and_micro_batches_resumes_to_the_same_bits(
     world: Path, tmp_path: Path
 ) -> None:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-    (tmp_path / "ports").write_text(" ".join(str(s.getsockname()[1]) for s in sockets))
-    for free in sockets:
-        free.close()
+    _ports(tmp_path, 3)
     _together(world, tmp_path, _settings(ema=0.9, accumulate=2, clip=1.0), CUT)
     drawn = [torch.load(tmp_path / f"drawn_{rank}.pt", weights_only=True) for rank in range(2)]
     assert len(drawn[0]) == len(drawn[1]) == 2 * 8
