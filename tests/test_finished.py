@@ -11,86 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from naic_reid import cli
-from tests.faults.world import one_model
+from tests.finished import NAMED, Folder
 from tests.walk import HOME
 
-NAMED = "naic-reid: the submission: "
 NOTHING = "Nothing to be done"
-
-
-class Folder:
-    """A working folder on given data, with a config of its own."""
-
-    def __init__(self, place: Path, given: Path, raw: dict[str, Any]) -> None:
-        self.place, self.given, self.data = place, given, given / "MyDataSet"
-        self.config = place / "config.yaml"
-        place.mkdir(exist_ok=True)
-        self.write(raw)
-
-    def write(self, raw: dict[str, Any]) -> None:
-        self.raw = raw
-        self.config.write_text(yaml.safe_dump(raw, sort_keys=False))
-
-    def run(self, *more: str, status: int = 0, door: tuple[str, ...] = ()) -> str:
-        """What a run of this folder prints; fails with all of it when the exit status is another."""
-        command = [*(door or (sys.executable, "-m", "naic_reid", "run")), "--cores", "2"]
-        command += ["--config", str(self.config), "--data", str(self.data)]
-        command += ["--truth", str(self.given / "truth.csv"), "--into", str(self.place), "--", *more]
-        process = subprocess.Popen(
-            command, cwd=self.place.parent, env=os.environ | {"PYTHONPATH": str(HOME)},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        )  # fmt: skip
-        printed, _ = process.communicate(timeout=600)
-        assert process.returncode == status, printed
-        return printed
-
-    def state(self) -> dict[str, bytes]:
-        """Every file of ours, by its path."""
-        folders = [self.place / name for name in ("results", "scratch", "logs")]
-        files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
-        return {str(path.relative_to(self.place)): path.read_bytes() for path in files}
-
-    @property
-    def results(self) -> Path:
-        return self.place / "results"
-
-    @property
-    def submission(self) -> bytes:
-        return (self.results / "submission.json").read_bytes()
-
-
-@pytest.fixture(scope="module")
-def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn images and the truth about them, as if a person had brought them."""
-    folder = tmp_path_factory.mktemp("given")
-    (folder / "toy.yaml").write_text(yaml.safe_dump(one_model()))
-    drawn = ["--folder", str(folder / "MyDataSet"), "--truth", str(folder / "truth.csv")]
-    assert cli.main(["toy", "--config", str(folder / "toy.yaml"), *drawn]) == 0
-    return folder
-
-
-@pytest.fixture(scope="module")
-def finished(given: Path, tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """The whole workflow, once, by `bash run.sh`; tests leave it as it is."""
-    raw = one_model()
-    del raw["toy"]
-    parent = tmp_path_factory.mktemp("finished")
-    home = parent / "home"  # a checkout whose environment is this one
-    for name in ("naic_reid", "workflow", "profiles", "configs", "data_lists"):
-        shutil.copytree(HOME / name, home / name)
-    for name in ("run.sh", "Snakefile", "requirements.lock"):
-        shutil.copy(HOME / name, home)
-    (home / ".venv").mkdir()
-    (home / ".venv/bin").symlink_to(Path(sys.executable).parent)
-    shutil.copy(HOME / "requirements.lock", home / ".venv/.installed-from")
-    folder = Folder(parent / "walk", given, raw)
-    printed = folder.run(door=("bash", str(home / "run.sh")))
-    assert re.search(r"^pooled \(12 queries\)", printed, re.M), printed
-    assert printed.splitlines()[-1] == f"{NAMED}walk/results/submission.json"
-    return folder
 
 
 @pytest.fixture
