@@ -12,7 +12,7 @@ from naic_reid.config import Loss, Train
 from naic_reid.errors import ReidError
 from naic_reid.models.embedder import Embedder
 from naic_reid.training import optimizers, schedule
-from naic_reid.training.average import Average
+from naic_reid.training.average import Average, Equal, Moving
 from naic_reid.training.learner import Learner, Term
 
 _log = logging.getLogger(__name__)
@@ -69,8 +69,10 @@ def set_rates(train: Train, optimizer: torch.optim.Optimizer) -> None:
 
 
 def average(train: Train, embedder: Embedder) -> Average[Embedder] | None:
-    """The moving average of weights and running statistics, if there shall be one."""
-    return None if train.ema is None else Average(embedder, train.ema)
+    """The average of weights that shall be kept in their place, if any."""
+    if train.swa_epochs is not None:
+        return Equal(embedder, train.epochs - train.swa_epochs)
+    return None if train.ema is None else Moving(embedder, train.ema)
 
 
 def factor(train: Train, epoch: int, step: int, steps: int) -> float:

@@ -256,6 +256,10 @@ class Train(Section):
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="decay of the moving average of weights, which is then what is kept"
     )
+    swa_epochs: Count | None = Field(
+        None, exclude_if=lambda value: value is None, description="SWA: the mean of the weights after each "
+        "of so many last epochs is what is kept of them, its batch normalisation's statistics made anew"
+    )  # fmt: skip
     freeze: tuple[str, ...] = Field((), description="patterns of parameters kept, e.g. backbone.layer1.*")
     freeze_steps: Count | None = Field(
         None, exclude_if=lambda value: value is None, description="steps for which they are kept"
@@ -325,6 +329,15 @@ class Train(Section):
         require(places == sorted(set(places)), "changes must come in the order of their epochs and steps")
         late = [epoch for epoch, _ in places if epoch > self.epochs]
         require(not late, f"changes in the epochs {late} lie beyond train.epochs {self.epochs}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_average(self) -> Self:
+        require(self.ema is None or self.swa_epochs is None, "ema and swa_epochs are two averages: give one")
+        require(
+            (self.swa_epochs or 0) <= self.epochs,
+            f"swa_epochs {self.swa_epochs} are more than the {self.epochs} epochs",
+        )
         return self
 
     @model_validator(mode="after")

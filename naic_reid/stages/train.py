@@ -346,7 +346,7 @@ def _learn(
                 show(*_told(record, state.overflows, train.epochs, team.size))
                 asked.hear(record)
                 if record.settled and record.ends_epoch and state.epoch in wanted:
-                    _keep(task, state, home, writer, made_by)
+                    _keep(task, state, epochs, home, writer, made_by)
                 if record.settled and (asked.save or asked.stop):
                     with pace.saving():
                         _save(task, state, home, writer, lines)
@@ -390,12 +390,13 @@ def _announce(task: _Task, state: State, steps: int) -> None:
         _log.warning("train: fp16 is many times slower than bf16 on a processor: set train.precision")
 
 
-def _keep(task: _Task, state: State, home: _Home, writer: Writer, made_by: MadeBy) -> None:
+def _keep(task: _Task, state: State, epochs: _Epochs, home: _Home, writer: Writer, made_by: MadeBy) -> None:
     """Have the checkpoint of the epoch that has ended written."""
     if not task.team.leads:
         return
-    learner, epoch = _learner(state), state.epoch
-    network = _embedder(state) if state.average is None else state.average.network
+    learner, epoch, network = _learner(state), state.epoch, _embedder(state)
+    if state.average is not None and state.average.count:
+        network = state.average.settled(epochs.batches(epoch - 1, 0))
     architecture = Architecture.within(task.model.model_dump())
 
     def write(tensors: tuple[dict[str, Tensor], dict[str, Tensor]]) -> None:

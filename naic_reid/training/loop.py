@@ -71,7 +71,7 @@ def run(
             ended = state.step == planned.steps
             last = settle(state) if ended or pause() else None
             if ended:
-                state.epoch, state.step = state.epoch + 1, 0
+                state.end_epoch()
             now = time.perf_counter()
             took, begun = (now - begun, arrived - begun), now
             if last is not None:

@@ -102,9 +102,15 @@ class State:
         """The pending step was taken."""
         if self.average is not None:
             # A step that has begun meanwhile may have moved running statistics already.
-            self.average.update(self._before[-1].as_they_were if len(self._before) > 1 else {})
+            self.average.after_step(self._before[-1].as_they_were if len(self._before) > 1 else {})
         self.skipped = 0
         self._settled()
+
+    def end_epoch(self) -> None:
+        """The epoch's last step was settled: the next begins."""
+        if self.average is not None:
+            self.average.after_epoch(self.epoch)
+        self.epoch, self.step = self.epoch + 1, 0
 
     def skip(self) -> None:
         """The pending step was skipped on the device: its gradient had overflowed."""

@@ -454,6 +454,27 @@ def test_a_moving_average_lies_between_where_training_began_and_ended(world: Pat
     assert (plain[name] - average[name]).norm() < (plain[name] - early).norm()
 
 
+def test_the_equal_average_is_kept_of_its_epochs_and_training_goes_on_as_without_it(
+    world: Path, tmp_path: Path
+) -> None:
+    _run(world, tmp_path / "plain", _settings(checkpoint_every=1), ensemble=Ensemble(epochs=(2, 3, 4)))
+    settings = _settings(swa_epochs=2, checkpoint_every=1)
+    whole = _run(world, tmp_path / "swa", settings, ensemble=Ensemble(epochs=(2, 3, 4)))
+    assert (tmp_path / "swa/history.jsonl").read_bytes() == (tmp_path / "plain/history.jsonl").read_bytes()
+    plain = {epoch: _weights(tmp_path / "plain", epoch) for epoch in (2, 3, 4)}
+    kept = {epoch: _weights(tmp_path / "swa", epoch) for epoch in (2, 3, 4)}
+    assert all(torch.equal(plain[2][name], kept[2][name]) for name in plain[2])
+    statistics = [name for name in kept[4] if "running" in name]
+    for name in kept[4].keys() - {*statistics} - {n for n in kept[4] if "num_batches" in n}:
+        torch.testing.assert_close(kept[4][name], (plain[3][name] + plain[4][name]) / 2, msg=name)
+        assert torch.equal(kept[3][name], plain[3][name])
+    assert not any(torch.equal(kept[3][name], plain[3][name]) for name in statistics)
+    with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train._Asked, "flags", _stop_at(7))
+        _run(world, tmp_path / "cut", settings, ensemble=Ensemble(epochs=(2, 3, 4)))
+    assert _run(world, tmp_path / "cut", settings, ensemble=Ensemble(epochs=(2, 3, 4))) == whole
+
+
 def test_kept_parameters_and_their_normalisation_stay_as_they_were(world: Path, tmp_path: Path) -> None:
     _run(world, tmp_path, _settings(freeze=("backbone.layer1.*",)))
     early, late = _weights(tmp_path, 2), _weights(tmp_path, 4)

@@ -16,7 +16,7 @@ from naic_reid.models.branches import Seen
 from naic_reid.models.heads import Group
 from naic_reid.training import loop, optimizers
 from naic_reid.training import step as steps
-from naic_reid.training.average import Average
+from naic_reid.training.average import Moving
 from naic_reid.training.learner import Judgement, Learner, Term
 from naic_reid.training.state import State
 from naic_reid.training.step import Batch, NotFiniteError, Plan, Record, TornError
@@ -61,7 +61,7 @@ def _state(optimizer: str = "sgd", average: float | None = None) -> State:
     learner = Judged()
     made = optimizers.build(optimizer, {"body": (learner.parameters(), 0.5)}, 0.0)
     optimizers.allocate(made)
-    return State(learner, made, average=average and Average(learner, average))
+    return State(learner, made, average=average and Moving(learner, average))
 
 
 def _plain() -> State:
@@ -405,7 +405,7 @@ def test_a_step_waits_for_the_device_once_and_that_is_for_the_step_before(
     metrics = [Term(name, whole, losses.build_metric(name, 4, 8)) for name in ("weighted_triplet", "center")]
     learner = Learner(Net(), [Term("arcface", whole, losses.build_identity("arcface", 4, 8))], metrics)
     made = optimizers.build(optimizer, {"body": (learner.parameters(), 0.01)}, 0.01)
-    state = State(learner, made, average=Average(learner.embedder, 0.9))
+    state = State(learner, made, average=Moving(learner.embedder, 0.9))
     batch = Batch(torch.randn(8, 3, 2, 2), torch.arange(8) // 2, [""] * 8)
     weights = {"arcface": 1.0, "weighted_triplet": 1.0, "center": 0.1}
     plan = Plan(weights, 100, precision=precision, clip=1.0)
