@@ -12,17 +12,29 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults import artefacts, commands, configs, images, kills, lists, system, truth, weights, workflow
+from tests.faults import (
+    artefacts,
+    commands,
+    configs,
+    images,
+    kills,
+    lists,
+    system,
+    training,
+    truth,
+    weights,
+    workflow,
+)
 from tests.faults.case import Case, Outcome, tried
 from tests.faults.world import SUBMISSION, World, one_model
 from tests.walk import HOME, Walk
 
 CASES: list[Case] = [
     *images.CASES, *lists.CASES, *truth.CASES, *configs.CASES, *commands.CASES, *artefacts.CASES,
-    *weights.CASES, *system.CASES,
+    *weights.CASES, *training.CASES, *system.CASES,
 ]  # fmt: skip
 TABLE = HOME / "docs" / "faults.md"
-GROUPS = ("Images", "Lists", "Truth", "Config", "Artefacts", "Weights", "Commands", "System")
+GROUPS = ("Images", "Lists", "Truth", "Config", "Artefacts", "Weights", "Training", "Commands", "System")
 WORKFLOW = {
     "a second Snakemake on the same folder": workflow.second_snakemake,
     "a misspelt section, seen by Snakemake": workflow.misspelt_key,
