@@ -38,7 +38,7 @@ def test_a_stage_says_what_it_is_and_returns_nothing(name: str) -> None:
 
 
 def test_sections_are_named_after_stages_or_shared() -> None:
-    shared = {"seed", "models", "ensemble", "shards"}
+    shared = {"seed", "models", "ensemble", "shards", "published"}
     assert set(Config.model_fields) - set(stages.STAGES) == shared
 
 

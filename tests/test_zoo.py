@@ -9,8 +9,9 @@ import yaml
 from torch import nn
 
 from naic_reid import cli, config, recipe, zoo
+from naic_reid.architecture import Architecture
 from naic_reid.errors import ReidError
-from naic_reid.models import build
+from naic_reid.models import build, size
 from naic_reid.training import optimizers
 from tests.oracles import fastreid
 from tests.oracles import zoo as oracle
@@ -200,6 +201,53 @@ def test_a_methods_network_is_judged_by_its_losses_with_the_published_weights(me
     }
     assert rates["body"] == pytest.approx(3.5e-4)
     assert rates["body biases"] == pytest.approx(3.5e-4 * oracle.BIAS_RATE[method])
+
+
+def test_a_rows_config_states_its_published_scores_for_the_card() -> None:
+    stated = _config(zoo.row("market1501/sbs/resnet50_ibn_a")).published
+    assert {name: (one.R1, one.mAP, one.mINP) for name, one in stated.items()} == {
+        "market1501": (95.7, 89.3, 67.5)
+    }
+    assert _config(zoo.row("vehicleid_small/bot/resnet50_ibn_a")).published["vehicleid"].R5 == 97.9
+    assert set(_config(zoo.row(CHAMPION)).published) == {"holdout"}
+    wrong = zoo.settings(zoo.row(CHAMPION)) | {"published": {"market1501": {"R1": 1.0}}}
+    with pytest.raises(ReidError, match=r"published.market1501 is no domain of this config \(all, holdout\)"):
+        config.parse(yaml.safe_dump(wrong), "mine")
+
+
+# Of the networks without neck and class rows, as counted from their published tensors.
+SIZES = {"market1501/bot/resnet50": 23_508_032, "market1501/bot/resnest50": 25_434_240,
+         "market1501/bot/resnet101_ibn_a": 42_500_160}  # fmt: skip
+
+
+def test_sizes_in_the_table_are_those_of_the_networks() -> None:
+    for name, body in SIZES.items():
+        assert zoo.row(name).parameters == body + 2 * 2048  # and a neck
+    for name in ("market1501/agw/resnet50", "market1501/mgn/resnet50_ibn_a", CHAMPION):
+        row = zoo.row(name)
+        found = size.of(Architecture.within(zoo.settings(row)["models"][row.method]))
+        assert (row.parameters, row.GFLOPs) == (
+            found.parameters, pytest.approx(found.multiplications / 1e9, abs=1e-3),
+        )  # fmt: skip
+
+
+def test_multiplications_are_those_counted_by_hand() -> None:
+    """Of a ResNet-18 at 64 × 32 whose last stride is 1: the stem, and four layers of four convolutions."""
+    places, inputs, total = (32, 16), 64, 64 * 7 * 7 * 3 * 32 * 16
+    for width, stride in ((64, 2), (128, 2), (256, 2), (512, 1)):  # the first layer's is the max-pool's
+        places = places[0] // stride, places[1] // stride
+        shortcut = inputs * width if inputs != width else 0
+        total += (9 * inputs * width + 3 * 9 * width * width + shortcut) * places[0] * places[1]
+        inputs = width
+    assert size.of(Architecture(backbone="resnet18", height=64, width=32)).multiplications == total
+
+
+def test_what_was_measured_here_stands_under_the_table_as_small(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["zoo"]) == 0
+    table, ours = capsys.readouterr().out.split("Measured here, small")
+    assert "13.96" in table and "68.8" in table
+    assert {one.method for one in zoo.measured()} >= {"bot", "agw", "sbs", "mgn"}
+    assert all(one.network in ours for one in zoo.measured())
 
 
 def test_the_command_prints_the_table_a_row_and_what_a_file_is(

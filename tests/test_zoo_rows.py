@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import shutil
 import tempfile
 from collections.abc import Iterator
 from itertools import count
@@ -19,7 +20,7 @@ from naic_reid.data.layouts import LAYOUTS, Options
 from naic_reid.data.worlds import drawn
 from naic_reid.stages import train
 
-DATA = ("collect", "dedupe", "holdout", "split", "tests", "rerank")
+DATA = ("collect", "dedupe", "holdout", "split", "tests", "rerank", "published")
 """Sections that only say which data set it is."""
 
 
@@ -109,6 +110,37 @@ def _train(settings: config.Config, model: config.Model, data: Path, folder: Pat
     steps = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     assert [(one["epoch"], one["step"]) for one in steps] == [(1, 1), (2, 1)]
     assert all(math.isfinite(one["loss"]) for one in steps)
+
+
+BOT_COSINE = """\
+# BoT with a cosine head: CosFace in the place of the linear classifier.
+model: {height: 256, width: 128, pooling: average}
+train:
+  epochs: 120
+  bias_rate: 2.0
+  schedule: {kind: multistep, milestones: [40, 90], gamma: 0.1}
+  identity_loss: {name: cosface, weight: 1.0, scale: 30.0, margin: 0.35}
+  metric_loss: {name: hard_triplet, weight: 1.0, margin: 0.3}
+ensemble: {epochs: [120]}
+"""
+
+
+def test_a_method_is_a_fragment_and_its_rows(
+    tmp_path: Path, worlds: Path, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What docs/log/models.md shows as a diff."""
+    home = tmp_path / "zoo"
+    shutil.copytree(zoo._HOME, home)
+    (home / "methods/bot_cosine.yaml").write_text(BOT_COSINE)
+    with (home / "rows.csv").open("a") as handle:
+        handle.write("market1501,bot_cosine,resnet50,,,,,23512128,4.053\n")
+    monkeypatch.setattr(zoo, "_HOME", home)
+    row = zoo.row("market1501/bot_cosine/resnet50")
+    whole, bot = (zoo.settings(one) for one in (row, zoo.row("market1501/bot/resnet50")))
+    assert whole["train"].pop("identity_loss")["name"] == "cosface"
+    del bot["train"]["identity_loss"]
+    assert whole["train"] == bot["train"] and whole["models"]["bot_cosine"] == bot["models"]["bot"]
+    assert _trained(row, worlds / "market1501", checkpoints).exists()
 
 
 @pytest.mark.parametrize("row", WALKED, ids=[row.name for row in WALKED])

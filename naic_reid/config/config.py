@@ -17,6 +17,7 @@ from naic_reid.config.retrieval import (
     Extract,
     Fuse,
     PseudoLabel,
+    Published,
     QueryExpansion,
     Rerank,
     Search,
@@ -56,6 +57,9 @@ class Config(Section):
     fuse: Fuse = Field(default_factory=Fuse)
     pseudo_label: PseudoLabel | None = Field(None, description="a second round of training; none: one round")
     shards: Shards = Field(default_factory=Shards)
+    published: dict[Name, Published] = Field(
+        {}, exclude_if=not_, description="scores that others state, by domain: beside ours on the card"
+    )
 
     @property
     def competition(self) -> tuple[str, ...]:
@@ -90,6 +94,11 @@ class Config(Section):
         require(not missing, f"rerank has no entry for the domain {', '.join(missing)}")
         idle = [domain for domain in self.rerank if domain not in self.domains]
         require(not idle, f"rerank.{', '.join(idle)} is no domain of this config ({', '.join(self.domains)})")
+        stated = sorted(self.published.keys() - {*self.domains})
+        require(
+            not stated,
+            f"published.{', '.join(stated)} is no domain of this config ({', '.join(self.domains)})",
+        )
         labelled = set(self.pseudo_label.domains if self.pseudo_label else ())
         able = (*self.competition, *self.tests)
         strange = sorted(labelled - set(able))

@@ -162,6 +162,20 @@ class Fuse(Section):
     )
 
 
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class Published(Section):
+    """What others state of a test: in percent, as they print it."""
+
+    source: str = Field("published", description="who states it, in a word or two")
+    R1: Percent | None = Field(None, description="percent; none: not stated")
+    R5: Percent | None = Field(None, description="likewise")
+    R10: Percent | None = Field(None, description="likewise")
+    mAP: Percent | None = Field(None, description="likewise")  # noqa: N815
+    mINP: Percent | None = Field(None, description="likewise")  # noqa: N815
+
+
 class Shards(Section):
     """Jobs that share one file of a step: they make parts, `gather` joins them; never another result."""
 

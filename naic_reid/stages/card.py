@@ -12,10 +12,11 @@ from rich.table import Table
 from naic_reid import files
 from naic_reid import scores as scored
 from naic_reid.artifacts import ImageList, MadeBy, write_json
+from naic_reid.config import Published
 from naic_reid.retrieval import comparison
 from naic_reid.scores import Row, Scored
 
-REVISION = 3
+REVISION = 4
 POOLED = "pooled"
 COLUMNS = ("R1", "R5", "R10", "mAP", "mAP@200", "mINP")
 RULES = {
@@ -35,7 +36,15 @@ POOLED_RULES = {
 _log = logging.getLogger(__name__)
 
 
-def run(*, scores: list[Path], trained: Path, tested: list[Path], card: Path, table: Path) -> None:
+def run(
+    published: dict[str, Published],
+    *,
+    scores: list[Path],
+    trained: Path,
+    tested: list[Path],
+    card: Path,
+    table: Path,
+) -> None:
     """Reads the scores of each domain (named like its file), writes the card as JSON and as text.
 
     With the training list and the lists of queries and galleries it says how many test images were
@@ -47,15 +56,16 @@ def run(*, scores: list[Path], trained: Path, tested: list[Path], card: Path, ta
     sections = {domain: [_row(one, row) for row in one.rows] for domain, one in told.items()}
     rules = {domain: {"protocol": one.protocol, **one.rules} for domain, one in read.items()}
     known = _trained_on(trained, tested)
-    made_by = MadeBy.of("card", REVISION, {}, [*scores, trained, *tested])
+    made_by = MadeBy.of("card", REVISION, {"published": published}, [*scores, trained, *tested])
     general = RULES | (POOLED_RULES if competition else {})
     with files.whole(table) as part:
-        part.write_text(_text(sections, rules, general) + _warning(known), encoding="utf-8")
+        part.write_text(_text(sections, rules, general, published) + _warning(known), encoding="utf-8")
     content = {
         "sections": sections,
         "rules": general,
         "protocols": rules,
         "trained_on": known,
+        "published": {name: stated.model_dump() for name, stated in published.items()},
         "table": files.digest(table),
     }
     write_json(card, "Card", made_by, content)
@@ -90,7 +100,10 @@ def _row(domain: Scored, row: Row) -> dict[str, Any]:
 
 
 def _text(
-    sections: dict[str, list[dict[str, Any]]], protocols: dict[str, dict[str, str]], rules: dict[str, str]
+    sections: dict[str, list[dict[str, Any]]],
+    protocols: dict[str, dict[str, str]],
+    rules: dict[str, str],
+    published: dict[str, Published],
 ) -> str:
     if not sections:
         return "No score card: the truth about these images is not known.\n"
@@ -107,6 +120,9 @@ def _text(
         for row in rows:
             cells = [cell for column in COLUMNS for cell in _cells(row, column)]
             table.add_row(row["member"], scored.distance(row), *cells)
+        if name in published:
+            table.add_section()
+            table.add_row(published[name].source, "", *_stated(published[name]))
         console.print(table)
         rates = [line for row in rows if (line := _rates(row))]
         if rates:
@@ -131,6 +147,16 @@ def _cells(row: dict[str, Any], column: str) -> list[str]:
         return [value]
     low, high = row.get("interval", {}).get(column, (0, 1))
     return [value, f"{100 * low:.0f}–{100 * high:.0f}"]
+
+
+def _stated(published: Published) -> list[str]:
+    """What others state, in the columns of our scores."""
+    cells = []
+    for column in COLUMNS:
+        value = getattr(published, column, None)
+        cells.append("" if value is None else f"{value:.1f}")
+        cells += [""] * (column in comparison.SCORES)
+    return cells
 
 
 def _rates(row: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import norm, t
 
 from naic_reid.artifacts import ImageList, MadeBy, read_json, write_json
+from naic_reid.config import Published
 from naic_reid.errors import ReidError
 from naic_reid.stages import card
 from tests.stages.members import PERSONS, World, world
@@ -39,8 +40,12 @@ def lists(folder: Path) -> dict[str, Any]:
     return {"trained": folder / "train.list.tsv", "tested": tested}
 
 
-def run(scores: list[Path], folder: Path) -> tuple[dict[str, list[dict[str, float]]], str]:
-    card.run(scores=scores, **lists(folder), card=folder / "card.json", table=folder / "card.txt")
+def run(
+    scores: list[Path], folder: Path, published: dict[str, Published] | None = None
+) -> tuple[dict[str, list[dict[str, float]]], str]:
+    card.run(
+        published or {}, scores=scores, **lists(folder), card=folder / "card.json", table=folder / "card.txt"
+    )
     return json.loads((folder / "card.json").read_text())["sections"], (folder / "card.txt").read_text()
 
 
@@ -62,6 +67,19 @@ def test_pooled_scores_count_positives_of_other_domains_as_never_found(
     assert fused["mINP"] == 0
     assert fused["queries"] == 30
     assert sections["green"][-1]["mINP"] > 0
+
+
+def test_what_others_state_stands_under_our_scores_of_that_domain(scores: list[Path], tmp_path: Path) -> None:
+    _, plain = run(scores, tmp_path)
+    _, text = run(scores, tmp_path, {"green": Published(source="the paper", R1=95.7, mAP=89.3, mINP=67.5)})
+    (line,) = (line for line in text.splitlines() if line.strip().startswith("the paper"))
+    assert line.split() == ["the", "paper", "95.7", "89.3", "67.5"]
+    green, normal = text.index("green ("), text.index("normal (")
+    assert green < text.index(line) < normal
+    header = next(line for line in text[green:].splitlines() if "mINP" in line)
+    assert [abs(header.index(name) + len(name) - line.index(value) - len(value)) <= 1
+            for name, value in (("R1", "95.7"), ("mAP", "89.3"), ("mINP", "67.5"))] == [True] * 3  # fmt: skip
+    assert "the paper" not in plain
 
 
 def test_each_score_has_the_interval_of_its_persons(scores: list[Path], tmp_path: Path) -> None:

@@ -194,4 +194,4 @@ rule card:
     params:
         **door("card"),
     shell:
-        RUN_PLAIN
+        RUN
