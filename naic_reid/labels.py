@@ -49,6 +49,12 @@ def read(
     return Lists(asked, searched, elsewhere, multiple, query.identities)
 
 
+def of_lists(query: ImageList, gallery: ImageList) -> tuple[Labels, Labels]:
+    """The labels that two lists tell of themselves."""
+    one, other = protocols.numbered(_of_list(query), _of_list(gallery))
+    return one, other
+
+
 def _columns(
     subset: str, images: ImageList, others: list[ImageList], known: truths.Truth | None
 ) -> tuple[Columns, Columns]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from naic_reid.artifacts import ImageList, MadeBy, read_table, write_table
+from naic_reid.artifacts import JUNK, ImageList, MadeBy, read_table, write_table
 from naic_reid.data.layouts import Row
 from naic_reid.errors import ReidError
 
@@ -36,8 +36,8 @@ class Labelled:
         return cls(placed, tuple((data / row.path).stat().st_size for row in placed), made_by)
 
     def image_list(self, role: str, made_by: MadeBy, digests: Mapping[str, str]) -> ImageList:
-        """The images of a role, with the digests of their files by path."""
-        rows = sorted(row for row in self.rows if row.role == role)
+        """The images of a role, junk left out, with the digests of their files by path."""
+        rows = sorted(row for row in self.rows if row.role == role and row.mark != JUNK)
         return ImageList(
             tuple(row.path for row in rows),
             tuple(row.identity for row in rows),

@@ -2,9 +2,9 @@
 
 Folders: `train`, `val`, `train_all` (both), `query`, `gallery` and `multi-query`; in each a folder for every
 identity, `-1` for junk and `0000` for distractors. A file keeps its name where that tells the camera as
-`…_c12_…`; else it is preceded by identity and camera. Where a data set has no validation images, `val`
-takes one image of each identity that has several, chosen by (seed, identity), so that neither the order of
-files nor a second run matters.
+`…_c12_…`; else it is preceded by identity and camera, and by the group where there are any (`001_c0_g5_…`).
+Where a data set has no validation images, `val` takes one image of each identity that has several, chosen by
+(seed, identity), so that neither the order of files nor a second run matters.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from naic_reid.artifacts import DISTRACTOR, JUNK
 from naic_reid.data.layouts import Row
-from naic_reid.data.layouts.folders import camera_in
+from naic_reid.data.layouts.folders import told_in
 
 _MARKED = {JUNK: "-1", DISTRACTOR: "0000"}
 _FOLDERS = {"multi_query": "multi-query"}
@@ -82,9 +82,10 @@ def _identity(row: Row) -> str:
 
 def _name(row: Row, camera: str) -> str:
     name = row.path.rpartition("/")[2]
-    if camera_in(name) == camera:
+    if told_in(name) == (camera, row.group):
         return name
     if camera:
-        return f"{_identity(row)}_c{camera}_{name}"
+        group = f"_g{row.group}" if row.group else ""
+        return f"{_identity(row)}_c{camera}{group}_{name}"
     # Its name would tell a camera that is not known.
     return f"{blake2b(row.path.encode(), digest_size=8).hexdigest()}.{name.rpartition('.')[2]}"

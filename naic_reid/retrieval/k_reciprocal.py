@@ -46,7 +46,8 @@ def jaccard_rows(
     """The similarity 1 − J of query × gallery.
 
     Args:
-        neighbours: K ≥ min(k1 + 1, N) nearest rows of each row.
+        neighbours: K ≥ min(k1 + 1, N) nearest rows of each row, N = Q + G; or N = Q = G, of one list that is
+            both.
         query: float32 [Q, D], the features the neighbours were found with; for distances of expanded
             neighbours that are in nobody's list.
         gallery: float32 [G, D].
@@ -60,7 +61,7 @@ def jaccard_rows(
         threads: 0 means all processors.
     """
     num, kept = neighbours.rows.shape
-    assert num == len(query) + len(gallery) and neighbours.num_query == len(query), (num, len(query))
+    assert num in (len(query) + len(gallery), len(query)) and neighbours.num_query == len(query), num
     k1 = min(k1, max(num - 1, 0))
     first = k1 + (not count_self)
     half = min(round(k1 / 2), k1) + (not count_self)  # Python rounds half to even, as the definition does

@@ -66,14 +66,16 @@ class Reranking(NamedTuple):
         self, neighbours: Neighbours, query: Floats, gallery: Floats, *,
         asking: tuple[int, int] | None = None, threads: int = 0,
     ) -> JaccardRows:  # fmt: skip
-        """The similarity of query × gallery by their neighbours: see `k_reciprocal` and `graph`.
+        """The similarity of query × gallery by the neighbours of all `once`: see `k_reciprocal` and `graph`.
 
         Raises:
             ReidError: the method takes other numbers.
         """
         self.check()
         if self.method == "graph":
-            return graph.similar_rows(neighbours, self.k1, self.k2, asking=asking, threads=threads)
+            return graph.similar_rows(
+                neighbours, self.k1, self.k2, num_gallery=len(gallery), asking=asking, threads=threads
+            )
         return k_reciprocal.jaccard_rows(
             neighbours, query, gallery, self.k1, self.k2, norm=self.norm, power=self.power,
             count_self=self.count_self, asking=asking, threads=threads,
@@ -83,8 +85,19 @@ class Reranking(NamedTuple):
         self, query: Floats, gallery: Floats, *, device: str = "cpu", threads: int = 0, memory: int
     ) -> JaccardRows:
         """Search and `rows` in one."""
-        found = search.k_nearest(query, gallery, self.keep, device=device, threads=threads, memory=memory)
+        union = once(query, gallery)
+        found = search.k_nearest(*union, self.keep, device=device, threads=threads, memory=memory)
         return self.rows(found, query, gallery, threads=threads)
+
+
+def once(query: Floats, gallery: Floats) -> tuple[Floats, Floats]:
+    """Query and gallery as they are searched: one list that is both is searched once.
+
+    VehicleID's is: each of its draws parts the same images into queries and gallery, so the neighbours of all
+    are the neighbours within each draw.
+    """
+    itself = query.shape == gallery.shape and np.array_equal(query, gallery)
+    return query, gallery[:0] if itself else gallery
 
 
 def expanded(
@@ -102,8 +115,9 @@ def expanded(
     The sum runs over the row's k nearest, itself among them (fast-reid: k = 5, alpha = 3); negative
     cosines count as 0. Radenović et al., TPAMI 2018, section 3.4.
     """
-    found = search.k_nearest(query, gallery, k, device=device, threads=threads, memory=memory)
-    features = vectors.Vectors(query, gallery)
+    union = once(query, gallery)
+    found = search.k_nearest(*union, k, device=device, threads=threads, memory=memory)
+    features = vectors.Vectors(*union)
     out = np.empty((len(features), features.dimension), np.float32)
     cosines = np.clip(1 - found.distances.astype(np.float64) / 2, 0, 1)
     weights = torch.from_numpy(cosines**alpha * features.union.inverse[found.rows])
@@ -116,4 +130,4 @@ def expanded(
 
     for _ in multiplying.each(sum_up, parallel.spans(len(features), 256), threads):
         pass
-    return out[: len(query)], out[len(query) :]
+    return out[: len(query)], out[len(out) - len(gallery) :]

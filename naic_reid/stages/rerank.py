@@ -13,6 +13,7 @@ from naic_reid import lineage, members, parts
 from naic_reid.artifacts import Features, MadeBy, Neighbours
 from naic_reid.config import Rerank
 from naic_reid.errors import ReidError
+from naic_reid.retrieval.rerank import once
 
 REVISION = 1
 _log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ def run(
     how = members.reranking(rerank)
     made_by = MadeBy.of("rerank", REVISION, {"rerank": rerank}, [neighbours, query, gallery])
     lineage.agree(neighbours, found.made_by, made_by, [query, gallery])
+    values = of_query.values, of_gallery.values
     _require_same(neighbours, found, query, of_query, gallery, of_gallery)
     if kept < min(how.keep, num):
         raise ReidError(
@@ -54,7 +56,6 @@ def run(
         len(of_query.names), len(of_gallery.names), rerank.k1, rerank.k2,
         f", of these {asking}" if shard else "",
     )  # fmt: skip
-    values = of_query.values, of_gallery.values
     rows = how.rows(found, *values, asking=(asking.start, asking.stop), threads=threads)
     if shard:
         parts.write(jaccard, "JaccardRows", asking, rows.arrays, made_by)
@@ -68,7 +69,7 @@ def run(
 def _require_same(
     neighbours: Path, found: Neighbours, query: Path, of_query: Features, gallery: Path, of_gallery: Features
 ) -> None:
-    num = len(of_query.names) + len(of_gallery.names)
+    num = sum(map(len, once(of_query.values, of_gallery.values)))
     if found.num_query != len(of_query.names) or len(found.rows) != num:
         raise ReidError(
             f"{neighbours}: {found.num_query} queries among {len(found.rows)} rows, but {query} and "

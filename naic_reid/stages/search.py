@@ -15,6 +15,7 @@ from naic_reid.progress import shown
 from naic_reid.retrieval import search as searching
 from naic_reid.retrieval import vectors
 from naic_reid.retrieval.memory import budget
+from naic_reid.retrieval.rerank import once
 
 REVISION = 1
 _log = logging.getLogger(__name__)
@@ -38,7 +39,8 @@ def run(
     """
     started = time.monotonic()
     of_query, of_gallery = Features.read(query), Features.read(gallery)
-    rows = parts.rows_of(shard, len(of_query.names) + len(of_gallery.names))
+    values = once(of_query.values, of_gallery.values)
+    rows = parts.rows_of(shard, sum(map(len, values)))
     _log.info(
         "search: %d nearest of each of %d + %d rows of %d numbers%s",
         search.keep, len(of_query.names), len(of_gallery.names), of_query.values.shape[1],
@@ -51,7 +53,6 @@ def run(
     settings: dict[str, object] = {"search": search}
     made_by = MadeBy.of("search", REVISION, settings, [query, gallery])
     lineage.require_twins(query, of_query.made_by, gallery, of_gallery.made_by)
-    values = of_query.values, of_gallery.values
     if search.engine == "exact":
         found = _exact(*values, search.keep, rows, vectors.choose(device), threads, memory)
         if shard:

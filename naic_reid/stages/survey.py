@@ -58,7 +58,7 @@ def run(
         raise listing(problems, f"{data}: the data folder is not as the config says")
     others = [source for source in collect.sources if not source.listed]
     found = [_found(data, source.name, source, ("train",)) for source in others]
-    found += [_found(data, name, one, _roles(one)) for name, one in tests.items()]
+    found += [_answered(data, name, one) for name, one in tests.items()]
     _write(train, "TrainSurvey", {"lists": [source.list for source in listed]}, TRAIN_HEADER, lists)
     for path in test if split else ():
         settings = dict(zip(("query", "gallery"), folders, strict=True))
@@ -71,6 +71,23 @@ def run(
 
 def _roles(test: Test) -> tuple[str, ...]:
     return ("query", "gallery", *(("multi_query",) if test.multi_query else ()))
+
+
+def _answered(data: Path, name: str, test: Test) -> tuple[Labelled, tuple[str, ...]]:
+    """A test set that its protocol can score: found out before training, not after it.
+
+    Raises:
+        ReidError: as `_found`; or no query has a positive, and the message says by which rule.
+    """
+    from naic_reid import labels  # numba, which label lists need not wait for
+    from naic_reid.retrieval import protocols
+
+    found, remarks = _found(data, name, test, _roles(test))
+    nothing = {row.path: "" for row in found.rows}
+    lists = [found.image_list(role, found.made_by, nothing) for role in ("query", "gallery")]
+    rule = protocols.named(test.rule)
+    protocols.require_positives(rule, *labels.of_lists(*lists), f"{data / test.folder}: test {name}")
+    return found, remarks
 
 
 def _found(data: Path, name: str, one: DataSet, roles: tuple[str, ...]) -> tuple[Labelled, tuple[str, ...]]:

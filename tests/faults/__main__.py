@@ -18,6 +18,7 @@ from tests.faults import (
     configs,
     images,
     kills,
+    labelled,
     lists,
     system,
     training,
@@ -30,11 +31,13 @@ from tests.faults.world import SUBMISSION, World, one_model
 from tests.walk import HOME, Walk
 
 CASES: list[Case] = [
-    *images.CASES, *lists.CASES, *truth.CASES, *configs.CASES, *commands.CASES, *artefacts.CASES,
-    *weights.CASES, *training.CASES, *system.CASES,
+    *images.CASES, *lists.CASES, *labelled.CASES, *truth.CASES, *configs.CASES, *commands.CASES,
+    *artefacts.CASES, *weights.CASES, *training.CASES, *system.CASES,
 ]  # fmt: skip
 TABLE = HOME / "docs" / "faults.md"
-GROUPS = ("Images", "Lists", "Truth", "Config", "Artefacts", "Weights", "Training", "Commands", "System")
+GROUPS = (
+    "Images", "Lists", "Labelled", "Truth", "Config", "Artefacts", "Weights", "Training", "Commands", "System",
+)  # fmt: skip
 WORKFLOW = {
     "a second Snakemake on the same folder": workflow.second_snakemake,
     "a misspelt section, seen by Snakemake": workflow.misspelt_key,

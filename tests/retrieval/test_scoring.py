@@ -8,6 +8,8 @@ import pytest
 from naic_reid.artifacts import Floats
 from naic_reid.errors import ReidError
 from naic_reid.retrieval import scoring
+from naic_reid.retrieval.evaluation import Evaluation
+from naic_reid.retrieval.protocols import PROTOCOLS, Columns, numbered
 from naic_reid.retrieval.rerank import Reranking
 from naic_reid.retrieval.scoring import score, score_distances
 from tests.oracles import metrics as oracle
@@ -93,6 +95,22 @@ def test_vehicles_are_drawn_from_one_list() -> None:
     who = [n % 12 for n in range(60)]
     found = score(rows, rows, who, who, protocol="vehicleid", device="cpu", seed=3)
     assert found["trials"] == 10 and found["queries"] == 48 and found["mAP"] == pytest.approx(found["mINP"])
+
+
+@pytest.mark.parametrize("method", ["k_reciprocal", "graph"])
+def test_a_list_drawn_apart_is_reranked_as_within_each_draw(method: str) -> None:
+    rows = clustered(17, 60, 12)
+    who = [n % 12 for n in range(60)]
+    found = score(rows, rows, who, who, protocol="vehicleid", rerank=Reranking(8, 3, 0.3, method), seed=3)
+    labels = numbered(*[Columns([str(n) for n in who], [""] * 60, [False] * 60, [False] * 60, [""] * 60)] * 2)
+    each = []
+    for queries, gallery in Evaluation(PROTOCOLS["vehicleid"], *labels, seed=3).trials:
+        apart = dense.re_ranking if method == "k_reciprocal" else dense.graph_scores
+        distances = apart(rows[queries], rows[gallery], 8, 3, 0.3) * (1 if method == "k_reciprocal" else -1)
+        lists = [[(who[n], -1) for n in part] for part in (queries, gallery)]
+        each.append(oracle.mean_scores(distances.astype(np.float32), *lists)[1])
+    for name in ("R1", "R5", "mAP"):
+        assert found[name] == pytest.approx(np.mean([one[name] for one in each]), abs=1e-6), name
 
 
 def test_mistakes_are_told_in_a_sentence() -> None:

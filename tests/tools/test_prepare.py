@@ -12,6 +12,8 @@ from naic_reid.data.layouts import LAYOUTS, Options, Row
 from naic_reid.data.prepared import plan
 from naic_reid.data.worlds import drawn
 from naic_reid.errors import ReidError
+from naic_reid.retrieval.evaluation import Evaluation
+from naic_reid.retrieval.protocols import PROTOCOLS, Columns, numbered
 from naic_reid.tools import prepare as tool
 
 CASES = [(name, variant) for name, layout in LAYOUTS.items() for variant in layout.variants]
@@ -33,6 +35,7 @@ def _seen(folder: Path, layout: str, variant: str) -> Counter[tuple[str, ...]]:
             row.role if row.role != "val" else "train",
             alike.get(row.mark, row.identity.replace("/", "-") or "unknown"),
             ranks.get(row.camera, "") if named else row.camera,
+            row.group,
             row.mark,
             (folder / row.path).read_bytes().hex()[-600:],
         )
@@ -46,6 +49,21 @@ def test_folders_reads_back_who_and_where_of_every_layout(layout: str, variant: 
     drawn(layout, source)
     _prepare(layout, source, target, variant=variant)
     assert _seen(target, "folders", "") == _seen(source, layout, variant)
+
+
+def test_partial_persons_keep_groups_that_folders_can_be_scored_by(tmp_path: Path) -> None:
+    drawn("partial_reid", tmp_path / "source")
+    _prepare("partial_reid", tmp_path / "source", tmp_path / "target")
+    trials = []
+    for folder, layout in (("source", "partial_reid"), ("target", "folders")):
+        found = layouts.look(tmp_path / folder, layout)
+        rows = [sorted(found.of(role), key=lambda r: (r.identity, r.group)) for role in ("query", "gallery")]
+        told = [[(r.identity, r.camera, False, False, r.group) for r in role] for role in rows]
+        labels = numbered(*(Columns(*zip(*role, strict=True)) for role in told))
+        trials.append([(q.tolist(), g.tolist()) for q, g in Evaluation(PROTOCOLS["groups"], *labels).trials])
+    assert trials[0] == trials[1]
+    assert len(trials[0]) == 9  # three groups against three, an image of each of four persons
+    assert {(len(q), len(g)) for q, g in trials[0]} == {(4, 4)}
 
 
 def test_val_is_one_image_of_each_person_and_none_of_train(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """A folder for each identity, under `train`, `val`, `query`, `gallery` and `multi-query`, or without these.
 
 The identity is the folder's name; class indices follow its lexicographic order. The camera stands in the
-file's name (`…_c12…`), or where the config's pattern finds it; where it is in no name, cameras are unknown.
+file's name (`…_c12…`), or where the config's pattern finds it; where it is in no name, cameras are unknown. A
+group, as Partial-REID's protocol has, follows the camera (`…_c1_g5…`).
 With a pattern that has a group `person`, images lie directly under the roles' folders, and need no folders of
 identities. The folder `-1` is junk, `0000` distractors. Variant `trainval` trains on `train` and `val`,
 or on `train_all` where that is all there is.
@@ -19,7 +20,7 @@ _PLACES = {
     "gallery": ("gallery",),
     "multi_query": ("multi-query", "multi_query"),
 }
-_CAMERA = r"(?:|.*?_)c(?P<camera>\d+)(?=[^0-9A-Za-z]|s)"
+_TOLD = r"(?:|.*?_)c(?P<camera>\d+)(?:_g(?P<group>\d+))?(?=[^0-9A-Za-z]|s)"
 
 
 def rows(folder: Folder, options: Options) -> Iterator[Row]:
@@ -37,10 +38,10 @@ def rows(folder: Folder, options: Options) -> Iterator[Row]:
         yield from _of_role(folder, options, below, shown)
 
 
-def camera_in(name: str) -> str:
-    """The camera that a file's name tells without a pattern; empty: none."""
-    match = re.match(_CAMERA, name)
-    return number(match["camera"]) if match else ""
+def told_in(name: str) -> tuple[str, str]:
+    """The camera and the group that a file's name tells without a pattern; empty: none."""
+    match = re.match(_TOLD, name)
+    return (number(match["camera"]), number(match["group"] or "")) if match else ("", "")
 
 
 def _of_role(folder: Folder, options: Options, below: str, role: str) -> Iterator[Row]:
@@ -51,7 +52,7 @@ def _of_role(folder: Folder, options: Options, below: str, role: str) -> Iterato
             found[sub.rpartition("/")[2]] = folder.images(sub, nested=True)
         for name in (name for name, images in found.items() if not images):
             folder.remarks.append(f"{folder.root / below / name}: an identity without images")
-    pattern = re.compile(options.pattern or _CAMERA)
+    pattern = re.compile(options.pattern or _TOLD)
     blind = 0
     for name, images in found.items():
         for path in images:
@@ -62,7 +63,8 @@ def _of_role(folder: Folder, options: Options, below: str, role: str) -> Iterato
             told = match.groupdict() if match else {}
             blind += not told.get("camera")
             identity = told.get("person") or name
-            yield Row(path, role, identity, number(told.get("camera") or ""), mark=marked(identity, options))
+            camera, group = (number(told.get(what) or "") for what in ("camera", "group"))
+            yield Row(path, role, identity, camera, group, marked(identity, options))
     if 0 < blind < sum(map(len, found.values())):
         folder.remarks.append(
             f"{folder.root / below}: {blind} names tell no camera, others do: give a pattern"
