@@ -36,7 +36,8 @@ CASES: list[Case] = [
 ]  # fmt: skip
 TABLE = HOME / "docs" / "faults.md"
 GROUPS = (
-    "Images", "Lists", "Labelled", "Truth", "Config", "Artefacts", "Weights", "Training", "Commands", "System",
+    "Images", "Lists", "Labelled", "Truth", "Config", "Artefacts", "Weights", "Training", "Commands",
+    "System",
 )  # fmt: skip
 WORKFLOW = {
     "a second Snakemake on the same folder": workflow.second_snakemake,
