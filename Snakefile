@@ -1,4 +1,4 @@
-"""The walk from data sets to the score card and, for the competition, the submission."""
+"""The walk from data sets to the score card, a report and, for the competition, the submission."""
 
 from snakemake.utils import min_version
 
@@ -21,6 +21,7 @@ rule all:
     input:
         SUBMISSION if CONFIG.split else [],
         SCORE_CARD if scored_domains() else [],
+        PAGE if CONFIG.report else [],
 
 
 agree_with_stages()

@@ -18,8 +18,10 @@ class Lists(NamedTuple):
     gallery: Labels
     others: Labels
     multi_query: Labels
-    persons: Sequence[str]
-    """Of the queries, as written."""
+    queried: Sequence[str]
+    """Who is on the queries, as written."""
+    shown: Sequence[str]
+    """Who is on the gallery's images, as written."""
 
 
 def read(
@@ -46,7 +48,7 @@ def read(
     gallery, rest = _columns("gallery", lists[1], [ImageList.read(path) for path in others], known)
     more = Columns.joined([_of_list(ImageList.read(path)) for path in multi_query_list])
     asked, searched, elsewhere, multiple = protocols.numbered(query, gallery, rest, more)
-    return Lists(asked, searched, elsewhere, multiple, query.identities)
+    return Lists(asked, searched, elsewhere, multiple, query.identities, gallery.identities)
 
 
 def of_lists(query: ImageList, gallery: ImageList) -> tuple[Labels, Labels]:

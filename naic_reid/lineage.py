@@ -24,12 +24,12 @@ from naic_reid.files import digest, json_in, known_digest, regular
 def record(path: Path) -> MadeBy | None:
     """What made a file; none where it is no artefact, such as a label list, weights or the truth.
 
-    A JSON file's record stands in it or, where its format leaves no room, beside it: `x.record.json`.
+    A record stands in the file or, where its format leaves no room, beside it: `x.record.json`.
 
     Raises:
         ReidError: the file is an artefact and damaged, or cannot be read.
     """
-    if path.suffix == ".json":
+    if path.suffix == ".json" or sidecar(path).is_file():
         return _json_record(path)
     if path.suffix in (".pt", ".pth"):
         return _checkpoint_record(path)

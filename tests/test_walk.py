@@ -30,7 +30,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Walk:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     """The shortest walk, undisturbed."""
-    walk = Walk(tmp_path_factory.mktemp("tiny"), tiny_world())
+    walk = Walk(tmp_path_factory.mktemp("tiny"), tiny_world() | {"report": {}})
     walk.run()
     return walk
 
@@ -91,16 +91,17 @@ def test_no_temporary_file_is_left(finished: Walk) -> None:
 
 
 def test_another_run_from_scratch_gives_the_same_bytes(tiny: Walk, tmp_path: Path) -> None:
-    again = Walk(tmp_path / "again", tiny_world())
+    again = Walk(tmp_path / "again", tiny_world() | {"report": {}})
     again.run()
     first, second = tiny.artefacts(), again.artefacts()
     assert first.keys() == second.keys()
     assert [path for path in first if first[path] != second[path]] == []
+    assert "report/index.html" in first
 
 
 def test_a_changed_k1_reruns_rerank_and_what_follows_of_that_domain(changed: Any) -> None:
     found = changed(lambda raw: raw["rerank"]["green"].update(k1=raw["rerank"]["green"]["k1"] - 1))
-    assert found == {"rerank": 2, "fuse": 1, "submit": 1, "evaluate": 1, "card": 1}
+    assert found == {"rerank": 2, "fuse": 1, "submit": 1, "evaluate": 1, "card": 1, "report": 1}
 
 
 def test_one_models_size_reruns_only_that_models_chain(changed: Any) -> None:
@@ -204,4 +205,5 @@ def test_shards_end_with_the_same_bytes_and_leave_no_parts(tiny: Walk, tmp_path:
     first, second = tiny.artefacts(), walk.artefacts()
     assert first.keys() == second.keys()
     assert [path for path in first if first[path] != second[path]] == []
+    assert "report/index.html" in first
     assert walk.would_run() == {}

@@ -44,6 +44,7 @@ def tiny_world() -> dict[str, Any]:
     raw["split"] = {**raw["split"], "rule": "none"}
     raw["holdout"] = {**raw["holdout"], "share": 0.0}
     raw["rerank"] = {"all": raw["rerank"]["green"]}
+    raw["report"] = None
     return raw
 
 

@@ -18,15 +18,19 @@ from naic_reid.artifacts.image_list import DISTRACTOR, JUNK, ImageList
 from naic_reid.artifacts.json_files import read_json, write_json
 from naic_reid.artifacts.made_by import MadeBy, canonical
 from naic_reid.artifacts.reading import record
-from naic_reid.artifacts.retrieval import JaccardRows, Neighbours, Ranking
+from naic_reid.artifacts.retrieval import NOT_MET, RIGHT, WRONG, Heads, JaccardRows, Neighbours, Ranking
 from naic_reid.artifacts.tables import read_table, stream_table, write_table
 
 __all__ = [
     "DISTRACTOR",
     "JUNK",
+    "NOT_MET",
+    "RIGHT",
     "UNIT_TOLERANCE",
+    "WRONG",
     "Features",
     "Floats",
+    "Heads",
     "ImageList",
     "Ints",
     "JaccardRows",

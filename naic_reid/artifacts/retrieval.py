@@ -1,8 +1,8 @@
-"""What lies between search and submission: neighbours, Jaccard rows, rankings."""
+"""What lies between search and report: neighbours, Jaccard rows, rankings, and their judged heads."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -129,3 +129,61 @@ class Ranking:
             path,
             lambda: cls(strings(a["queries"]), strings(a["gallery"]), a["indices"], a["distances"], made_by),
         )
+
+
+RIGHT, WRONG, NOT_MET = 1, 0, -1
+"""What a query is told of a gallery image; not met: junk, or left out by the protocol."""
+
+
+@dataclass(frozen=True)
+class Heads:
+    """The first N of the gallery for each query by each of E rankings, and whether they are right.
+
+    `queries` (Q) and `gallery` (G) are paths as listed; `queried` (Q) and `shown` (G) who is on them, empty
+    where nobody knows. `members` (E) and `reranked` bool [E] name the rankings. `indices` int32 [E, Q, N]
+    points into the gallery; `distances` float32 [E, Q, N] never decrease along a row; `marks` int8
+    [E, Q, N] are `RIGHT`, `WRONG` or `NOT_MET`.
+    """
+
+    queries: tuple[str, ...]
+    gallery: tuple[str, ...]
+    queried: tuple[str, ...]
+    shown: tuple[str, ...]
+    members: tuple[str, ...]
+    reranked: NDArray[np.bool_]
+    indices: Ints
+    distances: Floats
+    marks: NDArray[np.int8]
+    made_by: MadeBy = field(default_factory=MadeBy)
+
+    TEXTS: ClassVar = ("queries", "gallery", "queried", "shown", "members")
+
+    def __post_init__(self) -> None:
+        shape = self.indices.shape
+        hold(len(shape) == 3 and self.indices.dtype == np.int32, "int32 indices of shape [E, Q, N]")
+        hold(shape[:2] == (len(self.members), len(self.queries)), "a row for each ranking and query")
+        hold(self.distances.shape == shape == self.marks.shape, "as many distances and marks as indices")
+        hold(self.reranked.shape == shape[:1], "a word for each ranking")
+        hold(len(self.queried) == len(self.queries) and len(self.shown) == len(self.gallery), "persons")
+        hold(bool((self.indices >= 0).all() and (self.indices < len(self.gallery)).all()), "indices in range")
+        hold(bool(np.isin(self.marks, (RIGHT, WRONG, NOT_MET)).all()), "known marks")
+        hold(bool((np.diff(self.distances, axis=2) >= 0).all()), "ascending distances")
+
+    def write(self, path: Path) -> None:
+        arrays: dict[str, NDArray[Any]] = {
+            name: np.array(getattr(self, name), np.str_) for name in self.TEXTS
+        }
+        arrays |= {"reranked": self.reranked, "indices": self.indices}
+        arrays |= {"distances": self.distances, "marks": self.marks}
+        write_arrays(path, "Heads", self.made_by, arrays)
+
+    @classmethod
+    def read(cls, path: Path) -> "Heads":
+        made_by, a = read_arrays(path, "Heads")
+
+        def build() -> Heads:
+            queries, gallery, queried, shown, members = (strings(a[name]) for name in Heads.TEXTS)
+            numbers = a["reranked"], a["indices"], a["distances"], a["marks"]
+            return Heads(queries, gallery, queried, shown, members, *numbers, made_by)
+
+        return built(path, build)

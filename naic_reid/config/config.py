@@ -19,6 +19,7 @@ from naic_reid.config.retrieval import (
     PseudoLabel,
     Published,
     QueryExpansion,
+    Report,
     Rerank,
     Search,
     Shards,
@@ -56,6 +57,9 @@ class Config(Section):
     rerank: dict[Name, Rerank] = Field(description="re-ranking, by domain")
     fuse: Fuse = Field(default_factory=Fuse)
     pseudo_label: PseudoLabel | None = Field(None, description="a second round of training; none: one round")
+    report: Report | None = Field(
+        default_factory=Report, description="results/report/index.html, the last step; none: no page"
+    )
     shards: Shards = Field(default_factory=Shards)
     published: dict[Name, Published] = Field(
         {}, exclude_if=not_, description="scores that others state, by domain: beside ours on the card"

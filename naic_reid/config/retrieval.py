@@ -176,6 +176,16 @@ class Published(Section):
     mINP: Percent | None = Field(None, description="likewise")  # noqa: N815
 
 
+class Report(Section):
+    """The page with score card, ranked lists, curves and what they were made from."""
+
+    queries: Count = Field(500, description="whose lists are shown, the worst")
+    best: Annotated[int, Field(ge=1, le=20)] = Field(10, description="gallery images shown for each")
+    megabytes: Positive = Field(
+        15.0, description="of the page at most: pictures shrink to fit, and the last are left out"
+    )
+
+
 class Shards(Section):
     """Jobs that share one file of a step: they make parts, `gather` joins them; never another result."""
 

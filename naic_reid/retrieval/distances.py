@@ -34,6 +34,11 @@ class Mix(NamedTuple):
     power: int = 1
     """Exponent of D̂, 1 or 2."""
 
+    @property
+    def top(self) -> float:
+        """The largest distance there can be."""
+        return (1 - self.lambda_) + self.lambda_ * (1 if self.norm == "rowmax" else 2**self.power)
+
 
 PLAIN = Mix(lambda_=1.0, norm="none")
 """1 − cos, without re-ranking."""

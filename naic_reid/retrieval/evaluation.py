@@ -2,16 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from naic_reid.artifacts import Floats
+from naic_reid.artifacts import NOT_MET, RIGHT, WRONG, Floats, Ints
 from naic_reid.retrieval import metrics, parallel, protocols
-from naic_reid.retrieval.metrics import Doubles, Hits, Ints64, Roc
+from naic_reid.retrieval.metrics import Doubles, Histogram, Hits, Ints64, Roc
 from naic_reid.retrieval.protocols import Labels, Protocol
 
 BLOCK = 256  # queries in a block of a matrix of distances
+
+
+class Head(NamedTuple):
+    """The first N of the gallery for B queries."""
+
+    indices: Ints
+    """[B, N]"""
+    distances: Floats
+    """[B, N], never decreasing."""
+    marks: NDArray[np.int8]
+    """[B, N] `RIGHT`, `WRONG` or `NOT_MET`."""
 
 
 class Evaluation:
@@ -45,14 +57,18 @@ class Evaluation:
         persons = np.where(gallery.identities < 0, own, gallery.identities)
         self.persons = np.unique(persons, return_inverse=True)[1]
 
-    def hits(self, distances: Floats, start: int, roc: Roc | None = None) -> list[Hits]:
+    def hits(
+        self, distances: Floats, start: int, roc: Roc | None = None, histogram: Histogram | None = None
+    ) -> list[Hits]:
         """Of every trial, the hits of a block [B, G] of queries `start` …, as far as they take part.
 
-        The block is changed: see `metrics.count`. `roc` is passed its pairs of different persons.
+        The block is changed: see `metrics.count`. `roc` is passed its pairs of different persons, and
+        `histogram` all pairs.
         """
         stop = start + len(distances)
         found = []
         mine = self.pairs.of(start, stop)
+        of_one = metrics.positives_of(distances, mine)
         drawn = [metrics.drawn_first(distances, mine, self.persons, order) for order in self.orders]
         for (queries, rows), meetings in zip(self.trials, self.meetings, strict=True):
             first, last = (int(at) for at in np.searchsorted(queries, (start, stop)))
@@ -64,7 +80,23 @@ class Evaluation:
             found.append(metrics.hits(metrics.count(chosen, 0, same, of_trial), of_trial))
         if roc is not None:
             roc.add(distances)
+        if histogram is not None:
+            histogram.add(of_one, distances)
         return [replace(found[0], first=first) for first in drawn] or found
+
+    def head(self, distances: Floats, start: int, num: int) -> Head:
+        """The first `num` of a block [B, G] of queries `start` …, equal distances by index, with marks."""
+        num = min(num, distances.shape[1])
+        found = Head(*(np.zeros((len(distances), num), kind) for kind in (np.int32, np.float32, np.int8)))
+        for row, values in enumerate(distances):
+            limit = np.partition(values, num - 1)[num - 1] if num else 0
+            near = np.flatnonzero(values <= limit)
+            best = near[np.argsort(values[near], kind="stable")[:num]]
+            found.indices[row], found.distances[row] = best, values[best]
+            mine = self.pairs.of(start + row, start + row + 1)
+            found.marks[row] = np.where(np.isin(best, mine.positives), RIGHT, WRONG)
+            found.marks[row][np.isin(best, mine.left_out) | np.isin(best, mine.junk)] = NOT_MET
+        return found
 
     def score(self, blocks: Sequence[list[Hits]]) -> dict[str, Any]:
         """The scores by the hits of the trials for consecutive blocks of queries.

@@ -234,16 +234,19 @@ class Roc:
 
     def rates(self) -> dict[str, float]:
         """Both kinds of rate by name, as fractions; 0 where there are no pairs of one person or of two."""
-        near = np.sort(self.near[: self.num_near])
-        found = {}
-        for rate in RATES:
-            allowed = int(np.floor(rate * self.num_different))
-            threshold = near[allowed] if allowed < len(near) else np.float32(np.inf)
-            passed = np.searchsorted(self.same, threshold)
-            found[f"TPR@FPR={rate:g}"] = passed / max(len(self.same), 1)
+        found: dict[str, float] = {}
+        for rate, threshold in zip(RATES, self.limits(), strict=True):
+            passed = np.searchsorted(self.same, np.float32(threshold))
+            found[f"TPR@FPR={rate:g}"] = float(passed / max(len(self.same), 1))
         for rate in RATES:
             found[f"fast-reid TPR@FPR={rate:g}"] = self._swapped(rate)
-        return {name: float(value) for name, value in found.items()}
+        return found
+
+    def limits(self) -> list[float]:
+        """For each of `RATES` the distance below which pairs of different persons pass at that rate."""
+        near = np.sort(self.near[: self.num_near])
+        allowed = [int(np.floor(rate * self.num_different)) for rate in RATES]
+        return [float(near[at]) if at < len(near) else float("inf") for at in allowed]
 
     def _swapped(self, rate: float) -> float:
         """The curve begins at (0, 0); points on a straight line between others are not on it."""
@@ -264,6 +267,39 @@ class Roc:
         rates = np.append(0.0, self.counts[on_curve] / len(self.same))
         values = np.append(0.0, (self.num_different - below[on_curve]) / self.num_different)
         return float(values[np.argmin(np.abs(rates - rate))])
+
+
+class Histogram:
+    """How many pairs of one person, and of two, lie at which distance, block by block.
+
+    Args:
+        top: the largest distance there can be; the bins are equal parts of 0 … top.
+        bins: how many.
+    """
+
+    def __init__(self, top: float, bins: int = 400):
+        self.top = top
+        self.same, self.different = np.zeros((2, bins), np.int64)
+        self.lock = Lock()
+
+    def add(self, same: Floats, different: Floats) -> None:
+        """Distances of one person's pairs [P], and of two persons' [B, G]; infinite ones are no pairs."""
+        parts = []
+        for values, counts in ((same[None], self.same), (different, self.different)):
+            parts.append(np.zeros_like(counts))
+            _add_binned(values, np.float32(len(counts) / self.top), parts[-1])
+        with self.lock:
+            self.same += parts[0]
+            self.different += parts[1]
+
+
+@njit(nogil=True, cache=True)
+def _add_binned(block, scale, counts):  # type: ignore[no-untyped-def]
+    last = len(counts) - 1
+    for row in block:
+        for value in row:
+            if value < np.inf:
+                counts[min(max(np.int64(value * scale), 0), last)] += 1
 
 
 @njit(nogil=True, cache=True)

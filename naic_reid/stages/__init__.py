@@ -32,10 +32,11 @@ STAGES = {
     "submit": "rankings → the competition's JSON",
     "evaluate": "distances and truth → CMC and mAP",
     "card": "scores → the score card",
+    "report": "all of it → one page to look at",
 }
 
 WITHOUT_TORCH = frozenset(
-    ("survey", "toy", "collect", "dedupe", "holdout", "split", "tests", "submit", "card", "gather")
+    ("survey", "toy", "collect", "dedupe", "holdout", "split", "tests", "submit", "card", "gather", "report")
 )
 """Stages that need none of the large libraries; a contract of imports keeps them so."""
 

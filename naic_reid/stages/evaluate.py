@@ -5,26 +5,27 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from naic_reid import labels as labelled
 from naic_reid import members
-from naic_reid.artifacts import Features, ImageList, MadeBy, Ranking, write_json
+from naic_reid.artifacts import Features, Heads, ImageList, MadeBy, Ranking, write_json
 from naic_reid.config import Ensemble, Fuse, Model, Rerank
 from naic_reid.errors import ReidError
 from naic_reid.progress import shown
 from naic_reid.retrieval import best as nearest_of
 from naic_reid.retrieval import distances, protocols, vectors
 from naic_reid.retrieval.distances import PLAIN, Member, Mix
-from naic_reid.retrieval.evaluation import Evaluation
+from naic_reid.retrieval.evaluation import Evaluation, Head
 from naic_reid.retrieval.memory import budget
-from naic_reid.retrieval.metrics import MOST_PAIRS, Hits, Roc
+from naic_reid.retrieval.metrics import MOST_PAIRS, RATES, Histogram, Hits, Roc
 
-REVISION = 3
+REVISION = 4
 FUSION = "fusion"
+HEAD = 20  # places of every list that are kept for the eye
 _log = logging.getLogger(__name__)
 
 
@@ -48,6 +49,7 @@ def run(
     ranking: Path,
     truth: list[Path],
     scores: Path,
+    heads: Path,
     device: str = "auto",
     threads: int = 0,
     memory: str = "",
@@ -61,6 +63,7 @@ def run(
         others: gallery lists of the other domains: positives in them can never be found, and are counted.
         other_queries: with `others`, all the images there are: a row of `truth` about any other is a mistake.
         multi_query: `Features` of `multi_query_list`, one file a member.
+        heads: written, the first images of every ranking.
         truth: who is on each image (CSV: subset,name,pid,camid); none: the lists say it.
     """
     started = time.monotonic()
@@ -85,6 +88,8 @@ def run(
     scoring = _Scoring(rerank, fuse, Evaluation(rule, labels.query, labels.gallery, seed),
                        device, threads, budget(memory, device))  # fmt: skip
     entries = scoring.entries(named, read.members, ranking)
+    lists_of = (lists[0].paths, lists[1].paths, tuple(labels.queried), tuple(labels.shown))
+    Heads(*lists_of, **scoring.heads(entries), made_by=made_by).write(heads)
     if multi_query:
         averaged, kept = _averaged(read.members, multi_query, labels, device)
         _log.info("evaluate: multiple queries: %d of %d have none and stay single", kept, len(lists[0]))
@@ -92,7 +97,7 @@ def run(
         entries += [entry | {"multiple": True} for entry in scoring.entries(named, averaged, None)]
     result = {
         "names": lists[0].paths,
-        "persons": labels.persons,
+        "persons": labels.queried,
         "queries": len(lists[0]),
         "gallery": len(lists[1]),
         "protocol": protocol,
@@ -133,6 +138,7 @@ class _Scoring:
     ):
         self.rerank, self.fuse, self.evaluation = rerank, fuse, evaluation
         self.speed: dict[str, Any] = {"device": device, "threads": threads, "memory": memory}
+        self.kept: list[list[Head]] = []
 
     def reranked(self, plain: Sequence[Member]) -> list[Member]:
         """Members with the Jaccard rows of their features."""
@@ -152,60 +158,110 @@ class _Scoring:
         if self.fuse.of == "features" and single[0].vectors.num_query and single[0].vectors.num_gallery:
             fused = [members.side_by_side(single, self.rerank, **self.speed)]
         expected = Ranking.read(shipped) if shipped else None
-        rocs = [_roc(self.evaluation, fused, mix) for mix in mixes]
+        alone, both = _Judge(self.evaluation), [_Judge(self.evaluation, fused, mix) for mix in mixes]
         num_query, num_gallery = single[0].vectors.num_query, single[0].vectors.num_gallery
 
-        def of_block(start: int, stop: int) -> list[list[Hits]]:
+        def of_block(start: int, stop: int) -> list[_Judged]:
             shape = stop - start, num_gallery
             sums = [torch.zeros(shape, device=self.speed["device"]) for _ in mixes]
             found = []
             for member in single:
-                alone = [torch.zeros_like(total) for total in sums]
-                member.add(alone, mixes, start)
+                parts = [torch.zeros_like(total) for total in sums]
+                member.add(parts, mixes, start)
                 if fused is single:
-                    for total, part in zip(sums, alone, strict=True):
+                    for total, part in zip(sums, parts, strict=True):
                         total += part
-                found += [self.evaluation.hits(part.cpu().numpy(), start) for part in alone]
+                found += [alone.of_block(part, start) for part in parts]
             for member in fused if fused is not single else ():
                 member.add(sums, mixes, start)
             if expected is not None:
                 _as_shipped(expected, shipped, fused, mixes[1], sums[1], start)
-            for total, roc in zip(sums, rocs, strict=True):
-                found.append(self.evaluation.hits(total.cpu().numpy(), start, roc))
-            return found
+            return found + [judge.of_block(total, start) for judge, total in zip(both, sums, strict=True)]
 
         # Last bits of a product depend on its shape: blocks depend on the gallery, not on what is free.
         block = nearest_of.block_length(num_gallery, 1 << 28, threads=1, arrays=4)
-        blocks = list(
-            distances.each_block(
-                of_block, num_query, threads=self.speed["threads"], block=block, watch=_watch
-            )
-        )
+        threads = self.speed["threads"]
+        blocks = list(distances.each_block(of_block, num_query, threads=threads, block=block, watch=_watch))
         rows = [(name, reranked) for name in [*map(str, named), FUSION] for reranked in (False, True)]
+        self.kept = [[parts[number].head for parts in blocks] for number in range(len(rows))]
         made = []
         for number, (name, reranked) in enumerate(rows):
-            trials = [parts[number] for parts in blocks]
-            scores = self.evaluation.score(trials)
-            roc = rocs[reranked] if name == FUSION else None
-            entry = {"member": name, "reranked": reranked, "scores": scores | (roc.rates() if roc else {})}
-            if self.evaluation.single:
-                entry["hits"] = _plain(
-                    Hits.joined([parts[0] for parts in trials]) if trials else Hits.empty()
-                )
-            else:
-                own = self.evaluation.each(trials)
-                entry["each"] = {key: own[key].tolist() for key in ("counted", "R1", "mAP", "mINP")}
-            made.append(entry)
+            entry = self._scored([parts[number].hits for parts in blocks])
+            if name == FUSION:
+                entry["scores"] |= both[reranked].rates()
+                entry |= both[reranked].told()
+            made.append({"member": name, "reranked": reranked} | entry)
         return made
 
+    def _scored(self, trials: Sequence[list[Hits]]) -> dict[str, Any]:
+        """The scores, and what each query adds to them: its hits or, with several trials, their sums."""
+        scores = self.evaluation.score(trials)
+        if self.evaluation.single:
+            hits = Hits.joined([parts[0] for parts in trials]) if trials else Hits.empty()
+            return {"scores": scores, "hits": _plain(hits)}
+        own = self.evaluation.each(trials)
+        return {
+            "scores": scores,
+            "each": {key: own[key].tolist() for key in ("counted", "R1", "mAP", "mINP")},
+        }
 
-def _roc(evaluation: Evaluation, fused: Sequence[Member], mix: Mix) -> Roc | None:
-    """For all pairs of the fusion; none where trials leave some out, or there are too many to keep."""
-    pairs = evaluation.pairs
-    different = pairs.num_different(fused[0].vectors.num_gallery)
-    if not evaluation.whole or different > MOST_PAIRS or not len(pairs.positives):
-        return None
-    return Roc(distances.measured_pairs(fused, mix, pairs.positives, pairs.begin), different)
+    def heads(self, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """The heads of the lists that `entries` were last made of, as `Heads` takes them."""
+        joined = [[np.concatenate(parts) for parts in zip(*head, strict=True)] for head in self.kept if head]
+        empty = [np.zeros((len(entries), 0, 0), kind) for kind in (np.int32, np.float32, np.int8)]
+        arrays = [np.stack(parts) for parts in zip(*joined, strict=True)] if joined else empty
+        return {
+            "members": tuple(entry["member"] for entry in entries),
+            "reranked": np.array([entry["reranked"] for entry in entries], np.bool_),
+            **dict(zip(Head._fields, arrays, strict=True)),
+        }
+
+
+class _Judged(NamedTuple):
+    """What a block of a ranking is found to be."""
+
+    hits: list[Hits]
+    """Of every trial."""
+    head: Head
+
+
+class _Judge:
+    """Judges a ranking block by block; with `fused`, gathers how far apart pairs are, too.
+
+    That asks for the whole gallery, for the ROC also for not too many pairs.
+    """
+
+    def __init__(self, evaluation: Evaluation, fused: Sequence[Member] = (), mix: Mix = PLAIN):
+        self.evaluation = evaluation
+        self.histogram = self.roc = None
+        if not fused or not evaluation.whole:
+            return
+        self.histogram = Histogram(mix.top * sum(member.weight for member in fused))
+        pairs = evaluation.pairs
+        different = pairs.num_different(fused[0].vectors.num_gallery)
+        if different <= MOST_PAIRS and len(pairs.positives):
+            self.roc = Roc(distances.measured_pairs(fused, mix, pairs.positives, pairs.begin), different)
+
+    def of_block(self, total: torch.Tensor, start: int) -> _Judged:
+        """The queries `start` … by their distances [B, G], which are changed."""
+        block = total.cpu().numpy()
+        head = self.evaluation.head(block, start, HEAD if self.evaluation.whole else 0)
+        return _Judged(self.evaluation.hits(block, start, self.roc, self.histogram), head)
+
+    def rates(self) -> dict[str, float]:
+        """True-positive rates."""
+        return self.roc.rates() if self.roc else {}
+
+    def told(self) -> dict[str, Any]:
+        """How far apart pairs of one person and of two are, and where their thresholds lie."""
+        found: dict[str, Any] = {}
+        if self.histogram:
+            same, different = self.histogram.same.tolist(), self.histogram.different.tolist()
+            found["histogram"] = {"top": self.histogram.top, "same": same, "different": different}
+        if self.roc:
+            limits = zip(RATES, self.roc.limits(), strict=True)
+            found["limits"] = {f"{rate:g}": limit for rate, limit in limits if np.isfinite(limit)}
+        return found
 
 
 def _as_shipped(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from naic_reid import files
-from naic_reid.tools.page import thumbnail
+from naic_reid.pages.pictures import thumbnail
 
 _HEIGHT = 320  # pixels of a picture, twice what is shown, for dense screens
 
@@ -36,7 +36,7 @@ def write(
         model: what features were taken with.
         order: what the order follows, in words.
     """
-    import jinja2  # here, for those who only read the table do not wait for it
+    from naic_reid import pages  # here, for those who only read the table do not wait for Jinja2
 
     shown: list[dict[str, Any]] = []
     for number, (asked, hits) in enumerate(zip(photos, answers, strict=True), start=1):
@@ -52,11 +52,8 @@ def write(
             for photo in asked
         ]
         shown.append({"id": f"asked-{number}", "asked": pictures, "found": found})
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    made = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True,
-                              undefined=jinja2.StrictUndefined)  # fmt: skip
-    page = made.get_template("found_page.html.j2").render(
-        shown=shown, gallery=str(gallery), searched=searched, model=model, order=order
+    page = pages.rendered(
+        "found.html.j2", shown=shown, gallery=str(gallery), searched=searched, model=model, order=order
     )
     with files.whole(path) as part:
         part.write_text(page, encoding="utf-8", errors="replace")

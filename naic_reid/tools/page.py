@@ -1,18 +1,14 @@
 """A report as a list of sections, shown as text on a terminal or as one HTML page with its pictures."""
 
-import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from naic_reid.data import images
-from naic_reid.errors import ReidError
+from naic_reid.pages.pictures import thumbnail
 
 _HEIGHT = 96  # pixels of a picture on the page
 
@@ -103,25 +99,3 @@ def _figure(picture: Picture) -> str:
         return f"<figure>(cannot be shown){caption}</figure>"
     size = f'width="{shown.width}" height="{shown.height}"'
     return f'<figure><img alt="" src="{shown.source}" {size}>{caption}</figure>'
-
-
-class Thumbnail(NamedTuple):
-    """A small JPEG for a page that needs nothing else."""
-
-    source: str
-    """A data: address."""
-    width: int
-    height: int
-
-
-def thumbnail(image: Path | NDArray[np.uint8], height: int, *, enlarge: bool = True) -> Thumbnail | None:
-    """The image at this height; none where it cannot be read. With `enlarge` off, small ones stay small."""
-    try:
-        pixels = images.read(image) if isinstance(image, Path) else image
-    except ReidError:
-        return None
-    height = height if enlarge else min(height, pixels.shape[0])
-    size = (max(1, round(pixels.shape[1] * height / pixels.shape[0])), height)
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    content = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1].tobytes()
-    return Thumbnail(f"data:image/jpeg;base64,{base64.b64encode(content).decode()}", *size)

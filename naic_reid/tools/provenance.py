@@ -105,7 +105,7 @@ def _problems(node: Node) -> Iterator[str]:
         told = None
         with suppress(ValueError):  # which its fault says
             content = json_in(beside)
-            told = content.get("submission") if isinstance(content, dict) else None
+            told = content.get("submission", content.get("page")) if isinstance(content, dict) else None
         if told != node.found:
             yield f"{node.name}: is not what {beside} was written for: {node.found}, and was {told}"
 

@@ -169,19 +169,22 @@ def _waited(command: Sequence[str], into: Path) -> int:
 
 
 def _tell(into: Path) -> None:
-    """Print the score card and name the submission, each once it was held against its record."""
+    """Print the score card, name submission and report, each once it was held against its record."""
     from naic_reid.lineage import Seal  # NumPy and SciPy, which no error above has to wait for
 
     results = into / "results"
     card = Seal(results / "card/card.txt", results / "card/card.json", "table")
     submission = Seal(results / "submission.json", results / "submission.record.json", "submission")
-    for seal in (card, submission):
+    page = Seal(results / "report/index.html", results / "report/index.record.json", "page")
+    for seal in (card, submission, page):
         if fault := seal.fault():
             raise ReidError(f"{fault}, while this run ended: repeat the same command, which makes it again")
     if card.complete:
         print(f"\n{regular(card.file).read_text(encoding='utf-8')}", end="")
     if submission.complete:
         print(f"naic-reid: the submission: {_short(submission.file)}")
+    if page.complete:
+        print(f"naic-reid: the report, for a browser: {_short(page.file)}")
 
 
 def _short(path: Path) -> str:

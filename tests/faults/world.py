@@ -36,6 +36,7 @@ def tiny_world() -> dict[str, Any]:
         model.update(backbone="timm/test_resnet", height=64 - 16 * number, width=32)
         model.pop("last_stride", None)  # which networks of timm have not
     raw["rerank"]["normal"].update(k1=9)
+    raw["report"] = None
     return raw
 
 

@@ -82,6 +82,7 @@ class World:
             ranking=self.fuse(domain, fused) if ranking is None else ranking,
             truth=[self.truth] if truth else [],
             scores=scores,
+            heads=self.folder / f"{domain}_heads.npz",
         )
         return scores
 

@@ -82,8 +82,11 @@ RANKING = "results/fuse/{domain}.npz"
 SUBMISSION = "results/submission.json"
 RECORD = "results/submission.record.json"
 SCORES = "results/evaluate/{domain}.json"
+HEADS = "results/evaluate/{domain}.npz"
 CARD = "results/card/card.json"
 SCORE_CARD = "results/card/card.txt"
+PAGE = "results/report/index.html"
+PAGE_RECORD = "results/report/index.record.json"
 
 SHARDS = {step: num for step, num in CONFIG.shards if num > 1}
 

@@ -279,6 +279,7 @@ SUBMITTED = lineage.Seal(Path(SUBMISSION), Path(RECORD), "submission")
 SEALED = [
     *([SUBMITTED] if CONFIG.split else []),
     lineage.Seal(Path(SCORE_CARD), Path(CARD), "table"),
+    *([lineage.Seal(Path(PAGE), Path(PAGE_RECORD), "page")] if CONFIG.report else []),
 ]
 
 if workflow.is_main_process:

@@ -164,6 +164,7 @@ rule evaluate:
         truth=lambda wildcards: TRUTH if wildcards.domain in CONFIG.competition else [],
     output:
         scores=SCORES,
+        heads=HEADS,
     log:
         "logs/evaluate/{domain}.log",
     threads: 2
@@ -195,3 +196,37 @@ rule card:
         **door("card"),
     shell:
         RUN
+
+
+if CONFIG.report:
+
+    rule report:
+        input:
+            card=[CARD] if scored_domains() else [],
+            scores=expand(SCORES, domain=scored_domains()),
+            heads=expand(HEADS, domain=scored_domains()),
+            rankings=[
+                RANKING.format(domain=domain)
+                for domain in CONFIG.domains
+                if domain not in scored_domains()
+            ],
+            tested=[
+                image_list(role, domain)
+                for domain in CONFIG.domains
+                for role in ("query", "gallery")
+            ],
+            trained=TRAINING,
+            histories=[HISTORY.format(model=model) for model in CONFIG.models],
+            counts="results/dedupe/counts.tsv",
+            dropped="results/dedupe/dropped.tsv",
+        output:
+            page=update(PAGE),
+            record=update(PAGE_RECORD),
+        log:
+            "logs/report.log",
+        resources:
+            **needs(2000, 60),
+        params:
+            **door("report"),
+        shell:
+            RUN

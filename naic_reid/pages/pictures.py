@@ -1,0 +1,91 @@
+"""Small pictures inside a page, in so many bytes altogether."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from naic_reid import machine
+from naic_reid.data import images
+from naic_reid.errors import ReidError
+
+_STEPS = ((192, 82), (160, 76), (128, 70), (104, 64), (80, 58), (64, 50))  # height, JPEG quality
+_SAMPLE = 48  # pictures from which the step is chosen
+
+
+class Thumbnail(NamedTuple):
+    """A small JPEG for a page that needs nothing else."""
+
+    source: str
+    """A data: address."""
+    width: int
+    height: int
+
+
+def thumbnail(
+    image: Path | NDArray[np.uint8], height: int, *, enlarge: bool = True, quality: int = 95
+) -> Thumbnail | None:
+    """The image at this height; none where it cannot be read. With `enlarge` off, small ones stay small."""
+    try:
+        pixels = images.read(image) if isinstance(image, Path) else image
+    except ReidError:
+        return None
+    height = height if enlarge else min(height, pixels.shape[0])
+    size = (max(1, round(pixels.shape[1] * height / pixels.shape[0])), height)
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    content = cv2.imencode(
+        ".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )[1].tobytes()
+    return Thumbnail(f"data:image/jpeg;base64,{base64.b64encode(content).decode()}", *size)
+
+
+class Album(NamedTuple):
+    """Pictures of a page by key."""
+
+    pictures: dict[str, str]
+    """Key → data: address, in the order asked for; fewer than asked where there was no room."""
+    missing: int
+    """Images that cannot be read."""
+    left_out: int
+    """Images for which there was no room."""
+
+
+def album(files: Mapping[str, Path], most: int) -> Album:
+    """The files as pictures, as large as all of them together may be.
+
+    Args:
+        files: key → image, the most wanted first.
+        most: bytes of all pictures as they stand in the page.
+    """
+    keys = list(files)
+    sample = keys[:: max(1, len(keys) // _SAMPLE)]
+    for height, quality in _STEPS:
+        tried = _made([files[key] for key in sample], height, quality)
+        mean = sum(len(picture or "") for picture in tried) / max(1, len(tried))
+        if mean * len(keys) <= 0.92 * most:
+            break
+    pictures: dict[str, str] = {}
+    missing = left_out = used = 0
+    for key, picture in zip(keys, _made([files[key] for key in keys], height, quality), strict=True):
+        if picture is None:
+            missing += 1
+        elif used + len(picture) > most:
+            left_out += 1
+        else:
+            pictures[key] = picture
+            used += len(picture)
+    return Album(pictures, missing, left_out)
+
+
+def _made(files: Sequence[Path], height: int, quality: int) -> list[str | None]:
+    def one(path: Path) -> str | None:
+        made = thumbnail(path, height, enlarge=False, quality=quality)
+        return made.source if made else None
+
+    with ThreadPoolExecutor(machine.processors()) as pool:
+        return list(pool.map(one, files))

@@ -1,0 +1,255 @@
+"""Report: the page says what the card says, stands alone, is the same bytes again and keeps its budget."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from naic_reid import files, lineage
+from naic_reid.artifacts import ImageList, MadeBy, write_table
+from naic_reid.config import Report
+from naic_reid.errors import ReidError
+from naic_reid.pages import lists
+from naic_reid.stages import report
+from tests.stages import test_card
+from tests.stages.browser import AXE, JUDGES_IT, USES_IT, in_the_browser
+from tests.stages.members import World, world
+
+SIZES = {"green": (10, 40), "normal": (25, 60)}
+VOID = {"meta", "link", "br", "img", "input", "hr", "use"}
+
+
+class Made:
+    """What a run ended with, and the page of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.world: World = world(folder, SIZES, labelled=True)
+        for domain in SIZES:
+            self.world.rerank_all(domain)
+        self.scores = [self.world.evaluate(domain) for domain in SIZES]
+        test_card.run(self.scores, folder)
+        rng = np.random.default_rng(0)
+        for domain in SIZES:
+            for role in ("query", "gallery"):
+                for path in ImageList.read(self.world.images(role, domain)).paths:
+                    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                    cv2.imwrite(str(folder / path), rng.integers(0, 256, (32, 16, 3), np.uint8))
+        (folder / "train/a").mkdir(parents=True)
+        lines = [{"epoch": epoch, "loss": 5 - epoch, "accuracy": epoch / 10} for epoch in (1, 1, 2, 3)]
+        self.history = folder / "train/a/history.jsonl"
+        self.history.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        counts = "\t".join(["all", "9", *["1"] * 7, "2", "1"])
+        write_table(folder / "counts.tsv", "Counts", MadeBy(), report._COUNTS, [counts])
+        dropped = "train/<b>.png\tset/1\t3\tsame bytes\ttrain/c.png\t"
+        write_table(folder / "dropped.tsv", "Dropped", MadeBy(), report._DROPPED, [dropped])
+
+    def page(self, *, name: str = "index", truth: bool = True, **settings: Any) -> Path:
+        page = self.folder / f"{name}.html"
+        known = self.scores if truth else []
+        report.run(
+            Report(**settings),
+            data=self.folder,
+            card=[self.folder / "card.json"] if truth else [],
+            scores=known,
+            heads=[path.with_name(f"{path.stem}_heads.npz") for path in known],
+            rankings=[] if truth else [self.ranking(domain) for domain in SIZES],
+            tested=[self.world.images(role, domain) for domain in SIZES for role in ("query", "gallery")],
+            trained=self.folder / "train.list.tsv",
+            histories=[self.history],
+            counts=self.folder / "counts.tsv",
+            dropped=self.folder / "dropped.tsv",
+            page=page,
+            record=lineage.sidecar(page),
+        )
+        return page
+
+    def ranking(self, domain: str) -> Path:
+        return shutil.copy(self.world.fuse(domain), self.folder / f"{domain}.npz")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return Made(tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def page(made: Made) -> str:
+    return made.page().read_text(encoding="utf-8")
+
+
+def embedded(text: str, name: str) -> Any:
+    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def test_the_numbers_are_those_of_the_card(made: Made, page: str) -> None:
+    card = json.loads((made.folder / "card.json").read_text())
+    assert embedded(page, "numbers")["sections"] == card["sections"]
+    body = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    for row in (row for rows in card["sections"].values() for row in rows):
+        low, high = row["interval"]["mAP"]
+        cell = f"<td>{100 * row['mAP']:.1f}<small>{100 * low:.1f} – {100 * high:.1f}</small></td>"
+        assert cell in body
+    assert "1 of 2 images in query_green.list are copies of training images" in body
+
+
+def test_lists_come_worst_first_with_their_marks(made: Made, page: str) -> None:
+    ranked = embedded(page, "ranked")["domains"]
+    assert [domain["name"] for domain in ranked] == [*SIZES]
+    for domain, path in zip(ranked, made.scores, strict=True):
+        entry = json.loads(path.read_text())["entries"][-1]
+        precisions = np.array(entry["hits"]["precisions"]) / np.array(entry["hits"]["positives"])
+        assert domain["rankings"][-1] == ["fusion", "re-ranked"]
+        own = [query["ap"][-1] for query in domain["queries"]]
+        assert own == sorted(own) == pytest.approx(sorted(precisions), abs=1e-4)
+        for query in domain["queries"]:
+            for hits, first in zip(query["found"], query["first"], strict=True):
+                marks = [mark for _, mark, _ in hits]
+                assert marks.index(1) + 1 == first if 1 in marks else first > len(hits)
+                assert all((domain["gallery"][str(g)][1] == query["person"]) == mark for g, mark, _ in hits)
+                far = [distance for *_, distance in hits]
+                assert far == sorted(far) and len(hits) == 10
+
+
+class Checked(HTMLParser):
+    """What a page is made of; fails where an element is not closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.asked: set[str] = set()
+        self.loaded: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = dict(attrs)
+        self.ids += [told["id"] or ""] if "id" in told else []
+        for name in ("aria-labelledby", "for"):
+            self.asked |= set((told.get(name) or "").split())
+        if tag == "a" and (told.get("href") or "").startswith("#"):
+            self.asked.add((told["href"] or "")[1:])
+        self.loaded += [value for name in ("src", "srcset", "data") if (value := told.get(name))]
+        if tag == "link" or (tag == "use" and not (told.get("xlink:href") or "").startswith("#")):
+            self.loaded.append(str(told))
+        if tag == "img":
+            assert told.get("alt")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag, (tag, self.getpos())
+
+
+def test_the_page_is_whole_and_asks_for_nothing_outside(page: str) -> None:
+    checked = Checked()
+    checked.feed(page)
+    assert checked.open == []
+    assert len(checked.ids) == len(set(checked.ids))
+    assert checked.asked <= set(checked.ids)
+    assert checked.loaded == []
+    assert not re.findall(r"(?:https?:)?//(?!www\.w3\.org/(?:1999/xlink|2000/svg))\w+\.\w", page)
+    assert page.count("<svg ") == page.count('role="img"') == 2 + 3 * len(SIZES)
+    assert "#0102" not in page and "train/&lt;b&gt;.png" in page
+
+
+def test_equal_runs_give_equal_bytes_and_the_chain_is_told(made: Made, page: str) -> None:
+    again = made.page(name="again").read_text(encoding="utf-8")
+    assert again == page
+    record = lineage.record(made.folder / "index.html")
+    assert record is not None and record.stage == "report"
+    assert json.loads((made.folder / "index.record.json").read_text())["page"] == files.digest(
+        made.folder / "index.html"
+    )
+    for stage in ("evaluate", "fuse", "card", "rerank", "search"):
+        assert f"{stage}, revision" in page
+    assert '"lambda":0.3'.replace('"', "&#34;") in page
+
+
+def test_the_page_keeps_its_budget_and_says_what_it_left_out(made: Made, page: str) -> None:
+    assert len(embedded(page, "pictures")) == 135
+    assert "had no room" not in page
+    bare = len(page.encode()) - len(json.dumps(embedded(page, "pictures")))
+    small = made.page(name="small", megabytes=(bare + 60_000) / 1e6, queries=6)
+    text = small.read_text(encoding="utf-8")
+    assert small.stat().st_size <= bare + 60_000
+    assert "The worst 6 of 35 queries; report.queries in the config asks for more" in text
+    tiny = made.page(name="tiny", megabytes=0.0001).read_text(encoding="utf-8")
+    assert "135 pictures had no room in 0.0001 MB" in tiny and embedded(tiny, "pictures") == {}
+
+
+def test_without_answers_there_are_lists_and_curves_alone(made: Made) -> None:
+    text = made.page(name="unknown", truth=False).read_text(encoding="utf-8")
+    ranked = embedded(text, "ranked")["domains"]
+    assert [len(domain["queries"]) for domain in ranked] == [10, 25]
+    assert all(
+        mark is None for domain in ranked for query in domain["queries"] for _, mark, _ in query["found"][0]
+    )
+    assert 'id="score"' not in text and 'id="training"' in text and 'id="ranks"' not in text
+    checked = Checked()
+    checked.feed(text)
+    assert checked.open == [] and checked.asked <= set(checked.ids)
+
+
+def test_lists_of_other_queries_are_refused(made: Made) -> None:
+    one, other = (made.folder / f"{domain}_heads.npz" for domain in SIZES)
+    kept = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    with pytest.raises(ReidError, match=r"green_heads\.npz: is of other queries than the scores"):
+        made.page(name="refused")
+    one.write_bytes(kept)
+    assert not (made.folder / "refused.html").exists()
+
+
+def test_queries_are_shared_out_evenly() -> None:
+    assert lists._evenly([100, 3, 100], 23) == [10, 3, 10]
+    assert lists._evenly([0, 5], 500) == [0, 5]
+    assert sum(lists._evenly([7, 9, 11], 10)) == 10
+
+
+def precision(title: str) -> float:
+    found = re.search(r"AP ([0-9.]+)", title)
+    assert found
+    return float(found[1])
+
+
+def test_the_filter_changes_what_is_shown(page: str, tmp_path: Path) -> None:
+    told = in_the_browser(page, USES_IT, tmp_path, "--window-size=390,900")
+    numbers = re.search(r'id="numbers">(.*?)</script>', page, re.DOTALL)
+    assert numbers
+    pooled = json.loads(numbers[1])["sections"]["pooled"][-1]
+    assert told["numbers"] == [f"{100 * pooled[name]:.1f}" for name in ("R1", "mAP", "mINP")]
+    assert told["beside"] <= 0  # nothing of the page is beside a narrow screen
+    assert told["count"] == "20 of 35 queries shown" and len(told["at_first"]) == 20 and told["more"] == 35
+    assert all(one["drawn"] and len(one["alts"]) == 11 and all(one["alts"]) for one in told["at_first"])
+    own = [precision(one["title"]) for one in told["at_first"]]
+    assert own == sorted(own)
+    assert len(told["green"]) == SIZES["green"][0] and all(" green " in one["title"] for one in told["green"])
+    assert [one["marks"] for one in told["plain"]] != [one["marks"] for one in told["green"]]
+    assert {mark for one in told["plain"] for mark in one["marks"]} == {"frame right", "frame wrong"}
+    wrong_first = sum(one["marks"][0] == "frame wrong" for one in told["plain"])
+    assert told["failed"] == wrong_first
+    best = [precision(one["title"]) for one in told["best"]]
+    assert best == sorted(best, reverse=True)
+    assert (told["focus"], told["back"]) == (1, 0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_accessibility_library_finds_nothing_wrong(page: str, scheme: str, tmp_path: Path) -> None:
+    if not AXE.is_file():
+        pytest.skip("needs axe-core: npm install axe-core")
+    dark = ["--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []
+    assert in_the_browser(page, JUDGES_IT % AXE.read_text(encoding="utf-8"), tmp_path, *dark) == []
