@@ -78,24 +78,35 @@ def test_features_of_mgn_are_those_of_the_network_written_out(published: bool) -
     assert (1 - cosine).abs().max() < 1e-5
 
 
-def test_a_resnest_is_recognised_and_its_last_stage_dilated_in_todays_files() -> None:
-    own = build(Architecture(backbone="resnest50", **SMALL))
-    head = {
-        "heads.bottleneck.0." + part: torch.ones(2048)
-        for part in ("weight", "bias", "running_mean", "running_var")
-    }
-    for name, weight in own.named_parameters():
-        if name.endswith("bn3.weight"):
-            torch.nn.init.ones_(weight)  # at first a block is its shortcut alone
+@pytest.mark.parametrize("dilated", [False, True])
+def test_features_of_a_resnest_are_those_of_the_network_written_out(dilated: bool) -> None:
+    """Its tensors are called alike here, in timm and in the files; today's last stage is dilated."""
+    torch.manual_seed(2)
+    own = build(Architecture(backbone="resnest50", pooling="average", dilated=dilated, **SMALL))
+    for module in own.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.0)
+            torch.nn.init.normal_(module.bias, std=0.1)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    pixels = _pixels()
+    with torch.inference_mode():
+        rows = own.eval()(normalised(pixels))["whole"].embedding
+        own.branches["whole"].neck.running_mean.copy_(rows.mean(0))  # so that features show what differs
+        own.branches["whole"].neck.bias.zero_()
+    neck = "heads.bottleneck.0." if dilated else "heads.bnneck."
     tensors = {name: t for name, t in own.state_dict().items() if name.startswith("backbone.")}
-    latest = fastreid.convert(
-        tensors | head | {"heads.weight": torch.ones(3, 2048)}, Path("bot_S50.pth"), **SMALL
-    )
-    assert latest.checkpoint.architecture.dilated
-    early = {name.replace("bottleneck.0", "bnneck"): t for name, t in head.items()}
-    first = fastreid.convert(tensors | early, Path("market_bot_S50.pth"), **SMALL)
-    assert not first.checkpoint.architecture.dilated
-    assert not torch.allclose(_features(latest, _pixels()), _features(first, _pixels()), atol=1e-3)
+    held = own.branches["whole"].state_dict()
+    tensors |= {name.replace("neck.", neck): t for name, t in held.items() if name.startswith("neck.")}
+    assert len([name for name in tensors if name.startswith("backbone.")]) == 474
+    classes = {"heads.weight" if dilated else "heads.classifier.weight": torch.ones(3, 2048)}
+    converted = fastreid.convert(tensors | classes, Path("market_bot_S50.pth"), **SMALL)
+    assert converted.checkpoint.architecture.dilated == dilated
+    with torch.inference_mode():
+        expected = oracle.resnest_features(tensors, _planar(pixels), dilated=dilated)
+    for num in (1, 4):
+        cosine = (_features(converted, pixels[:num]) * expected[:num]).sum(1)
+        assert (1 - cosine).abs().max() < 1e-5
+    assert (expected @ expected.T).min() < 0.9, "the images differ"
 
 
 def test_what_the_names_do_not_tell_is_said_and_can_be_overruled() -> None:

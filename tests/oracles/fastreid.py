@@ -218,6 +218,46 @@ def single_rows(
     return pooled, _norm(t, neck, pooled)
 
 
+def resnest_features(t: Tensors, images: Tensor, *, dilated: bool) -> Tensor:
+    """As `single_features`, of a file of BoT with ResNeSt-50; the last stage of today's is dilated."""
+    mean = torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1)
+    std = torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1)
+    x = (images - mean) / std
+    for conv, norm, stride in (("conv1.0", "conv1.1", 2), ("conv1.3", "conv1.4", 1), ("conv1.6", "bn1", 1)):
+        x = F.conv2d(x, t[f"backbone.{conv}.weight"], stride=stride, padding=1)
+        x = F.relu(_norm(t, f"backbone.{norm}", x))
+    x = F.max_pool2d(x, 3, 2, 1)
+    for layer, blocks in enumerate(BLOCKS[50], 1):
+        for block in range(blocks):
+            begins = block == 0 and layer > 1
+            stride = 2 if begins and layer < 4 else 1
+            spread = 2 if dilated and layer == 4 and block else 1
+            x = _split_attention(t, f"backbone.layer{layer}.{block}", x, stride, spread, averages=begins)
+    neck = "heads.bnneck" if "heads.bnneck.weight" in t else "heads.bottleneck.0"
+    return F.normalize(_norm(t, neck, x.mean((2, 3))))
+
+
+def _split_attention(t: Tensors, name: str, x: Tensor, stride: int, spread: int, *, averages: bool) -> Tensor:
+    """A block of ResNeSt: two groups of maps, weighed against each other by what their sum's mean says."""
+    out = F.relu(_norm(t, f"{name}.bn1", F.conv2d(x, t[f"{name}.conv1.weight"])))
+    out = F.conv2d(out, t[f"{name}.conv2.conv.weight"], padding=spread, dilation=spread, groups=2)
+    out = F.relu(_norm(t, f"{name}.conv2.bn0", out))
+    first, second = out.chunk(2, 1)
+    seen = (first + second).mean((2, 3), keepdim=True)
+    seen = F.conv2d(seen, t[f"{name}.conv2.fc1.weight"], t[f"{name}.conv2.fc1.bias"])
+    seen = F.relu(_norm(t, f"{name}.conv2.bn1", seen))
+    seen = F.conv2d(seen, t[f"{name}.conv2.fc2.weight"], t[f"{name}.conv2.fc2.bias"])
+    one, other = torch.stack(seen.chunk(2, 1)).softmax(0)
+    out = one * first + other * second
+    if averages:
+        out = F.avg_pool2d(out, 3, stride, 1)
+    out = _norm(t, f"{name}.bn3", F.conv2d(out, t[f"{name}.conv3.weight"]))
+    if f"{name}.downsample.1.weight" in t:
+        x = F.avg_pool2d(x, stride, stride, ceil_mode=True, count_include_pad=False)
+        x = _norm(t, f"{name}.downsample.2", F.conv2d(x, t[f"{name}.downsample.1.weight"]))
+    return F.relu(out + x)
+
+
 def mgn_features(t: Tensors, images: Tensor, *, published: bool = False) -> Tensor:
     """As `single_features`, of a file of MGN."""
     return F.normalize(torch.cat(list(mgn_rows(t, images, published=published).values()), 1))
