@@ -1,4 +1,4 @@
-"""What the process does with memory it has freed."""
+"""Keeps freed memory that glibc would hand back to the kernel (mallopt)."""
 
 import ctypes
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks import gpu
 from tests.walk import HOME
 
 ABSENT = (
@@ -55,7 +56,30 @@ def test_the_whole_campaign_runs_small_with_no_more_than_it_needs(tmp_path: Path
     written = (tmp_path / "gpu.md").read_text()
     for figure in figures:
         assert figure in written
+    for figure in ASKED:
+        assert any(re.fullmatch(figure, each) for each in figures), figure
     assert "│ tests" in done.stdout
+
+
+ASKED = (
+    *(
+        r"training, \S+ at \d+ × \d+, bf16",
+        r"training, \S+ at \d+ × \d+, fp32",
+        r"training of the reproduction, projected",
+    ),
+    *(r"waits of the host in a step", r"training through the loader", r"extraction, .*, on the device"),
+    *(r"extraction, .*, from files", r"search of .* rows", r"re-ranking of .* rows", r"fusion of .* rows"),
+)
+"""Figures that a campaign gives, whatever its sizes are."""
+
+
+def test_what_is_measured_on_a_gpu_is_what_the_reproduction_needs() -> None:
+    whole = gpu.WHOLE
+    assert (whole.network, whole.shapes) == ("resnet101_ibn_b", ((256, 128), (384, 192), (480, 240)))
+    assert (whole.batch, whole.words) == (224, ("fp16", "tf32", "fp32"))
+    assert (whole.extracted, whole.extraction_batch, whole.images) == ("resnet50", 128, 19_281)
+    assert [query + gallery for query, gallery in whole.rows] == [19_281, 160_000]
+    assert sum(gpu.SECONDS.values()) < 9 * 60
 
 
 def test_a_part_whose_time_is_over_is_ended_and_told(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@
 Each process makes its slice of every batch; gradients are averaged; the first one alone writes.
 """
 
+import ctypes
 import os
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from naic_reid.errors import ReidError
+
+_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ def joined(device: str) -> Iterator[Team]:
     if size == 1:
         yield Team(0, 1, place)
         return
+    _end_with_launcher()
     if place.type == "cuda":
         torch.cuda.set_device(place)
     dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
@@ -122,6 +127,16 @@ def joined(device: str) -> Iterator[Team]:
         ) from error
     else:
         dist.destroy_process_group()
+
+
+def _end_with_launcher() -> None:
+    """Be asked to stop (SIGTERM) when the process that started this one ends, however it ends.
+
+    torchrun stops its processes itself unless it is killed outright; then Linux does (`prctl`), and elsewhere
+    they go on.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def _lost(error: Exception) -> bool:

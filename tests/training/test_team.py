@@ -169,3 +169,28 @@ def test_when_one_process_ends_with_an_error_the_other_says_so_and_none_waits_fo
     assert all(process.returncode for process in team)
     assert "no memory, as process 2 of 2 (cpu)" in said[1]
     assert "process 1 of 2 (cpu): the processes that train together lost one" in said[0]
+
+
+WAITING = """
+    import os, time
+    import torch.distributed as dist
+    from naic_reid.training.team import joined
+    dist.init_process_group = lambda _backend: None  # the others are not needed
+    with joined("cpu"):
+        print(os.getpid(), flush=True)
+        time.sleep(60)
+        print("goes on", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux, which tells of a parent's end")
+def test_a_process_of_a_team_ends_with_who_started_it_even_by_sigkill() -> None:
+    launcher = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    with subprocess.Popen(
+        [sys.executable, "-c", launcher, textwrap.dedent(WAITING)],
+        env=os.environ | {"WORLD_SIZE": "2", "RANK": "0"}, stdout=subprocess.PIPE, text=True,
+    ) as started:  # fmt: skip
+        assert started.stdout is not None
+        assert int(started.stdout.readline()) != started.pid
+        started.kill()
+        assert started.stdout.read() == ""  # which closes when its last writer has ended
