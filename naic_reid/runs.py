@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from naic_reid import lineage, preflight, scores
-from naic_reid.artifacts import canonical
+from naic_reid.artifacts import Heads, canonical
+from naic_reid.config import HOLDOUT
 from naic_reid.errors import ReidError
 from naic_reid.retrieval import comparison
 from naic_reid.retrieval.comparison import Difference
@@ -37,6 +38,11 @@ class Run:
     """By section, all that its scores were made with but the seed."""
     seed: int | None
 
+    def heads(self, domain: str) -> Heads | None:
+        """The first images of the domain's rankings; none where they are not kept."""
+        path = _results(self.folder) / "evaluate" / f"{domain}.npz"
+        return Heads.read(path) if path.is_file() else None
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -51,7 +57,7 @@ class Recipe:
 
     def queries(self, domain: str, ranking: str, score: str) -> Doubles:
         """Every query's own score [Q], the mean of the runs."""
-        own = [_row(run.domains[domain], ranking).each[score] for run in self.runs]
+        own = [row(run.domains[domain], ranking).each[score] for run in self.runs]
         found: Doubles = np.mean(own, axis=0)
         return found
 
@@ -168,7 +174,7 @@ def read(folder: Path) -> Run:
     Raises:
         ReidError: it holds no scores, or damaged ones.
     """
-    results = folder / "results" if (folder / "results").is_dir() else folder
+    results = _results(folder)
     files = sorted((results / "evaluate").glob("*.json"))
     if not files:
         raise ReidError(
@@ -182,6 +188,28 @@ def read(folder: Path) -> Run:
     for path in files:
         _gather(path, settings, set())
     return Run(folder, domains, settings, settings.pop("seed", None))
+
+
+def of_folds(folders: Sequence[Path]) -> Run:
+    """The runs of a recipe's folds as one, every person of theirs scored once.
+
+    Raises:
+        ReidError: a folder holds no scores of a hold-out, or other members than the first.
+    """
+    each = [read(folder) for folder in folders]
+    scored = scores.pooled([run.domains[HOLDOUT] for run in each])
+    settings = each[0].settings
+    settings = settings | {HOLDOUT: {**settings.get(HOLDOUT, {}), "fold": 0}}
+    return Run(folders[0].parent, {HOLDOUT: scored}, settings, each[0].seed)
+
+
+def held(first: Recipe, other: Recipe, rankings: Sequence[str]) -> Comparison:
+    """The other recipe against the first, with the usual draws."""
+    return _compared(first, other, rankings, {})
+
+
+def _results(folder: Path) -> Path:
+    return folder / "results" if (folder / "results").is_dir() else folder
 
 
 def _gather(path: Path, settings: dict[str, Any], seen: set[Path]) -> None:
@@ -211,8 +239,14 @@ def _called(stage: str, section: str, path: Path) -> str:
     return f"{section}.{path.stem}" if section in ("rerank", "protocol") else section
 
 
-def _row(scored: Scored, ranking: str) -> scores.Row:
-    return next(row for row in scored.rows if row.name == ranking)
+def row(scored: Scored, ranking: str) -> scores.Row:
+    """That of the ranking's name."""
+    found = [one for one in scored.rows if one.name == ranking]
+    if not found:
+        raise ReidError(
+            f"no ranking is called {ranking!r}; there are: {'; '.join(one.name for one in scored.rows)}"
+        )
+    return found[0]
 
 
 def _compared(first: Recipe, other: Recipe, rankings: Sequence[str], how: Mapping[str, Any]) -> Comparison:
@@ -255,7 +289,7 @@ def _has(scored: Scored, ranking: str) -> bool:
 
 def _lines(domain: str, ranking: str, first: Recipe, other: Recipe, how: Mapping[str, Any]) -> Iterator[Line]:
     sides = [
-        [run.domains[domain].shares(_row(run.domains[domain], ranking)) for run in recipe.runs]
+        [run.domains[domain].shares(row(run.domains[domain], ranking)) for run in recipe.runs]
         for recipe in (first, other)
     ]
     if any((shares.counted != sides[0][0].counted).any() for side in sides for shares in side):

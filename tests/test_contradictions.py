@@ -258,7 +258,7 @@ def test_any_two_words_of_the_lists_make_lists(tmp_path: Path) -> None:
             config.collect, config.dedupe, images=records, wrong=[], kept=kept,
             dropped=tmp_path / "dropped.tsv", counts=tmp_path / "counts.tsv",
         )  # fmt: skip
-        if config.holdout.share:
+        if config.holdout.asked:
             lists = {role: tmp_path / f"{role}.tsv" for role in ("train", "query", "gallery")}
             holdout.run(1, config.holdout, images=kept, **lists)
             assert len(ImageList.read(lists["train"]))

@@ -32,6 +32,8 @@ ELSEWHERE = {
     "bash run.sh test": "it is these tests",
     "bash run.sh install && source .venv/bin/activate": "needs the network; `tests/conftest.py` runs run.sh",
     "naic-reid zoo --check market_sbs_R50-ibn.pth": "a published file; tests/test_zoo.py checks drawn ones",
+    "naic-reid choose configs/small.yaml configs/quick.yaml --folds 4 --data PATH/MyDataSet": "it trains "
+    "eight times; see tests/tools/test_choose.py",
     "naic-reid plan --config configs/small.yaml --data PATH/MyDataSet": "measures for a minute; see "
     "tests/tools/test_plan.py",
     "uv build --wheel": "tests/test_wheel.py builds the wheel and installs it",

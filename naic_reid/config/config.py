@@ -73,7 +73,7 @@ class Config(Section):
     @property
     def domains(self) -> tuple[str, ...]:
         """Every domain that is searched: the competition's, the labelled tests, and the hold-out."""
-        return (*self.competition, *self.tests, *((HOLDOUT,) if self.holdout.share else ()))
+        return (*self.competition, *self.tests, *((HOLDOUT,) if self.holdout.asked else ()))
 
     @property
     def protocols(self) -> dict[str, str]:

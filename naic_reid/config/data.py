@@ -208,6 +208,25 @@ class Holdout(Section):
 
     share: Share = Field(0.05, description="share of identities set aside; 0 switches the hold-out off")
     query_images: Count = Field(1, description="images of each identity that become queries")
+    folds: Annotated[int, Field(ge=0)] = Field(
+        0,
+        exclude_if=not_,
+        description="parts that identities are cut into, of which one is set aside; 0: share",
+    )
+    fold: Annotated[int, Field(ge=0)] = Field(0, exclude_if=not_, description="which of the folds, from 1")
+
+    @property
+    def asked(self) -> bool:
+        """Whether anybody is set aside."""
+        return bool(self.share or self.folds)
+
+    @model_validator(mode="after")
+    def _a_fold_of_folds(self) -> Self:
+        require(self.folds != 1, "folds 1: nobody would be left to train on: give 2 or more")
+        known = range(1, self.folds + 1) if self.folds else (0,)
+        told = f"from 1 to {self.folds}" if self.folds else "folds, too"
+        require(self.fold in known, f"fold {self.fold}: give {told}")
+        return self
 
 
 class Split(Section):

@@ -23,7 +23,10 @@ def run(seed: int, holdout: Holdout, *, images: Path, train: Path, query: Path, 
     _log.info("holdout: %d images of %d identities", len(every), len(rows))
     rng = np.random.default_rng([seed, *b"holdout"])
     able = _able(rows, every.cameras, holdout.query_images)
-    chosen = _drawn(rows, able, holdout, rng, images) if holdout.share else []
+    if holdout.folds:
+        chosen = _part(rows, able, holdout, rng)
+    else:
+        chosen = _drawn(rows, able, holdout, rng, images) if holdout.share else []
     queries, answers = set(), set()
     for identity in chosen:
         order = rng.permutation(rows[identity]).tolist()
@@ -63,6 +66,19 @@ def _queries(order: list[int], cameras: tuple[str, ...], num: int) -> list[int]:
     else:
         return []
     return [row for row in order if row not in left][:num]
+
+
+def _part(
+    rows: dict[str, list[int]], able: list[str], holdout: Holdout, rng: np.random.Generator
+) -> list[str]:
+    """One of the folds, which have nobody in common and together are all that can be set aside."""
+    chosen = [able[place] for place in rng.permutation(len(able))[holdout.fold - 1 :: holdout.folds]]
+    if not chosen or len(rows) - len(chosen) < 2:
+        raise ReidError(
+            f"holdout.folds: {holdout.folds} parts of the {len(able)} identities that can be set aside leave "
+            f"{len(chosen)} for fold {holdout.fold} and {len(rows) - len(chosen)} to train on: give fewer"
+        )
+    return sorted(chosen)
 
 
 def _drawn(

@@ -12,6 +12,7 @@ TOOLS = {
     "rank": "two .npy files of features → the re-ranked best of the gallery",
     "score": "two .npy files of features and who is on them → CMC, mAP, mINP under a protocol",
     "compare": "two or more finished runs → which recipe is better, and whether that is luck",
+    "choose": "two or more configs → the best by folds over the training persons",
     "check": "is this file a valid submission?",
     "provenance": "what was this file made from, and is that still so?",
     "on_gpu": "starts a command on a GPU that no other has: several GPUs without Slurm",

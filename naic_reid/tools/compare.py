@@ -1,6 +1,7 @@
 """Tells whether one run's recipe is better than another's, or whether it was luck.
 
     naic-reid compare before after              folders in which runs ended, with results/ in them
+    naic-reid compare before after --html changed.html --data DATA    also as a page, with pictures
     naic-reid compare a1 a2 a3 b1 b2 b3         runs that differ in nothing but the seed are one recipe
 
 Every other recipe is held against the first: the difference of R1, mAP and mINP in each domain with its
@@ -24,6 +25,7 @@ from naic_reid import runs
 from naic_reid.errors import ReidError
 from naic_reid.retrieval import comparison
 from naic_reid.runs import Change, Comparison, Line
+from naic_reid.tools import compare_page
 
 _FIRST = 5  # persons and queries that are listed
 
@@ -33,6 +35,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder in which a run ended")
     parser.add_argument("--ranking", action="append", metavar="NAME", help="as on the card, with a comma: "
                         "'small/epoch_10, plain'; may be repeated; default: the fusion's two")  # fmt: skip
+    parser.add_argument("--html", type=Path, metavar="FILE", help="a page with pictures, written")
+    parser.add_argument("--data", type=Path, metavar="FOLDER",
+                        help="of the pictures; default: the first run's toy or data/MyDataSet")  # fmt: skip
     parser.add_argument(
         "--level", type=float, default=comparison.LEVEL, help="of the intervals; default 0.95"
     )
@@ -53,7 +58,16 @@ def run(options: argparse.Namespace) -> int:
     console = Console(highlight=False, width=None if Console().is_terminal else 110)
     for one in found:
         _print(console, one, options.level)
+    if options.html:
+        compare_page.write(options.html, found, options.data or _data(options.runs[0]), options.level)
+        console.print(f"\n{options.html}: the page", markup=False)
     return 0
+
+
+def _data(run: Path) -> Path:
+    """Where a run's pictures lie when nobody says it."""
+    toy = run / "results/toy/MyDataSet"
+    return toy if toy.is_dir() else Path("data/MyDataSet")
 
 
 def _print(console: Console, one: Comparison, level: float) -> None:
@@ -84,12 +98,7 @@ def _table(title: str, lines: Sequence[Line], level: float) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("B is", no_wrap=True)
     for line in lines:
-        value, low, high, p = line.difference
-        table.add_row(
-            line.ranking, line.score, f"{100 * line.first:.1f}", f"{100 * line.other:.1f}",
-            f"{100 * value:+.1f}", f"{100 * low:+.1f} … {100 * high:+.1f}", f"{p:.3f}",
-            line.difference.verdict(level),
-        )  # fmt: skip
+        table.add_row(*compare_page.cells(line, level))
     return table
 
 

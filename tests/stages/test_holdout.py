@@ -24,6 +24,22 @@ def _run(folder: Path, counts: list[int], holdout: Holdout, seed: int = 1) -> tu
     return tuple(ImageList.read(file) for file in files.values())
 
 
+def test_folds_have_nobody_in_common_and_together_set_everybody_aside(tmp_path: Path) -> None:
+    counts = [3, 4, 5, 2, 3, 1, 4, 3, 6]  # the one seen once can be in no hold-out, and is trained on
+    aside: list[str] = []
+    for fold in (1, 2, 3):
+        train, query, gallery = _run(tmp_path, counts, Holdout(folds=3, fold=fold))
+        assert {*query.identities} == {*gallery.identities}
+        assert {*train.identities} == {f"s/{label:03}" for label in range(9)} - {*query.identities}
+        aside += sorted({*query.identities})
+    assert sorted(aside) == [f"s/{label:03}" for label in (0, 1, 2, 3, 4, 6, 7, 8)]
+    with pytest.raises(ReidError, match=r"holdout\.folds: 9 parts .* leave 0 for fold 9"):
+        _run(tmp_path, counts, Holdout(folds=9, fold=9))
+    for wrong in ({"folds": 1, "fold": 1}, {"folds": 3}, {"fold": 2}, {"folds": 3, "fold": 4}):
+        with pytest.raises(ValueError, match="fold"):
+            Holdout(**wrong)
+
+
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     counts=st.lists(st.integers(2, 6), min_size=4, max_size=30),

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from naic_reid import cli, compare
-from naic_reid.artifacts import MadeBy, write_json
+from naic_reid.artifacts import NOT_MET, RIGHT, WRONG, Heads, MadeBy, write_json
 from naic_reid.errors import ReidError
+from tests.stages.test_report import Checked
 
 PERSONS = 30
 RULES = {"cameras": "none"}
@@ -104,6 +106,38 @@ def test_seeds_of_one_recipe_are_one_group(inside: Path, capsys: pytest.CaptureF
     line = found.lines[0]
     assert line.first == pytest.approx(np.mean([(ranks(0.3, seed) == 1).mean() for seed in (1, 2, 3)]))
     assert line.difference.verdict() == "better"
+
+
+def test_the_page_shows_both_lists_of_what_changed_most(
+    inside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = ranks(0.5), ranks(0.5)
+    one[7], other[7] = 1, 10
+    for name, found, batch in (("a", one, 1), ("b", other, 2)):
+        run(inside / name, found, batch=batch)
+        queries = tuple(f"q/{number:03}.png" for number in range(len(found)))
+        gallery = tuple(f"g/{number}.png" for number in range(4))
+        best = np.tile(np.arange(3, dtype=np.int32), (2, len(queries), 1))
+        marks = np.tile(np.array([WRONG, NOT_MET, RIGHT], np.int8), (2, len(queries), 1))
+        far = np.tile(np.array([0.1, 0.2, 0.3], np.float32), (2, len(queries), 1))
+        persons = ("",) * len(queries), ("",) * len(gallery)
+        names = ("fusion", "fusion"), np.array([False, True])
+        heads = Heads(queries, gallery, *persons, *names, best, far, marks)
+        heads.write(inside / name / "results/evaluate/market.npz")
+    for path in ("q/007.png", "g/0.png", "g/1.png"):
+        (inside / "data" / path).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(inside / "data" / path), np.zeros((32, 16, 3), np.uint8))
+    assert cli.main(["compare", "a", "b", "--html", "page.html", "--data", "data"]) == 0
+    assert "page.html: the page" in capsys.readouterr().out
+    page = (inside / "page.html").read_text()
+    assert "Person p3 <span" in page and "AP 100.0 → 10.0" in page and page.count("data:image/jpeg") == 6
+    assert page.count('frame wrong"><img') == 2 == page.count('frame aside"><img')
+    assert page.count('frame right"><span class="missing"') == 2  # its image is not there
+    line = compare(["a", "b"])[0].lines[0]
+    assert f"{100 * line.difference.value:+.1f}" in page and "train of wide.batch: 1 → 2" in page
+    checked = Checked()
+    checked.feed(page)
+    assert checked.open == [] and checked.asked <= set(checked.ids)
 
 
 def test_what_cannot_be_compared_is_refused(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,120 @@
+"""Recipes chosen by folds: which runs are made, who is dropped, what is told; scores are drawn."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from naic_reid import cli, config
+from naic_reid.artifacts import MadeBy, write_json
+from naic_reid.tools import choose
+from tests.walk import cut
+
+PERSONS = 40
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The runs that were started; each writes the scores of a recipe as good as its batch is large."""
+    monkeypatch.chdir(tmp_path)
+    made: list[list[str]] = []
+
+    class Done:
+        returncode = 0
+
+    def run(command: list[str], check: bool) -> Done:
+        told = dict(zip(command[4::2], command[5::2], strict=True))
+        settings = config.load(Path(told["--config"]))
+        made.append([Path(told["--into"]).parent.name, Path(told["--into"]).name])
+        _score(Path(told["--into"]), settings)
+        return Done()
+
+    monkeypatch.setattr(choose.subprocess, "run", run)
+    for name, batch in (("small_batch", 8), ("large_batch", 32), ("same", 34)):
+        raw = cut("toy.yaml", train={"batch": batch, "num_instances": 2})
+        Path(f"{name}.yaml").write_text(yaml.safe_dump(raw))
+    return made
+
+
+def _score(folder: Path, settings: config.Config) -> None:
+    fold = settings.holdout.fold
+    rng = np.random.default_rng([fold, settings.train.batch])
+    ranks = np.maximum(1, np.round(8 * rng.random(PERSONS) + max(0, 32 - settings.train.batch) / 4)).astype(
+        int
+    )
+    hits: dict[str, Any] = {"positives": [1] * PERSONS, "first": ranks.tolist(), "last": ranks.tolist()}
+    hits |= {name: (1 / ranks).tolist() for name in ("precisions", "precisions_cut", "trapezoids")}
+    entry = {"member": "fusion", "reranked": False, "scores": {}, "hits": hits}
+    told = {
+        "names": [f"{fold}-{n}.png" for n in range(PERSONS)],
+        "persons": [f"{fold}-{n}" for n in range(PERSONS)],
+    }
+    told |= {"protocol": "market", "rules": {}, "elsewhere": [0] * PERSONS, "entries": [entry]}
+    (folder / "results/evaluate").mkdir(parents=True, exist_ok=True)
+    made_by = MadeBy.of(
+        "train", 1, {"batch": settings.train.batch, "holdout": settings.holdout, "seed": 1}, []
+    )
+    write_json(folder / "results/evaluate/holdout.json", "Scores", made_by, told)
+
+
+def test_the_better_recipe_wins_and_the_worse_is_trained_no_further(
+    calls: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["choose", "small_batch.yaml", "large_batch.yaml", "--folds", "3", "--into", "out"]) == 0
+    assert calls == [["small_batch", "fold_1"], *([name, fold] for name, fold in [
+        ("large_batch", "fold_1"), ("large_batch", "fold_2"), ("large_batch", "fold_3")])]  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "small_batch is clearly worse than large_batch" in printed
+    assert printed.splitlines()[-1] == "choose: large_batch"
+    assert "120" in printed and "worse" in printed
+
+
+def test_recipes_that_do_not_differ_are_not_told_apart(
+    calls: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["choose", "large_batch.yaml", "same.yaml", "--folds", "2", "--into", "out"]) == 0
+    assert len(calls) == 4
+    assert "is better than" in (last := capsys.readouterr().out.splitlines()[-1]) and "is not shown" in last
+
+
+def test_no_fold_begins_that_would_end_beyond_the_time(
+    calls: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter(range(0, 10_000, 300))  # five minutes from each look to the next
+    monkeypatch.setattr(choose.time, "monotonic", lambda: float(next(clock)))
+    assert (
+        cli.main(
+            ["choose", "large_batch.yaml", "same.yaml", "--folds", "4", "--minutes", "25", "--into", "o"]
+        )
+        == 0
+    )
+    assert 1 <= len(calls) < 8
+    assert "would end beyond 25 minutes" in capsys.readouterr().out
+
+
+def test_a_fold_is_the_only_domain_and_nothing_of_the_tests_is_left() -> None:
+    text = yaml.safe_dump(cut("toy.yaml"))
+    parts = [config.parse(choose.of_fold(text, "toy", fold, 3), "part") for fold in (1, 2, 3)]
+    for fold, settings in enumerate(parts, start=1):
+        assert settings.domains == ("holdout",) and settings.split is None and not settings.tests
+        assert (settings.holdout.folds, settings.holdout.fold) == (3, fold)
+        assert settings.train == config.parse(text, "toy").train
+
+
+def test_what_cannot_be_chosen_among_is_refused(
+    calls: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = yaml.safe_load(Path("same.yaml").read_text()) | {"seed": 5}
+    Path("other_seed.yaml").write_text(yaml.safe_dump(raw))
+    Path("sub").mkdir()
+    Path("sub/same.yaml").write_text(Path("same.yaml").read_text())
+    for given, sentence in [
+        (["same.yaml", "other_seed.yaml"], "the configs' seeds differ"),
+        (["same.yaml", "sub/same.yaml"], "two configs are called same"),
+        (["same.yaml", "--folds", "1"], "--folds must be at least 2"),
+    ]:
+        assert cli.main(["choose", *given]) == 2
+        assert sentence in capsys.readouterr().err
+    assert calls == []
