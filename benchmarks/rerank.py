@@ -33,11 +33,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from naic_reid.artifacts import Floats, Neighbours
 from naic_reid.retrieval import best as nearest_of
-from naic_reid.retrieval import parallel
+from naic_reid.retrieval import parallel, search
 from naic_reid.retrieval.distances import Member, Mix
 from naic_reid.retrieval.graph import similar_rows
 from naic_reid.retrieval.k_reciprocal import jaccard_rows
-from naic_reid.retrieval.nearest import k_nearest
+from naic_reid.retrieval.memory import budget
 from tests.oracles import rerank as oracle
 
 K1, K2, LAMBDA, BEST = 30, 2, 0.8, 200
@@ -60,6 +60,11 @@ def features(num: int, dimension: int, seed: int = 0) -> Floats:
         part += np.float32(0.55 / dimension**0.5) * rng.standard_normal(part.shape, np.float32)
         part /= np.linalg.norm(part, axis=1, keepdims=True)
     return rows
+
+
+def k_nearest(query: Floats, gallery: Floats, keep: int, threads: int = 0) -> Neighbours:
+    """The search as the workflow does it, within half of the memory that is free."""
+    return search.k_nearest(query, gallery, keep, threads=threads, memory=budget(""))
 
 
 def floor(query: Floats, gallery: Floats, threads: int, share: int = 1) -> None:

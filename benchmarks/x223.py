@@ -28,11 +28,11 @@ import numpy as np
 from naic_reid import config
 from naic_reid.artifacts import Features, ImageList
 from naic_reid.config import Rerank
+from naic_reid.members import reranking
 from naic_reid.retrieval import distances as engine
 from naic_reid.retrieval import metrics
-from naic_reid.retrieval.distances import PLAIN, Member, Mix
-from naic_reid.retrieval.k_reciprocal import jaccard_rows
-from naic_reid.retrieval.nearest import k_nearest
+from naic_reid.retrieval.distances import PLAIN, Member
+from naic_reid.retrieval.memory import budget
 from naic_reid.retrieval.protocols import PROTOCOLS, Labels, meetings
 
 
@@ -100,9 +100,9 @@ def _distances(query: np.ndarray, gallery: np.ndarray, rerank: Rerank | None) ->
     if rerank is None:
         member, mix = Member(query, gallery), PLAIN
     else:
-        near = k_nearest(query, gallery, max(rerank.k1 + 1, rerank.k2), threads=1)
-        overlap = jaccard_rows(near, query, gallery, rerank.k1, rerank.k2, threads=1)
-        member, mix = Member(query, gallery, overlap), Mix(rerank.lambda_)
+        how = reranking(rerank)
+        rows = how.of_features(query, gallery, threads=1, memory=budget(""))
+        member, mix = Member(query, gallery, rows), how.mix
     return engine.summed([member], mix, 0, len(query)).numpy()
 
 

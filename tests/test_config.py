@@ -269,7 +269,7 @@ def test_the_networks_of_timm_are_known_without_importing_it() -> None:
 
 
 def test_the_competition_reads_as_many_names_as_the_config_thinks() -> None:
-    from naic_reid.retrieval.submission import MOST
+    from naic_reid.artifacts.submission import MOST
 
     assert config.config.SUBMITTED == MOST
 

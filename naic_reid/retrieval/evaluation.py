@@ -157,8 +157,8 @@ def of_distances(
         same = metrics.positives_of(distances, evaluation.pairs)
         roc = Roc(same, evaluation.pairs.num_different(len(gallery)))
 
-    def block(span: tuple[int, int]) -> list[Hits]:
-        return evaluation.hits(distances[slice(*span)].copy(), span[0], roc)
+    def block(start: int, stop: int) -> list[Hits]:
+        return evaluation.hits(distances[start:stop].copy(), start, roc)
 
-    found = parallel.each(block, parallel.spans(len(query), BLOCK), threads)
+    found = parallel.pieces(block, (), (0, len(query)), BLOCK, threads)
     return evaluation.score(found) | (roc.rates() if roc else {})

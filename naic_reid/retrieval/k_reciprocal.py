@@ -27,8 +27,6 @@ from numba import njit
 from naic_reid.artifacts import Floats, Ints, JaccardRows, Neighbours
 from naic_reid.retrieval import exact, parallel, sparse
 
-_CHUNK = 512  # rows looked at in one go
-
 
 def jaccard_rows(
     neighbours: Neighbours,
@@ -86,7 +84,7 @@ def _mutual_of_all(rows: Ints, length: int, threads: int) -> tuple[Ints, Ints]:
     """R of every row for lists of this length: members int32 [N, length] and how many int32 [N]."""
     members = np.empty((len(rows), min(length, rows.shape[1])), np.int32)
     count = np.empty(len(rows), np.int32)
-    parallel.pieces(_mutual, (rows, members, count), len(rows), _CHUNK, threads)
+    parallel.pieces(_mutual, (rows, members, count), (0, len(rows)), 512, threads)
     return members, count
 
 

@@ -1,7 +1,7 @@
 """Products by several threads, each with one torch thread."""
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
@@ -20,6 +20,8 @@ def each(function: Callable[[_Job], _Result], jobs: Iterable[_Job], threads: int
     """
     before = torch.get_num_threads()
     try:
-        yield from parallel.in_order(function, jobs, threads, partial(torch.set_num_threads, 1))
+        num = parallel.num_threads(threads)
+        with ThreadPoolExecutor(num, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield from pool.map(function, jobs)
     finally:
         torch.set_num_threads(before)

@@ -14,13 +14,13 @@ each thread.
 from collections.abc import Callable
 from contextlib import nullcontext
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numba import njit
 
-from naic_reid.artifacts import Floats, Ints, Neighbours
+from naic_reid.artifacts import Floats, Ints
 from naic_reid.errors import ReidError
 from naic_reid.retrieval import exact, multiplying, parallel, vectors
 from naic_reid.retrieval.vectors import Vectors
@@ -69,48 +69,6 @@ def plan(
     )
 
 
-def k_nearest(
-    query: Floats,
-    gallery: Floats,
-    keep: int,
-    *,
-    threads: int = 0,
-    block: int = BLOCK,
-    whole: bool = True,
-    rounded: bool | None = None,
-    watch: parallel.Watch = parallel.unwatched,
-) -> Neighbours:
-    """The min(keep, N) nearest rows of every row, itself first, and its farthest distance.
-
-    Args:
-        query: float32 [Q, D], normalised inside.
-        gallery: float32 [G, D].
-        keep: neighbours of each row, itself counted.
-        threads: 0 means all processors.
-        block: rows on a side of a tile; see `plan`.
-        whole: keep all rounded rows in memory; else they are made for each tile, and features may be
-            mapped files larger than memory.
-        rounded: short lists from a bfloat16 product; None: if this processor has instructions for it.
-        watch: is passed the tiles as they are done.
-
-    Raises:
-        ReidError: a row is zero or not finite.
-    """
-    asking = 0, len(query) + len(gallery)
-    found = of_rows(
-        query,
-        gallery,
-        keep,
-        asking,
-        threads=threads,
-        block=block,
-        whole=whole,
-        rounded=rounded,
-        watch=watch,
-    )
-    return Neighbours(*found, len(query))
-
-
 def of_rows(
     query: Floats,
     gallery: Floats,
@@ -123,10 +81,25 @@ def of_rows(
     rounded: bool | None = None,
     watch: parallel.Watch = parallel.unwatched,
 ) -> tuple[Ints, Floats, Floats]:
-    """Of `k_nearest` the rows start … stop alone: neighbours, distances, farthest distances.
+    """The min(keep, N) nearest of rows start … stop, itself first; their distances; the farthest distances.
 
-    They meet all rows, but only among themselves is the product's symmetry of use: S of N rows take
-    S·(N − S/2) products instead of N²/2.
+    The asking rows meet all rows, but only among themselves is the product's symmetry of use: S of N rows
+    take S·(N − S/2) products instead of N²/2.
+
+    Args:
+        query: float32 [Q, D], normalised inside.
+        gallery: float32 [G, D].
+        keep: neighbours of each row, itself counted.
+        asking: start and stop of the rows whose neighbours are wanted.
+        threads: 0 means all processors.
+        block: rows on a side of a tile; see `plan`.
+        whole: keep all rounded rows in memory; else they are made for each tile, and features may be
+            mapped files larger than memory.
+        rounded: short lists from a bfloat16 product; None: if this processor has instructions for it.
+        watch: is passed the tiles as they are done.
+
+    Raises:
+        ReidError: a row is zero or not finite.
     """
     features = Vectors(query, gallery)
     union, num = features.union, len(features)
@@ -162,22 +135,27 @@ def of_rows(
     pairs += [(i, j) for i in blocks for j in blocks if i < j and (asked[i] or asked[j])]
     for _ in watch(multiplying.each(tile, pairs, threads), len(pairs)):
         pass
-    rows = np.empty((last - first, keep), np.int32)
-    distances = np.empty((last - first, keep), np.float32)
-    farthest = np.zeros(last - first, np.float32)
-    measured = np.zeros(num, np.int32)
-    steps = [
-        lambda span: _drop_and_order(near, measured, *span),
-        lambda span: _measure_first(union, near, measured, *span),
-        lambda span: _fetch_first(near, measured, *span),
-        lambda span: _drop_again(near, measured, *span),
-        lambda span: _measure_first(union, near, measured, *span),
-        lambda span: _write(union, near, far, measured, rows, distances, farthest, first, *span),
+    return _finished(features, near, far, asking, threads)
+
+
+def _finished(
+    features: Vectors, near: "_Short", far: "_Short", asking: tuple[int, int], threads: int
+) -> tuple[Ints, Floats, Floats]:
+    """Neighbours, distances and farthest distances of the asking rows by their short lists."""
+    union, measured = features.union, np.zeros(len(features), np.int32)
+    num, keep = asking[1] - asking[0], near.keep + 1
+    found = np.empty((num, keep), np.int32), np.empty((num, keep), np.float32), np.zeros(num, np.float32)
+    steps: list[tuple[Callable[..., None], tuple[Any, ...]]] = [
+        (_drop_and_order, (near, measured)),
+        (_measure_first, (union, near, measured)),
+        (_fetch_first, (near, measured)),
+        (_drop_again, (near, measured)),
+        (_measure_first, (union, near, measured)),
+        (_write, (union, near, far, measured, *found, asking[0])),
     ]
-    pieces = [(first + start, first + stop) for start, stop in parallel.spans(last - first, 256)]
-    for step in steps:  # each for all rows before the next: rows look into one another's lists
-        parallel.each(step, pieces, threads)
-    return rows, distances, farthest
+    for step, shared in steps:  # each for all rows before the next: rows look into one another's lists
+        parallel.pieces(step, shared, asking, 256, threads)
+    return found
 
 
 class _Short(NamedTuple):
@@ -434,26 +412,17 @@ def _drop_again(short, measured, start, stop):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def _write(union, near, far, measured, rows, distances, farthest, first, start, stop):  # type: ignore[no-untyped-def]
     """Rows start … stop into arrays that begin with row `first`."""
-    # Others still read these lists: the best are taken from a copy.
-    own = _Short(
-        np.empty((1, near.rows.shape[1]), np.int32),
-        np.empty((1, near.rows.shape[1]), np.float32),
-        np.zeros(1, np.int32),
-        np.zeros(1, np.int32),
-        np.zeros(1, np.float32),
-        near.keep,
-        near.sign,
-        near.slack,
-        near.share,
-    )
     for i in range(start, stop):
-        at = i - first
+        at, one = i - first, slice(i, i + 1)
         rows[at, 0], distances[at, 0] = i, np.float32(0.0)
-        own.held[0] = near.held[i]
-        for c in range(near.held[i]):
-            place = _place_elsewhere(near, measured, i, c) if c >= near.sure[i] else -1
-            own.rows[0, c] = near.rows[i, c]
-            own.values[0, c] = near.values[i, c] if place < 0 else near.values[near.rows[i, c], place]
+        # Others still read this list: the best are taken from a copy.
+        lists = near.rows[one].copy(), near.values[one].copy()
+        counts = near.held[one].copy(), near.sure[one].copy(), near.cut[one].copy()
+        own = _Short(*lists, *counts, near.keep, near.sign, near.slack, near.share)
+        for c in range(near.sure[i], near.held[i]):
+            place = _place_elsewhere(near, measured, i, c)
+            if place >= 0:
+                own.values[0, c] = near.values[near.rows[i, c], place]
         if near.keep > 0:
             _keep_best(own, 0)
         for c in range(near.keep):

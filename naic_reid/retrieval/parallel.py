@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from naic_reid import machine
 
-_Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 
 
@@ -25,28 +24,12 @@ def num_threads(threads: int) -> int:
     return threads or machine.processors()
 
 
-def in_order(
-    function: Callable[[_Job], _Result],
-    jobs: Iterable[_Job],
-    threads: int,
-    prepare: Callable[[], None] | None = None,
-) -> Iterator[_Result]:
-    """`function` of every job, in the order of the jobs, on so many threads (0: all), `prepare`d first."""
-    with ThreadPoolExecutor(num_threads(threads), initializer=prepare) as pool:
-        yield from pool.map(function, jobs)
-
-
-def each(function: Callable[[_Job], _Result], jobs: Iterable[_Job], threads: int) -> list[_Result]:
-    """All results of `in_order`."""
-    return list(in_order(function, jobs, threads))
-
-
 def pieces(
-    function: Callable[..., _Result], shared: Sequence[Any], num: int, length: int, threads: int
+    function: Callable[..., _Result], shared: Sequence[Any], of: tuple[int, int], length: int, threads: int
 ) -> list[_Result]:
-    """All results of `function(*shared, start, stop)` for consecutive pieces of 0 … num, in order."""
-    starts = range(0, num, length)
-    stops = (min(start + length, num) for start in starts)
+    """All results of `function(*shared, start, stop)` for consecutive pieces of a range, in order."""
+    starts = range(*of, length)
+    stops = (min(start + length, of[1]) for start in starts)
     with ThreadPoolExecutor(num_threads(threads)) as pool:
         return list(pool.map(partial(function, *shared), starts, stops))
 

@@ -23,7 +23,7 @@ def built(
 
     That is the values and columns of rows start … stop, and how many entries each row has.
     """
-    pieces = parallel.pieces(kernel, shared, shape[0], _CHUNK, threads)
+    pieces = parallel.pieces(kernel, shared, (0, shape[0]), _CHUNK, threads)
     nothing = np.zeros(0, np.float32), np.zeros(0, np.int32), np.zeros(0, np.int32)
     data, indices, counts = (np.concatenate(parts) for parts in zip(nothing, *pieces, strict=True))
     return sp.csr_array((data, indices, np.append(0, counts.cumsum())), shape=shape)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from naic_reid import files
 from naic_reid.artifacts import ImageList, MadeBy, Ranking, write_json
+from naic_reid.artifacts import submission as json_of
 from naic_reid.errors import listing
-from naic_reid.retrieval import submission as json_of
 
 REVISION = 1
 _log = logging.getLogger(__name__)

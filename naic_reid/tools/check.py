@@ -10,10 +10,9 @@ the whole folders. Exit status 2 if a file is not valid.
 import argparse
 from pathlib import Path
 
-from naic_reid.artifacts import ImageList
+from naic_reid.artifacts import ImageList, submission
 from naic_reid.errors import ReidError, listing
 from naic_reid.files import regular
-from naic_reid.retrieval import submission
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

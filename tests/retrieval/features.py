@@ -1,8 +1,11 @@
 """Features for the tests: clusters like persons, with the traps real galleries hold."""
 
+from typing import Any
+
 import numpy as np
 
-from naic_reid.artifacts import Floats
+from naic_reid.artifacts import Floats, Neighbours
+from naic_reid.retrieval import nearest
 
 
 def clustered(
@@ -19,3 +22,9 @@ def clustered(
     if unit:
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return rows.astype(np.float32)
+
+
+def k_nearest(query: Floats, gallery: Floats, keep: int, **options: Any) -> Neighbours:
+    """The nearest of every row, by `nearest` and its options."""
+    found = nearest.of_rows(query, gallery, keep, (0, len(query) + len(gallery)), **options)
+    return Neighbours(*found, len(query))

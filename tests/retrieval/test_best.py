@@ -8,9 +8,8 @@ from naic_reid.retrieval import best as nearest_of
 from naic_reid.retrieval import distances as engine
 from naic_reid.retrieval.distances import PLAIN, Member, Mix
 from naic_reid.retrieval.k_reciprocal import jaccard_rows
-from naic_reid.retrieval.nearest import k_nearest
 from tests.oracles import rerank as oracle
-from tests.retrieval.features import clustered
+from tests.retrieval.features import clustered, k_nearest
 
 NUM, QUERIES = 320, 70
 

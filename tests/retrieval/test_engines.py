@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from naic_reid.retrieval import engines, nearest
-from tests.retrieval.features import clustered
+from naic_reid.retrieval import engines
+from tests.retrieval.features import clustered, k_nearest
 
 
 def sides(num: int = 1500):
@@ -14,7 +14,7 @@ def sides(num: int = 1500):
 
 def test_flat_search_gives_the_bits_of_exact_search() -> None:
     found = engines.k_nearest(*sides(), 31, "faiss-flat", threads=2)
-    expected = nearest.k_nearest(*sides(), 31)
+    expected = k_nearest(*sides(), 31)
     for name in ("rows", "distances", "farthest"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
     assert engines.recall(*sides(), found) == 1.0
@@ -26,7 +26,7 @@ def test_approximate_search_finds_most_and_more_with_more_effort(engine: str, le
         engines.k_nearest(*sides(), 31, engine, nprobe=effort, ef_search=effort, threads=1)
         for effort in (2, 64)
     )
-    true = nearest.k_nearest(*sides(), 31)
+    true = k_nearest(*sides(), 31)
     shares = []
     for found in (little, much):
         measured = engines.recall(*sides(), found, sample=1500)
@@ -48,4 +48,4 @@ def test_tiny_sets_are_found_whole(engine: str, num: int) -> None:
     found = engines.k_nearest(rows[: num // 2], rows[num // 2 :], 31, engine, threads=1)
     assert found.rows.shape == (num, min(31, num))
     assert engines.recall(rows[: num // 2], rows[num // 2 :], found) == 1
-    np.testing.assert_array_equal(found.rows, nearest.k_nearest(rows[: num // 2], rows[num // 2 :], 31).rows)
+    np.testing.assert_array_equal(found.rows, k_nearest(rows[: num // 2], rows[num // 2 :], 31).rows)

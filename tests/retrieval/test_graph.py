@@ -7,11 +7,10 @@ from naic_reid.artifacts import Floats
 from naic_reid.retrieval import distances
 from naic_reid.retrieval.distances import Member, Mix
 from naic_reid.retrieval.graph import similar_rows
-from naic_reid.retrieval.nearest import k_nearest
 from naic_reid.retrieval.ranking import rank
 from naic_reid.retrieval.rerank import Reranking
 from tests.oracles import rerank as oracle
-from tests.retrieval.features import clustered
+from tests.retrieval.features import clustered, k_nearest
 
 
 def angles(*degrees: float) -> Floats:

@@ -12,9 +12,8 @@ from naic_reid.artifacts import Floats
 from naic_reid.retrieval import best as nearest_of
 from naic_reid.retrieval import distances as engine
 from naic_reid.retrieval.k_reciprocal import jaccard_rows
-from naic_reid.retrieval.nearest import k_nearest
 from tests.oracles import rerank as oracle
-from tests.retrieval.features import clustered
+from tests.retrieval.features import clustered, k_nearest
 
 DIALECTS: dict[str, tuple[Callable[..., NDArray[np.float64]], str, int, bool]] = {
     "definition": (oracle.re_ranking, "rowmax", 1, False),

@@ -6,13 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from naic_reid.retrieval import nearest, nearest_gpu
+from naic_reid.retrieval import nearest_gpu
 from naic_reid.retrieval.vectors import Vectors
-from tests.retrieval.features import clustered
+from tests.retrieval.features import clustered, k_nearest
 
 
 def same(query: np.ndarray, gallery: np.ndarray, keep: int, device: str, block: int = 0) -> None:
-    expected = nearest.k_nearest(query, gallery, keep)
+    expected = k_nearest(query, gallery, keep)
     features = Vectors(query, gallery, device, compiled=False)
     found = nearest_gpu.of_rows(features, keep, (0, len(features)), memory=10**9, block=block)
     for name, part in zip(("rows", "distances", "farthest"), found, strict=True):
@@ -39,7 +39,7 @@ def test_the_gpu_path_gives_the_same_bits(
 @pytest.mark.parametrize("asking", [(0, 0), (0, 70), (70, 200), (13, 14)])
 def test_a_range_of_rows_has_the_bits_it_has_among_all(asking: tuple[int, int]) -> None:
     rows = clustered(3, 200, 45, duplicates=True)
-    whole = nearest.k_nearest(rows[:80], rows[80:], 20)
+    whole = k_nearest(rows[:80], rows[80:], 20)
     features = Vectors(rows[:80], rows[80:], compiled=False)
     part = nearest_gpu.of_rows(features, 20, asking, memory=10**9, block=17)
     for name, found in zip(("rows", "distances", "farthest"), part, strict=True):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from naic_reid.artifacts import Ranking
+from naic_reid.artifacts.retrieval import Ranking
 from naic_reid.errors import ReidError
 from naic_reid.files import json_in
 

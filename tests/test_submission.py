@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from naic_reid.artifacts import Ranking
+from naic_reid.artifacts import Ranking, submission
 from naic_reid.errors import ReidError
-from naic_reid.retrieval import submission
 
 GALLERY = [f"g{i:03}.png" for i in range(250)]
 OTHER = ["h0.png", "h1.png"]
