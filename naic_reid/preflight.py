@@ -6,6 +6,7 @@ that there is nothing to do, although the config names weights that are nowhere.
 
 import ast
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -14,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from naic_reid.config import Config
+from naic_reid.data.labelled import Labelled
 from naic_reid.errors import ReidError, listing
+from naic_reid.files import regular
 from naic_reid.pretrained import at_hand, located
 
 _UNSET = object()
+_LABEL = re.compile(rb"([0-9]+)[ \t\r]*$", re.MULTILINE)  # of a label list's line
 _WILDCARD = re.compile(r"\{[^{}]+\}")
 _PERIODIC = re.compile(r"(.+?)\1{19}")  # Snakemake takes such a wildcard for the sign of an endless rule
 
@@ -55,13 +59,14 @@ def given(config: Config, truth: Iterable[str], shipped: Path, cache: Path, *, f
             except ReidError as error:
                 problems.append(f"models.{name}.{error}")
     wrong = tuple(shipped / name for name in [config.dedupe.wrong_labels] if name)
+    tables = tuple(Path(name) for name in truth)
+    asked = [("dedupe.wrong_labels", path, "an existing list, or null") for path in wrong]
+    asked += [("truth", path, "an existing table") for path in tables]
     problems += [
-        f"dedupe.wrong_labels: {path} is missing: name an existing list, or null"
-        for path in wrong
+        f"{key}: {path} is {'no regular file' if path.exists() else 'missing'}: name {what}"
+        for key, path, what in asked
         if not path.is_file()
     ]
-    tables = tuple(Path(name) for name in truth)
-    problems += [f"truth: {path} is missing: name an existing table" for path in tables if not path.is_file()]
     problems += [
         f"{path}: braces in the path of a file are wildcards to Snakemake: call it, or its folder, otherwise"
         for path in (*weights.values(), *wrong, *tables)
@@ -102,13 +107,62 @@ def _periodic(name: str) -> str:
     return f"models.{name}: repeats itself too often for a name: call it otherwise"
 
 
-def folders_stand(folders: Iterable[Path]) -> None:
-    """Refuse to begin where a folder of ours would go and something else is.
+def folders_stand(folders: Iterable[Path], images: Path) -> None:
+    """Refuse to begin where a folder of ours would go, or a file in one, and something else is.
+
+    A workflow engine sums up whatever stands in the place of an input: of a named pipe it waits for ever.
+
+    Args:
+        folders: ours; they need not be there.
+        images: a folder in one of them that is not looked through.
 
     Raises:
-        ReidError: a file, a link to nowhere or the like is in its place.
+        ReidError: some are not what belongs there; all are named.
     """
+    problems = []
     for folder in folders:
-        if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+        if folder.is_dir():
+            problems += [f"{path}: is no file: move it away" for path in _no_files(folder, images)]
+        elif folder.exists() or folder.is_symlink():
             is_what = "a link that leads nowhere" if folder.is_symlink() else "a file"
-            raise ReidError(f"{folder}: is {is_what}, and a folder belongs here: move it away")
+            problems.append(f"{folder}: is {is_what}, and a folder belongs here: move it away")
+    if problems:
+        raise listing(problems, "what stands in this folder is in the way")
+
+
+def _no_files(folder: Path, images: Path) -> Iterator[Path]:
+    """What is neither file nor folder; a link that leads nowhere is as good as nothing."""
+    for place, names, others in os.walk(folder):
+        names[:] = [name for name in names if Path(place, name) != images]
+        for path in (Path(place, name) for name in others):
+            if path.exists() and not path.is_file():
+                yield path
+
+
+def batches_fit(config: Config, data: Path, surveys: Mapping[str, Path]) -> None:
+    """Refuse a batch of more identities than the sources name: training would, after all lists are made.
+
+    Args:
+        config: the settings.
+        data: the folder in which label lists lie.
+        surveys: source with a layout → its table of the survey.
+
+    Raises:
+        ReidError: there are never so many; it names the model and the largest batch that could be.
+    """
+    most = 0
+    for source in config.collect.sources:
+        if source.listed:
+            most += len(set(_LABEL.findall(regular(data / source.list).read_bytes())))
+        else:
+            most += len(
+                {row.identity for row in Labelled.read(surveys[source.name]).rows if row.role == "train"}
+            )
+    for name, model in config.models.items():
+        train = config.train.adapted(model.recipe)
+        wanted, images = train.batch // train.num_instances, train.num_instances
+        if wanted > most:
+            raise ReidError(
+                f"models.{name}: train.batch {train.batch} is {wanted} identities of {images} images, and "
+                f"the sources name {most}: at most {most * images}"
+            )

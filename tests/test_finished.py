@@ -6,30 +6,21 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.finished import NAMED, Folder
+from naic_reid.tools import run
+from tests.faults.__main__ import TABLE, line_of
+from tests.faults.finished import NOTHING, STORIES, Story
+from tests.finished import NAMED, Folder, unfinished
 from tests.walk import HOME
-
-NOTHING = "Nothing to be done"
 
 
 @pytest.fixture
 def copied(finished: Folder, tmp_path: Path) -> Folder:
     """The finished folder elsewhere, to be spoilt."""
-    shutil.copytree(finished.place, tmp_path / "walk", symlinks=True)
-    return Folder(tmp_path / "walk", finished.given, json.loads(json.dumps(finished.raw)))
-
-
-@pytest.fixture
-def own_data(given: Path, tmp_path: Path) -> Path:
-    """A copy of the given data; files are linked, so a test must replace and not write into them."""
-    shutil.copytree(given, tmp_path / "own", copy_function=os.link)
-    return tmp_path / "own"
+    return finished.copied(tmp_path / "walk")
 
 
 def test_run_again_it_finds_nothing_to_do_and_names_the_submission(finished: Folder) -> None:
@@ -40,36 +31,14 @@ def test_run_again_it_finds_nothing_to_do_and_names_the_submission(finished: Fol
     assert finished.state() == before
 
 
-def _names_no_weights(raw: dict[str, Any]) -> None:
-    next(iter(raw["models"].values()))["pretrained"] = "nowhere.pth"
-
-
-def _names_no_wrong_labels(raw: dict[str, Any]) -> None:
-    raw["dedupe"]["wrong_labels"] = "nowhere.txt"
-
-
-def _repeats_a_letter(raw: dict[str, Any]) -> None:
-    raw["models"] = {"a" * 24: next(iter(raw["models"].values()))}
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        (_names_no_weights, r"models.large.pretrained: nowhere.pth is missing"),
-        (_names_no_wrong_labels, r"dedupe.wrong_labels: \S+nowhere.txt is missing"),
-        (_repeats_a_letter, r"models.a+: repeats itself too often"),
-    ],
-)
-def test_a_config_that_cannot_be_made_gets_no_old_answer(
-    copied: Folder, change: Callable[[dict[str, Any]], None], sentence: str
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_a_finished_folder_promises_only_what_is_true(
+    story: Story, finished: Folder, given: Path, tmp_path: Path
 ) -> None:
-    change(copied.raw)
-    copied.write(copied.raw)
-    before = copied.state()
-    printed = copied.run(status=2)
-    assert re.search(sentence, printed), printed
-    assert NAMED not in printed
-    assert copied.state() == before
+    place = tmp_path / "walk"
+    outcome = story.tried(unfinished(place, given) if story.fresh else finished.copied(place), finished)
+    row = line_of(story.name, outcome)
+    assert row in TABLE.read_text(encoding="utf-8"), "run python -m tests.faults --rows 'Finished folders: '"
 
 
 def test_files_that_no_step_of_the_graph_makes_are_not_taken_on_trust(copied: Folder, tmp_path: Path) -> None:
@@ -93,59 +62,6 @@ def test_files_that_no_step_of_the_graph_makes_are_not_taken_on_trust(copied: Fo
     assert done.returncode == 1
     assert re.search(r"results/\S+: is there, but with this config no step makes it.*", done.stderr)
     assert "Execute" not in done.stderr
-
-
-def _cut(copied: Folder) -> None:
-    path = copied.results / "submission.json"
-    path.write_bytes(path.read_bytes()[:500])
-
-
-def _foreign_link(copied: Folder) -> None:
-    (copied.place / "foreign.txt").write_text("not ours")
-    (copied.results / "submission.json").unlink()
-    (copied.results / "submission.json").symlink_to(copied.place / "foreign.txt")
-
-
-def _link_to_itself(copied: Folder) -> None:
-    (copied.results / "submission.json").unlink()
-    (copied.results / "submission.json").symlink_to("submission.json")
-
-
-def _edited_record(copied: Folder) -> None:
-    path = copied.results / "submission.record.json"
-    path.write_text(path.read_text().replace('"revision"', '"Revision"', 1))
-
-
-def _better_card(copied: Folder) -> None:
-    path = copied.results / "card/card.txt"
-    path.write_text(re.sub(r"\d+\.\d", "99.9", path.read_text()))
-
-
-@pytest.mark.parametrize(
-    ("plant", "sentence"),
-    [
-        (_cut, r"submission.json: was cut, replaced or edited since"),
-        (_foreign_link, r"submission.json: is a link to \S+foreign.txt, which no step made"),
-        (_link_to_itself, r"submission.json: is a link to submission.json"),
-        (_edited_record, r"submission.record.json: was cut or edited"),
-        (_better_card, r"card.txt: was cut, replaced or edited since"),
-    ],
-)
-def test_what_is_announced_was_held_against_its_record(
-    copied: Folder, finished: Folder, plant: Callable[[Folder], None], sentence: str
-) -> None:
-    plant(copied)
-    printed = copied.run()
-    assert re.search(f"{sentence}.*it is made again", printed), printed
-    ours = {path for path in copied.state() if path.startswith("results") and not path.endswith(".old")}
-    assert ours == {path for path in finished.state() if path.startswith("results")}
-    for name in ("submission.json", "submission.record.json", "card/card.txt", "card/card.json"):
-        assert (copied.results / name).read_bytes() == (finished.results / name).read_bytes(), name
-    assert (
-        "foreign.txt" not in os.listdir(copied.place)
-        or (copied.place / "foreign.txt").read_text() == "not ours"
-    )
-    assert NOTHING in copied.run()
 
 
 def test_the_last_submission_stays_until_the_new_one_stands(copied: Folder, tmp_path: Path) -> None:
@@ -177,41 +93,30 @@ def test_the_last_submission_stays_until_the_new_one_stands(copied: Folder, tmp_
     assert NOTHING in copied.run()
 
 
-def test_a_dry_run_writes_nothing_and_names_the_setting(copied: Folder, own_data: Path) -> None:
-    copied.raw["rerank"]["green"]["k1"] -= 1
-    copied.write(copied.raw)
-    new = copied.raw["rerank"]["green"]["k1"]
-    before = copied.state()
-    printed = copied.run("--dry-run")
-    assert f"rerank.green.k1: {new + 1} → {new}: runs rerank again" in printed
-    assert copied.state() == before
-    label_list = own_data / "MyDataSet/train_2020_fs/train_list.txt"
-    lines = label_list.read_text().splitlines(keepends=True)
-    label_list.unlink()
-    label_list.write_text("".join(lines[:-1]))
-    copied.data = own_data / "MyDataSet"
-    printed = copied.run("--dry-run")
-    assert re.search(r"^collect +1$", printed, re.M), printed
-    assert copied.state() == before
+def test_what_this_config_does_not_make_is_not_told_as_its_result(
+    copied: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An earlier run had the truth, or made a submission, and its files are still there."""
 
+    def told(truth: Path | None) -> str:
+        run._tell(copied.place, run._makes(copied.config, truth))
+        return capsys.readouterr().out
 
-def test_a_changed_photograph_is_noticed_and_a_touched_one_is_read(copied: Folder, own_data: Path) -> None:
-    data = own_data / "MyDataSet"
-    rows = [line.split("\t") for line in (copied.results / "holdout/train.tsv").read_text().splitlines()[2:]]
-    touched, replaced = (data / rows[at][0] for at in (0, 1))
-    for path, other in ((touched, touched), (replaced, touched)):
-        content = other.read_bytes()
-        path.unlink()
-        path.write_bytes(content)
-        if path == touched:
-            copied.data = data
-            assert NOTHING in copied.run()
-    before = copied.state()
-    printed = copied.run("--dry-run")
-    assert f"1 images are not what collect read ({rows[1][0]}): it runs again" in printed
-    assert re.search(r"^collect +1$", printed, re.M), printed
-    assert re.search(r"^train +1$", printed, re.M), printed
-    assert copied.state() == before
+    assert "pooled (12 queries)" in told(copied.truth)
+    assert NAMED in told(copied.truth)
+    assert "pooled" not in told(None)
+    assert NAMED in told(None)
+    fused = copied.results / "fuse/green.npz"
+    content = fused.read_bytes()
+    shutil.copy(copied.results / "fuse/normal.npz", fused)
+    printed = told(copied.truth)
+    assert "submission.json is not told: it was made from another results/fuse/green.npz" in printed
+    assert NAMED not in printed
+    fused.write_bytes(content)
+    raw = copied.raw | {"tests": {"other": {"layout": "folders", "folder": "x"}}}
+    del raw["split"], raw["rerank"]
+    copied.write(raw | {"rerank": {"other": {}}})
+    assert NAMED not in told(None)
 
 
 def test_a_dry_run_in_a_folder_that_is_not_there_makes_none(finished: Folder, tmp_path: Path) -> None:
@@ -255,16 +160,3 @@ def test_a_message_names_a_file_that_is_there(copied: Folder) -> None:
     found = re.search(r"no image is left to train on: .* too few images; (\S+) names each", printed)
     assert found, printed
     assert "too few images" in (copied.place / found[1]).read_text()
-
-
-def test_a_file_in_a_folders_place_is_said_so(finished: Folder, tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "walk", finished.given, finished.raw)
-    (folder.place / "logs").write_text("")
-    assert "logs: is a file, and a folder belongs here: move it away" in folder.run(status=2)
-
-
-def test_braces_in_a_path_are_said_so(finished: Folder, tmp_path: Path) -> None:
-    braced = tmp_path / "a{y}b"
-    braced.symlink_to(finished.given)
-    folder = Folder(tmp_path / "walk", braced, finished.raw)
-    assert re.search(r"truth.csv: braces in the path of a file are wildcards", folder.run(status=2))

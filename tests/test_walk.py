@@ -207,3 +207,13 @@ def test_shards_end_with_the_same_bytes_and_leave_no_parts(tiny: Walk, tmp_path:
     assert [path for path in first if first[path] != second[path]] == []
     assert "report/index.html" in first
     assert walk.would_run() == {}
+
+
+def test_a_log_whose_writer_ends_first_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when its disk is full, or somebody kills it."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/tee").write_text("#!/bin/sh\nkill -KILL $$\n")
+    (tmp_path / "bin/tee").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
+    printed = Walk(tmp_path / "walk", tiny_world()).run("--until", "toy", status=1)
+    assert "toy: what writes logs/toy.log ended with status 137: run again" in printed

@@ -232,6 +232,10 @@ def _state(task: _Task, pretrained: list[Path], compiled: bool) -> State:
     average = recipe.average(train, embedder)
     for_a_while = train.freeze_epochs is not None or train.freeze_steps is not None
     freeze(embedder, train.freeze, norm=train.freeze_norm, gradients=team.size == 1 or not for_a_while)
+    if not (for_a_while or any(parameter.requires_grad for parameter in embedder.parameters())):
+        raise ReidError(
+            f"train.freeze {list(train.freeze)} keep every parameter of this network: nothing is trained"
+        )
     called = team.wrapped(recipe.compiled(learner) if compiled else learner, sync_norm=train.sync_norm)
     if team.rank:  # equal networks, and each process's own random draws
         torch.manual_seed(task.seed + (team.rank << 32))

@@ -4,15 +4,16 @@
     naic-reid plan --config configs/toy.yaml                             drawn images
 
 A few images are looked at, every network is trained for a few steps and a small ranking is made; the rest is
-counting. What an earlier run has finished is not taken off. Expect to be right within a factor of 1.5 while
-the machine does nothing else.
+counting. What an earlier run has finished is not taken off. Core minutes are the time of all processors
+together; minutes are what passes while the machine does nothing else. Expect both within a factor of 1.5:
+what is measured is processor time, so that others at work now count little.
 """
 
 import argparse
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,10 +30,10 @@ from naic_reid.data.layouts import Options
 from naic_reid.errors import ReidError, listing
 from naic_reid.files import regular
 from naic_reid.tools import samples
+from naic_reid.tools.samples import Cost
 
 _SNAKEMAKE = 0.4  # seconds that it takes for a job
 _BASE = 400 << 20  # bytes of a process with torch
-_THREADS = {"train": 1, "extract": 1}  # as in the rules; the others have 2
 _SAMPLE_ROWS = 800
 
 
@@ -51,18 +52,63 @@ class Data:
 
 @dataclass(frozen=True)
 class Step:
-    """All jobs of a step: seconds of one, how many run side by side, memory of one and disk of all."""
+    """All jobs of a step: the cost of one, how many run side by side, memory of one and disk of all."""
 
     name: str
     jobs: int
-    seconds: float
+    cost: Cost
     side_by_side: int = 1
     memory: float = _BASE
     disk: float = 0.0
+    cores: int = 1
+    """That all have together."""
 
     @property
-    def minutes(self) -> float:
-        return self.seconds * self.jobs / min(self.jobs, self.side_by_side) / 60 if self.jobs else 0.0
+    def seconds(self) -> float:
+        """What passes from the first job to the last."""
+        rounds = -(-self.jobs // self.side_by_side)
+        return max(rounds * self.cost.alone, self.busy / self.cores)
+
+    @property
+    def busy(self) -> float:
+        """Seconds of all processors together."""
+        return self.cost.busy * self.jobs
+
+
+@dataclass(frozen=True)
+class Whole:
+    """All steps, one after another; but trainings, of which so many run side by side."""
+
+    steps: Sequence[Step]
+    trainings: int
+
+    @property
+    def _trained(self) -> list[Step]:
+        return [step for step in self.steps if step.name.startswith("train ")]
+
+    @property
+    def busy(self) -> float:
+        """Seconds of all processors together."""
+        return sum(step.busy for step in self.steps)
+
+    @property
+    def seconds(self) -> float:
+        """What passes from the first step to the last."""
+        trained = self._trained
+        spans = [step.seconds for step in trained]
+        together = max([*spans, sum(spans) / self.trainings, sum(s.busy for s in trained) / trained[0].cores])
+        return together + sum(step.seconds for step in self.steps if step not in trained)
+
+    @property
+    def memory(self) -> float:
+        """Bytes that are needed at once."""
+        trained = sorted((step.memory for step in self._trained), reverse=True)[: self.trainings]
+        return max(sum(trained), *(step.memory * min(step.jobs, step.side_by_side) for step in self.steps))
+
+    @property
+    def disk(self) -> float:
+        """Bytes that are left."""
+        return sum(step.disk for step in self.steps)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,23 +122,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prints a line for each step and the sums; 1 if the disk will not hold it."""
     config = settings.load(options.config)
+    cores = max(1, options.cores)
     with tempfile.TemporaryDirectory(prefix="plan") as place:
         data = drawn(config, Path(place)) if config.toy else found(config, options.data)
-        steps = list(estimated(config, data, max(1, options.cores)))
-    table = Table("step", "jobs", "minutes", "memory, GB", "disk, GB")
+        steps = list(estimated(config, data, cores))
+    whole = Whole(steps, min(len(machine.gpus()) or cores, len(config.models)))
+    table = Table("step", "jobs", "minutes", "core minutes", "memory, GB", "disk, GB")
     for step in steps:
-        numbers = (step.minutes, step.memory / 1e9, step.disk / 1e9)
+        numbers = (step.seconds / 60, step.busy / 60, step.memory / 1e9, step.disk / 1e9)
         table.add_row(step.name, str(step.jobs), *(f"{number:.2f}" for number in numbers))
     Console(width=100).print(table)
-    minutes, disk = sum(step.minutes for step in steps), sum(step.disk for step in steps)
-    free = shutil.disk_usage(".").free
-    memory = max(step.memory * min(step.jobs, step.side_by_side) for step in steps)
-    unused = machine.free_memory()
+    free, unused = shutil.disk_usage(".").free, machine.free_memory()
     print(
-        f"plan: about {_time(minutes)}, {memory / 1e9:.1f} GB of memory ({unused / 1e9:.1f} GB are free), "
-        f"{disk / 1e9:.2f} GB of disk ({free / 1e9:.1f} GB are free here)"
+        f"plan: about {_time(whole.seconds / 60)} ({_time(whole.busy / 60)} of one core), "
+        f"{whole.memory / 1e9:.1f} GB of memory ({unused / 1e9:.1f} GB are free), "
+        f"{whole.disk / 1e9:.2f} GB of disk ({free / 1e9:.1f} GB are free here)"
     )
-    return 1 if disk > free else 0
+    return 1 if whole.disk > free else 0
 
 
 def found(config: Config, folder: Path) -> Data:
@@ -168,70 +214,81 @@ def estimated(config: Config, data: Data, cores: int) -> Iterator[Step]:
     heavy = samples.start("naic_reid.stages.train") + _SNAKEMAKE
     look = samples.look(data.folder, data.paths)
     tested = sum(q + g for name, (q, g) in data.domains.items() if name != settings.HOLDOUT)
+    images = len(data.paths)
+
+    def plain(seconds: float) -> Cost:
+        return Cost(seconds, seconds)
+
+    def looked(number: float) -> Cost:
+        """Looks are taken by two threads."""
+        return Cost(light + look * number / 2, light + look * number)
+
     if config.toy:
-        yield Step(
-            "toy", 1, light + 4 * look * (len(data.paths) + tested), disk=3e4 * (len(data.paths) + tested)
-        )
-    yield Step("collect", 1, light + look * len(data.paths) / min(2, cores), disk=200 * len(data.paths))
-    yield Step("dedupe, holdout", 2, light + 1e-5 * len(data.paths), disk=300 * len(data.paths))
-    yield Step(
-        "split, tests", 1 + len(config.tests), light + look * tested / min(2, cores), disk=200 * tested
-    )
+        yield Step("toy", 1, plain(light + 4 * look * (images + tested)), disk=3e4 * (images + tested))
+    yield Step("collect", 1, looked(images), disk=200 * images, cores=cores)
+    yield Step("dedupe, holdout", 2, plain(light + 1e-5 * images), disk=300 * images)
+    yield Step("split, tests", 1 + len(config.tests), looked(tested), disk=200 * tested, cores=cores)
     gpus = len(machine.gpus())
     rounds = 2 if config.pseudo_label else 1
-    dimension = 0
-    extracted = []
+    networks = []
     for name, model in config.models.items():
-        network = samples.network(config, model, data.folder, data.paths, max(2, len(data.labels)))
-        dimension = max(dimension, network.dimension)
-        extracted.append(network)
-        yield _training(config, name, network, data, cores, gpus, heavy, rounds)
-    images = sum(q + g for q, g in data.domains.values())
-    seconds = sum(n.extract_image for n in extracted) / len(extracted) * images
+        networks.append(samples.network(config, model, data.folder, data.paths, max(2, len(data.labels))))
+        yield _training(config, name, networks[-1], data, cores, heavy, rounds)
+    dimension = max(network.dimension for network in networks)
+    shown = sum(q + g for q, g in data.domains.values())
+    means = [
+        heavy + shown * sum(getattr(network.extract_image, name) for network in networks) / len(networks)
+        for name in ("alone", "busy")
+    ]
     members = len(config.models) * len(config.ensemble.epochs)
-    side = gpus or cores
-    yield Step("extract", members * rounds, heavy + seconds, side, _BASE, members * images * dimension * 4.0)
-    yield from _retrieval(config, data, members, dimension, heavy, max(1, cores // 2))
-    yield Step("submit, card", 2, light, disk=4000.0 * tested)
+    kept = members * shown * dimension * 4.0
+    yield Step("extract", members * rounds, Cost(*means), gpus or cores, _BASE, kept, cores)
+    yield from _retrieval(config, data, members, dimension, heavy, cores)
+    yield Step("submit, card", 2, plain(light), disk=4000.0 * tested)
 
 
 def _training(
-    config: Config, name: str, network: samples.Network, data: Data, cores: int, gpus: int, start: float,
-    rounds: int,
-) -> Step:  # fmt: skip
-    """The training of one model: its share of all models' trainings, which run side by side."""
+    config: Config, name: str, network: samples.Network, data: Data, cores: int, start: float, rounds: int
+) -> Step:
+    """The training of one model; several run side by side."""
     train = config.train.adapted(config.models[name].recipe)
     group = train.num_instances
     groups = sum(-(-count // group) for count in data.labels.values()) * (1 + train.channel_shuffles)
     batch = max(2, min(train.batch // group, len(data.labels))) * group
     steps = -(-groups * group // batch)
-    images = min(steps, train.steps_per_epoch or steps) * batch * train.epochs
-    side = min(gpus or cores, len(config.models))
-    # The threads that read and vary images want processors, too, and so do the other trainings.
-    image = network.step_image if gpus else max(network.step_image, network.step_busy * side / cores)
+    shown = min(steps, train.steps_per_epoch or steps) * batch * train.epochs
+    begun = start + network.first_step
+    read = network.read_image * min(len(set(data.paths)), shown)
+    step = network.step_image
+    cost = Cost(begun + shown * step.alone, begun + read + shown * step.busy)
     kept = len(config.ensemble.epochs) * 2 * network.checkpoint_bytes + 4 * network.checkpoint_bytes
-    return Step(f"train {name}", rounds, (start + images * image) / side, 1, network.train_bytes, kept)
+    return Step(f"train {name}", rounds, cost, 1, network.train_bytes, kept, cores)
 
 
 def _retrieval(
-    config: Config, data: Data, members: int, dimension: int, start: float, side: int
+    config: Config, data: Data, members: int, dimension: int, start: float, cores: int
 ) -> Iterator[Step]:
     """Search, re-ranking, fusion and scores, as a small ranking of random features says."""
     rerank = next(iter(config.rerank.values()))
     rows = max(int(max(q + g for q, g in data.domains.values())), 20)
     num = min(rows, _SAMPLE_ROWS)
     first, second = samples.rank(num, dimension, rerank)
-    num_domains = len(data.domains)
+    num_domains, side = len(data.domains), max(1, cores // 2)
     larger = sum(((q + g) / num) ** 2 for q, g in data.domains.values()) / num_domains
-    once = start + max(first - second, 0.0) / 2 + second * larger / 2
+
+    def ranking(part: float) -> Cost:
+        """What is compiled takes one thread, the rest two."""
+        fixed = start + max(first - second, 0.0) / 2
+        return Cost(fixed + part * second * larger / 2, fixed + part * second * larger)
+
     keep = sum((q + g) * config.search.keep * 8 for q, g in data.domains.values()) * members
     sparse = sum(q * min(g, 2000) * 8 for q, g in data.domains.values()) * members
     memory = _BASE + 3 * rows * dimension * 4
-    yield Step("search", members * num_domains, once, side, memory, keep)
-    yield Step("rerank", members * num_domains, once, side, memory, sparse)
-    together = start + second * larger / 2 * members
-    yield Step("fuse", num_domains, together, side, memory, 1600.0 * sum(q for q, _ in data.domains.values()))
-    yield Step("evaluate", num_domains, together, side, memory)
+    yield Step("search", members * num_domains, ranking(0.5), side, memory, keep, cores)
+    yield Step("rerank", members * num_domains, ranking(0.5), side, memory, sparse, cores)
+    listed = 1600.0 * sum(q for q, _ in data.domains.values())
+    yield Step("fuse", num_domains, ranking(0.5 * members), side, memory, listed, cores)
+    yield Step("evaluate", num_domains, ranking(0.5 * members), side, memory, cores=cores)
 
 
 def _listed(data: Data, name: str, images: str, content: bytes) -> None:

@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
             "failed or changed runs again"
         )
     if not _ONLY_LOOKS.intersection(options.snakemake):
-        _tell(into)
+        _tell(into, _makes(config, truth))
     return 0
 
 
@@ -168,23 +168,38 @@ def _waited(command: Sequence[str], into: Path) -> int:
         return process.wait()
 
 
-def _tell(into: Path) -> None:
-    """Print the score card, name submission and report, each once it was held against its record."""
+def _makes(config: Path, truth: Path | None) -> tuple[bool, bool, bool]:
+    """Whether a run of this config makes a card, a submission, a report; the folder may hold another's."""
+    from naic_reid import config as settings
+
+    read = settings.load(config)
+    scored = bool(truth or read.toy or set(read.domains) - set(read.competition))
+    return scored, read.split is not None, bool(read.report)
+
+
+def _tell(into: Path, made: Sequence[bool]) -> None:
+    """Print the score card, name submission and report, each once it was held against its record.
+
+    What an earlier config left, or what was made from files that are others now, is not told as a result.
+    """
     from naic_reid.lineage import Seal  # NumPy and SciPy, which no error above has to wait for
 
     results = into / "results"
     card = Seal(results / "card/card.txt", results / "card/card.json", "table")
     submission = Seal(results / "submission.json", results / "submission.record.json", "submission")
     page = Seal(results / "report/index.html", results / "report/index.record.json", "page")
-    for seal in (card, submission, page):
+    words = {submission: "submission", page: "report, for a browser"}
+    for seal in (
+        seal for seal, one in zip((card, submission, page), made, strict=True) if one and seal.complete
+    ):
         if fault := seal.fault():
             raise ReidError(f"{fault}, while this run ended: repeat the same command, which makes it again")
-    if card.complete:
-        print(f"\n{regular(card.file).read_text(encoding='utf-8')}", end="")
-    if submission.complete:
-        print(f"naic-reid: the submission: {_short(submission.file)}")
-    if page.complete:
-        print(f"naic-reid: the report, for a browser: {_short(page.file)}")
+        if other := seal.outdated():
+            print(f"naic-reid: {_short(seal.file)} is not told: it was made from another {other[0]}")
+        elif seal is card:
+            print(f"\n{regular(card.file).read_text(encoding='utf-8')}", end="")
+        else:
+            print(f"naic-reid: the {words[seal]}: {_short(seal.file)}")
 
 
 def _short(path: Path) -> str:

@@ -4,17 +4,21 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from naic_reid import machine
 from naic_reid.architecture import Architecture
 from naic_reid.config import Config, Extract, Model, Rerank
+
+if TYPE_CHECKING:  # torch, which --help need not wait for
+    from naic_reid.data.batches import Batch
 
 _IMAGES = 48  # looked at, and extracted
 _BATCH = 32  # images of a training step that is measured on a processor
@@ -23,15 +27,31 @@ _SECONDS = 20  # after which no further step is measured
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a piece of work takes, told so that others on the machine while it is measured count little."""
+
+    alone: float
+    """Seconds that its computing thread needs: on a processor its own time there, else what passes."""
+    busy: float
+    """Seconds of all processors together."""
+
+    def seconds(self, cores: int) -> float:
+        """How long it lasts with so many processors to itself."""
+        return max(self.alone, self.busy / cores)
+
+
+@dataclass(frozen=True)
 class Network:
     """What one model costs."""
 
-    step_image: float
-    """Seconds of wall time for an image of a training step, when nothing else runs."""
-    step_busy: float
-    """Seconds of all processors together, the same."""
-    extract_image: float
-    """Seconds for an image's feature."""
+    step_image: Cost
+    """Of an image of a training step; it is decoded already where all images fit into memory."""
+    read_image: float
+    """Seconds of a processor to read an image the first time, where it is kept decoded; else 0."""
+    first_step: float
+    """Seconds that the first step takes beyond another."""
+    extract_image: Cost
+    """Of an image's feature."""
     train_bytes: int
     """Memory of a training with its whole batch."""
     checkpoint_bytes: int
@@ -39,9 +59,9 @@ class Network:
 
 
 def start(module: str) -> float:
-    """Seconds from the start of a Python process to the end of its imports, the better of two."""
+    """Processor seconds from the start of a Python process to the end of its imports, the better of two."""
     command = [sys.executable, "-c", f"import {module}"]
-    return min(_seconds(lambda: subprocess.run(command, check=True)) for _ in range(2))
+    return min(_of_children(lambda: subprocess.run(command, check=True)) for _ in range(2))
 
 
 def look(data: Path, paths: Sequence[str]) -> float:
@@ -49,11 +69,11 @@ def look(data: Path, paths: Sequence[str]) -> float:
     from naic_reid.data.looks import looks
 
     chosen = _spread(paths, _IMAGES)
-    return _seconds(lambda: list(looks(data, chosen))) / len(chosen)
+    return _spent(lambda: list(looks(data, chosen))).busy / len(chosen)
 
 
 def rank(num: int, dimension: int, rerank: Rerank) -> tuple[float, float]:
-    """Seconds of a first ranking, with what is compiled for it, and of a second: `num` rows in all."""
+    """Processor seconds of a first ranking, with what is compiled for it, and of a second: `num` rows."""
     from naic_reid.retrieval import ranking
     from naic_reid.retrieval.rerank import Reranking
 
@@ -67,7 +87,7 @@ def rank(num: int, dimension: int, rerank: Rerank) -> tuple[float, float]:
     def once() -> None:
         ranking.rank(rows[:cut], rows[cut:], rerank=how)
 
-    return _seconds(once), _seconds(once)
+    return _spent(once).busy, _spent(once).busy
 
 
 def network(config: Config, model: Model, data: Path, paths: Sequence[str], num_classes: int) -> Network:
@@ -91,7 +111,7 @@ def network(config: Config, model: Model, data: Path, paths: Sequence[str], num_
         optimizer = recipe.optimizer(train, learner)
         batch = train.batch if device.type == "cuda" else min(train.batch, _BATCH)
         step = _Steps(train, model, learner, optimizer, data, paths, num_classes, batch, device)
-        wall, busy = step.measured()
+        cost, reading, first = step.measured()
         weights = sum(p.numel() for p in learner.parameters())
         fixed = weights * 4 * 4  # weights, gradients and the optimizer's two or three states
         grown = max(_resident() - before - fixed, 0)
@@ -100,7 +120,7 @@ def network(config: Config, model: Model, data: Path, paths: Sequence[str], num_
         kept = Checkpoint.of(embedder, learner.classifier, 1, names, architecture, MadeBy())
         size = 4 * sum(values.numel() for values in learner.state_dict().values())
         return Network(
-            wall / batch, busy / batch, _extraction(kept, config.extract, data, paths),
+            cost, reading, first, _extraction(kept, config.extract, data, paths),
             peak or before + fixed + grown * train.batch // batch, size, embedder.dimension,
         )  # fmt: skip
 
@@ -119,8 +139,8 @@ class _Steps:
         identities = max(2, min(batch // group, num_classes))
         chosen = list(islice(cycle(_spread(paths, identities * group)), identities * group))
         labels = [row // group for row in range(len(chosen))]
-        fits = len(paths) * model.height * model.width * 3 <= 1 << 31
-        memory = None if fits else 0
+        self.fits = len(paths) * model.height * model.width * 3 <= 1 << 31
+        memory = None if self.fits else 0
         self.source = TrainingImages(
             data, TrainingList(chosen, labels), Geometry(model.height, model.width), memory=memory
         )
@@ -130,25 +150,39 @@ class _Steps:
         self.terms = recipe.terms(train, learner.embedder)
         self.train, self.learner, self.optimizer, self.device = train, learner, optimizer, device
 
-    def measured(self) -> tuple[float, float]:
-        """Wall seconds and processor seconds of a step, after the first."""
-        walls, busy = [], []
-        began = time.monotonic()
-        last, used = began, time.process_time()
+    def measured(self) -> tuple[Cost, float, float]:
+        """What an image of a step takes; what more it takes the first time; what more the first step takes.
+
+        Threads make batches ahead of the steps, so the two are measured one after the other.
+        """
+        made = [_spent(lambda n=n: list(self._made(self.order[:n]))).busy for n in (1, len(self.order))]  # type: ignore[misc]
+        making = made[1] / len(self.order)
+        steps = self._steps()
+        usual = float(np.median(steps[1:]))
+        images = self.order.shape[1]
+        reading = max(made[0] - making, 0.0) if self.fits else 0.0
+        return Cost(usual / images, (usual + making) / images), reading / images, max(steps[0] - usual, 0.0)
+
+    def _steps(self) -> list[float]:
+        """Seconds of the computing thread in each step."""
+        clock = time.thread_time if self.device.type == "cpu" else time.monotonic
+        found: list[float] = []
+        began, last = time.monotonic(), clock()
         for _ in self._taken():
-            now, spent = time.monotonic(), time.process_time()
-            walls.append(now - last)
-            busy.append(spent - used)
-            last, used = now, spent
-            if len(walls) > 1 and now - began > _SECONDS:
+            now = clock()
+            found.append(now - last)
+            last = now
+            if len(found) > 1 and time.monotonic() - began > _SECONDS:
                 break
-        return float(np.median(walls[1:])), float(np.median(busy[1:]))
+        return found
+
+    def _made(self, order: NDArray[np.int64]) -> Iterator["Batch"]:
+        return self.source.batches(order, self.recipe, 0, 0, workers=1)
 
     def _taken(self) -> Iterator[None]:
         from naic_reid import precision
 
-        made = self.source.batches(self.order, self.recipe, 0, 0, workers=machine.processors())
-        for batch in made:
+        for batch in self._made(self.order):
             pixels, labels = batch.finished(self.device)
             with precision.autocast(self.train.precision, self.device):
                 losses = self.learner(pixels, labels).losses
@@ -160,14 +194,15 @@ class _Steps:
             yield
 
 
-def _extraction(checkpoint, extract: Extract, data: Path, paths: Sequence[str]) -> float:  # type: ignore[no-untyped-def]
+def _extraction(checkpoint, extract: Extract, data: Path, paths: Sequence[str]) -> Cost:  # type: ignore[no-untyped-def]
     from naic_reid.data.images import read
     from naic_reid.extractor import Extractor
 
     extractor = Extractor(checkpoint, **extract.model_dump())
     files = [data / path for path in _spread(paths, _IMAGES)]
     list(extractor.blocks(files[:16], read))
-    return _seconds(lambda: list(extractor.blocks(files, read))) / len(files)
+    cost = _spent(lambda: list(extractor.blocks(files, read)), processor=extractor.device.type == "cpu")
+    return Cost(cost.alone / len(files), cost.busy / len(files))
 
 
 @contextmanager
@@ -194,7 +229,17 @@ def _resident() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _seconds(work) -> float:  # type: ignore[no-untyped-def]
-    began = time.monotonic()
+def _spent(work: Callable[[], object], *, processor: bool = True) -> Cost:
+    """What the work took; `processor`: its computing thread is the calling one."""
+    clock = time.thread_time if processor else time.monotonic
+    began, used = clock(), time.process_time()
     work()
-    return time.monotonic() - began
+    return Cost(clock() - began, time.process_time() - used)
+
+
+def _of_children(work: Callable[[], object]) -> float:
+    """Processor seconds of the processes that the work starts and waits for."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    work()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -16,6 +16,7 @@ from tests.faults import (
     artefacts,
     commands,
     configs,
+    finished,
     images,
     kills,
     labelled,
@@ -37,7 +38,7 @@ CASES: list[Case] = [
 TABLE = HOME / "docs" / "faults.md"
 GROUPS = (
     "Images", "Lists", "Labelled", "Truth", "Config", "Artefacts", "Weights", "Training", "Commands",
-    "System",
+    "Finished folders", "System",
 )  # fmt: skip
 WORKFLOW = {
     "a second Snakemake on the same folder": workflow.second_snakemake,
@@ -61,6 +62,7 @@ Exit status 2 is a mistake that the user can mend, said in one sentence; 1 is an
 
 def rows(world: World, walk: Walk) -> list[Row]:
     found = [(case.group, case.name, tried(case, world)) for case in CASES]
+    found += [(finished.GROUP, name, outcome) for name, outcome in finished.told(".")]
     return found + [("System", name, plant(walk)) for name, plant in WORKFLOW.items()]
 
 
@@ -72,6 +74,7 @@ def line_of(name: str, outcome: Outcome) -> str:
 def text(lines: dict[tuple[str, str], str], numbers: list[str]) -> str:
     """The whole document, of rows by group and name."""
     cases = [*((case.group, case.name) for case in CASES), *(("System", name) for name in WORKFLOW)]
+    cases += [(finished.GROUP, story.name) for story in finished.STORIES]
     order = [(group, _cell(name)) for group, name in cases]
     found = [HEAD, *numbers]
     for group in GROUPS:
@@ -98,16 +101,18 @@ def refresh(pattern: str) -> None:
     """Plant the faults whose `group: name` matches, and put their rows into the table."""
     lines, numbers = read(TABLE.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory(prefix="faults") as name:
-        world = World.made(Path(name) / "world")
-        for case in CASES:
-            if not re.search(pattern, f"{case.group}: {case.name}"):
-                continue
+        asked = [case for case in CASES if re.search(pattern, f"{case.group}: {case.name}")]
+        world = World.made(Path(name) / "world") if asked else World(Path(), [])
+        for case in asked:
             try:
                 lines[case.group, _cell(case.name)] = line_of(case.name, tried(case, world))
                 print(lines[case.group, _cell(case.name)], flush=True)
             except AssertionError as error:
                 print(f"NOT AS PROMISED: {error}", flush=True)
         artefacts.Others.forget()
+    for told, outcome in finished.told(pattern):
+        lines[finished.GROUP, _cell(told)] = line_of(told, outcome)
+        print(lines[finished.GROUP, _cell(told)], flush=True)
     TABLE.write_text(text(lines, numbers), encoding="utf-8")
 
 

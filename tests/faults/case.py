@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def said(printed: str) -> str:
     return (found + rest).partition("\nrepeat this step with")[0].strip() if found else ""
 
 
-def difference(before: dict[str, str], after: dict[str, str]) -> str:
+def difference(before: Mapping[str, object], after: Mapping[str, object]) -> str:
     """What changed on disk, in words."""
     parts = {
         "written": sorted(after.keys() - before.keys()),

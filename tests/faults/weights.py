@@ -10,7 +10,7 @@ import torch
 from naic_reid import models
 from naic_reid.architecture import Architecture
 from tests.faults.case import Case
-from tests.faults.world import Command, World
+from tests.faults.world import Command, World, with_settings
 
 FILE = "weights.pth"
 _NETWORKS: dict[str, dict[str, Any]] = {}
@@ -86,5 +86,9 @@ CASES = [
     Case("Weights", "NaN in a tensor", _saved(_not_finite), _train, says="weights.pth: .* is not finite"),
     Case("Weights", "cut in half", _cut, _train, says="weights.pth: not a whole file of weights"),
     Case("Weights", "a web page named .pth", _text, _train, says="weights.pth: "),
+    Case("Weights", "patterns that together keep every parameter", lambda world: None,
+         lambda world: [with_settings(world.command("train", "train/large"),
+                                      train={"freeze": ["backbone.*", "branches.*"]})],
+         says="train.freeze .* keep every parameter of this network: nothing is trained"),
     Case("Weights", "no such file", lambda world: None, _train, says="weights.pth: "),
 ]  # fmt: skip

@@ -9,6 +9,7 @@ import yaml
 from naic_reid import cli
 from naic_reid import config as settings
 from naic_reid.tools import plan, samples
+from naic_reid.tools.samples import Cost
 from tests.faults.world import one_model
 from tests.walk import tiny_world
 
@@ -32,7 +33,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     def network(config: Any, model: Any, data: Path, paths: list[str], classes: int) -> samples.Network:
         asked.append(("network", classes))
         assert all((data / path).is_file() for path in paths)
-        return samples.Network(0.1, 0.1, 0.02, 10**9, 4_000_000, 512)
+        return samples.Network(Cost(0.1, 0.15), 0.03, 2.0, Cost(0.02, 0.03), 10**9, 4_000_000, 512)
 
     monkeypatch.setattr(samples, "network", network)
     return asked
@@ -78,16 +79,39 @@ def test_a_training_lasts_as_long_as_its_steps(
 ) -> None:
     raw = tiny_world()
     (name,) = raw["models"]
-    minutes = {}
+    seconds, busy = {}, {}
     for epochs in (2, 4):
         raw["train"]["epochs"] = epochs
         config.write_text(yaml.safe_dump(raw))
         loaded = settings.load(config)
         data = plan.drawn(loaded, tmp_path)
         steps = {step.name: step for step in plan.estimated(loaded, data, 2)}
-        minutes[epochs] = steps[f"train {name}"].minutes
+        seconds[epochs] = steps[f"train {name}"].seconds
+        busy[epochs] = steps[f"train {name}"].busy
     # Two steps of 16 images in each of the two more epochs, a tenth of a second for each image.
-    assert (minutes[4] - minutes[2]) * 60 == pytest.approx(2 * 2 * 16 * 0.1)
+    assert seconds[4] - seconds[2] == pytest.approx(2 * 2 * 16 * 0.1)
+    assert busy[4] - busy[2] == pytest.approx(2 * 2 * 16 * 0.15)
+    # A start, the longer first step, and every image read once.
+    assert seconds[2] == pytest.approx(1 + plan._SNAKEMAKE + 2 + 2 * 2 * 16 * 0.1)
+    assert busy[2] - seconds[2] == pytest.approx(0.03 * min(64, len(set(data.paths))) + 2 * 2 * 16 * 0.05)
+
+
+def test_trainings_share_the_processors_and_other_steps_follow_each_other() -> None:
+    def whole(cores: int, side: int, *trained: Cost) -> plan.Whole:
+        steps = [
+            plan.Step(f"train {n}", 1, cost, memory=n + 1, cores=cores) for n, cost in enumerate(trained)
+        ]
+        others = [plan.Step("search", 4, Cost(3, 5), side_by_side=2, memory=1, cores=cores)]
+        return plan.Whole([*steps, *others], side)
+
+    one = whole(2, 2, Cost(10, 12), Cost(2, 3), Cost(2, 3))
+    assert one.seconds == 10 + 10  # the longest; four searches of five core seconds on two cores
+    assert one.busy == 18 + 20
+    assert one.memory == 3 + 2
+    assert whole(8, 2, Cost(10, 12), Cost(2, 3)).seconds == 10 + 6  # two searches after each other
+    assert whole(1, 1, Cost(10, 12), Cost(2, 3)).seconds == 15 + 20  # reading takes the one processor as well
+    assert whole(8, 1, Cost(10, 12), Cost(2, 3)).seconds == 12 + 6  # one after the other
+    assert Cost(2, 6).seconds(2) == 3
 
 
 def test_what_is_not_there_is_named(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +128,8 @@ def test_one_network_is_measured_on_this_machine(config: Path, tmp_path: Path) -
     data = plan.drawn(loaded, tmp_path)
     found = samples.network(loaded, loaded.models[next(iter(loaded.models))], tmp_path, data.paths, 12)
     assert found.dimension == 96
-    assert found.step_image > 0
-    assert found.extract_image > 0
+    for cost in (found.step_image, found.extract_image):
+        assert 0 < cost.alone <= cost.busy
+    assert found.read_image >= 0
     assert found.checkpoint_bytes > 4 * 300_000
     assert found.train_bytes > found.checkpoint_bytes

@@ -205,7 +205,12 @@ def start(wildcards, resources):
 
 # Output goes to the terminal and to the log, which Snakemake empties before each attempt.
 # Slurm asks all processes of a job to end at once: the shell and tee wait for the stage's last words.
-TO_LOG = "2>&1 | (trap '' INT TERM; exec tee -a {log:q})"
+# Where the log's writer ends first (its disk is full, or it was killed), the stage cannot say so, and Snakemake
+# names a number.
+TO_LOG = (
+    "2>&1 | (trap '' INT TERM; exec tee -a {log:q}) || {{ ended=(${{PIPESTATUS[@]}}); [ ${{ended[1]}} = 0 ] || "
+    "echo {rule}: what writes {log:q} ended with status ${{ended[1]}}: run again >&2; exit $((ended[0] | ended[1])); }}"
+)
 RUN = f"trap : TERM; {{params.start}} {{rule}} --settings {{params.settings:q}} {{params.files}} {TO_LOG}"
 RUN_PLAIN = f"trap : TERM; {{params.start}} {{rule}} {{params.files}} {TO_LOG}"
 

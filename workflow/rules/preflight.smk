@@ -129,6 +129,17 @@ def look_at_data():
             SURVEYED[path] = path
 
 
+def look_at_batches():
+    """Refuse a batch that can never be filled while no list to train on is made, which would tell."""
+    if not Path(TRAINING).exists():
+        laid_out = [
+            source.name for source in CONFIG.collect.sources if not source.listed
+        ]
+        places = map(Path, map(surveyed, SOURCE_SURVEYS))
+        surveys = dict(zip(laid_out, places))
+        in_a_sentence(preflight.batches_fit, CONFIG, DATA, surveys)
+
+
 def surveyed(path):
     """Where rules read a table of the survey; elsewhere in a dry run that found something else."""
     return SURVEYED.get(path, path)
@@ -284,7 +295,9 @@ SEALED = [
 
 if workflow.is_main_process:
     in_a_sentence(
-        preflight.folders_stand, map(Path, ("results", "logs", "scratch", ".snakemake"))
+        preflight.folders_stand,
+        map(Path, ("results", "logs", "scratch", ".snakemake")),
+        Path("results/toy"),
     )
     GIVEN = in_a_sentence(
         preflight.given,
@@ -299,6 +312,7 @@ if workflow.is_main_process:
         let_earlier_jobs_end()
     if not CONFIG.toy:
         look_at_data()
+        look_at_batches()
     READINGS = readings()
     AGAIN = look_at_results() | look_at_images()
     take_nothing_on_trust()

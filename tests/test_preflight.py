@@ -1,0 +1,49 @@
+"""What is looked at before a run: here the sizes that cannot be, on small folders."""
+
+from pathlib import Path
+
+import pytest
+
+from naic_reid import config, preflight
+from naic_reid.artifacts import MadeBy
+from naic_reid.data.labelled import Labelled
+from naic_reid.data.layouts import Row
+from naic_reid.errors import ReidError
+
+TEXT = """
+seed: 1
+collect: {sources: [{name: a, list: a.txt, images: a}, {name: m, layout: market1501, folder: m}]}
+models: {small: {backbone: resnet18, height: 128, width: 64, recipe: {batch: 20}}}
+train: {num_instances: 4}
+tests: {m: {layout: market1501, folder: m}}
+rerank: {m: {}, holdout: {}}
+"""
+
+
+def test_a_batch_may_ask_for_as_many_identities_as_the_sources_name(tmp_path: Path) -> None:
+    rows = [Row(f"{number}.jpg", "train", f"m/{number // 2}", "") for number in range(4)]
+    rows.append(Row("q.jpg", "query", "m/7", ""))
+    Labelled(tuple(rows), (1,) * len(rows), MadeBy()).write(tmp_path / "m.tsv")
+    (tmp_path / "a.txt").write_bytes(b"x/1.png:7\r\n\ny 2.png 8\nz.png\t9 \nz2.png,9")
+    settings = config.parse(TEXT, "c")
+    preflight.batches_fit(settings, tmp_path, {"m": tmp_path / "m.tsv"})  # 3 and 2: five, and five are asked
+    (tmp_path / "a.txt").write_bytes(b"x/1.png:7\ny 2.png 7\n9.png 8\n")
+    with pytest.raises(
+        ReidError, match=r"models.small: train.batch 20 is 5 identities .* name 4: at most 16"
+    ):
+        preflight.batches_fit(settings, tmp_path, {"m": tmp_path / "m.tsv"})
+
+
+def test_what_is_no_file_is_found_wherever_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "results/toy").mkdir(parents=True)
+    (tmp_path / "results/fuse").mkdir()
+    for name in ("toy/pipe", "fuse/pipe"):
+        preflight.os.mkfifo(tmp_path / "results" / name)
+    (tmp_path / "results/fuse/gone.npz").symlink_to("nowhere")
+    (tmp_path / "scratch").symlink_to("nowhere")
+    folders = [tmp_path / name for name in ("results", "logs", "scratch")]
+    with pytest.raises(ReidError) as error:
+        preflight.folders_stand(folders, tmp_path / "results/toy")
+    (one, other) = str(error.value).splitlines()[1:]
+    assert one.endswith("results/fuse/pipe: is no file: move it away")
+    assert other.endswith("scratch: is a link that leads nowhere, and a folder belongs here: move it away")
