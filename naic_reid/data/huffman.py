@@ -214,6 +214,32 @@ def sequential(
 
 
 @njit(nogil=True, cache=True)
+def fitting(intervals: Ints, units: int, restart: int) -> tuple[int, Ints]:
+    """What is wrong with the number of a scan's intervals, and those that hold its units."""
+    expected = -(-units // restart) if restart else 1
+    if len(intervals) == expected + 1 and intervals[-1, 0] == intervals[-1, 1]:
+        intervals = intervals[:-1]  # a restart marker behind the last, which nothing forbids
+    if len(intervals) == expected:
+        return FINE, intervals
+    return (TOO_SHORT if len(intervals) < expected else TOO_LONG), intervals
+
+
+@njit(nogil=True, cache=True)
+def only_scan(
+    content: Bytes, at: int, parts: Ints, tables: NDArray[np.int32], steps: Ints, units: int, restart: int
+) -> tuple[int, int]:
+    """What is wrong with the one scan of a file, whose data begin at this byte, and where these end.
+
+    The arguments are those of `sequential`.
+    """
+    data, intervals, end = unstuffed(content, at)
+    fault, intervals = fitting(intervals, units, restart)
+    if fault:
+        return fault, end
+    return sequential(data, intervals, parts, tables, steps, units, restart), end
+
+
+@njit(nogil=True, cache=True)
 def _coefficients(data: Ints, at: int, row: NDArray[np.int32], steps: Ints) -> tuple[int, int, bool]:
     """What is wrong with the 63 AC coefficients of a block, the position after, and if all are one value.
 

@@ -18,6 +18,11 @@ from naic_reid.data import huffman
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _HUFFMAN = frozenset((0xC0, 0xC1, 0xC2))
 _PROGRESSIVE = 0xC2
+_LONGEST_HEAD = (
+    4096  # bytes before a scan that are worth remembering: a thumbnail in them is another each time
+)
+_Asked = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], int, int]
+"""What `huffman.only_scan` takes behind the data."""
 _DHT, _EOI, _SOS, _DQT, _DRI = 0xC4, 0xD9, 0xDA, 0xDB, 0xDD
 _ALONE = frozenset((0x00, 0x01, *range(0xD0, 0xD9)))  # markers without a segment, and what is none
 _WRONG = {
@@ -93,6 +98,8 @@ def check(content: bytes) -> None:
     Raises:
         ValueError: what is wrong with it.
     """
+    if _has_one_sound_scan(content):
+        return
     seen = _Seen()
     at = 2
     while True:
@@ -117,6 +124,67 @@ def check(content: bytes) -> None:
         else:
             _told(seen, code, segment)
     _require_complete(seen)
+
+
+def _has_one_sound_scan(content: bytes) -> bool:
+    """Whether this is a whole baseline file of one scan, as nearly all are; no: nothing is known of it.
+
+    What the bytes before the scan's data mean is remembered, for the files of a data set begin alike.
+    """
+    start = content.find(b"\xff\xda")
+    begin = start + 2 + int.from_bytes(content[start + 2 : start + 4], "big")
+    if start < 0 or begin > _LONGEST_HEAD:
+        return False
+    asked = _asked_of(content[:begin])
+    if asked is None:
+        return False
+    fault, end = huffman.only_scan(np.frombuffer(content, np.uint8), begin, *asked)
+    return not fault and content[end : end + 2] == b"\xff\xd9"
+
+
+@lru_cache(maxsize=256)
+def _asked_of(head: bytes) -> _Asked | None:
+    """What the head of a file, up to its scan's data, says of a scan of all channels; None: not of such."""
+    try:
+        seen, segment = _begun(head)
+        frame, names = seen.frame, segment[1:-3:2]
+        if not (frame and frame.kind in _HUFFMAN - {_PROGRESSIVE} and seen.tables):
+            return None
+        if names != bytes(frame.components) or len(segment) != 4 + 2 * segment[0]:
+            return None
+        across, down = _units(frame, names)
+        parts, quantisations = _parts(frame.components, names)
+        tables, steps = (
+            _tables(seen.tables, _named(segment[2:-3:2])),
+            _steps(seen.quantisations, quantisations),
+        )
+    except ValueError:
+        return None
+    return parts, tables, steps, across * down, seen.restart
+
+
+def _begun(head: bytes) -> tuple[_Seen, bytes]:
+    """What the segments before the first scan say, and that scan's, which ends the bytes.
+
+    Raises:
+        ValueError: they are not one such segment after another, or one of them is damaged.
+    """
+    seen, at = _Seen(), 2
+    while head[at : at + 1] == b"\xff":
+        code, length = head[at + 1], int.from_bytes(head[at + 2 : at + 4], "big")
+        segment = head[at + 4 : at + 2 + length]
+        if code in _ALONE or length < 2 or len(segment) != length - 2:
+            break
+        at += 2 + length
+        if code == _SOS and at == len(head):
+            return seen, segment
+        _told(seen, code, segment)
+    raise ValueError("no segment")
+
+
+def _named(tables: bytes) -> tuple[int, ...]:
+    """The DC and the AC table of each channel, as `_tables` calls them."""
+    return tuple(kind for table in tables for kind in (table >> 4, 0x10 | table & 15))
 
 
 def _told(seen: _Seen, code: int, segment: bytes) -> None:
@@ -153,11 +221,8 @@ def _scan(seen: _Seen, segment: bytes, content: bytes, at: int) -> int:
     if any(name not in seen.known for name in names) or len(set(names)) < number:
         raise _damaged("a scan of channels that are none")
     units = _units(seen.frame, names)
-    expected = -(-units[0] * units[1] // seen.restart) if seen.restart else 1
-    if len(intervals) == expected + 1 and intervals[-1, 0] == intervals[-1, 1]:
-        intervals = intervals[:-1]  # a restart marker behind the last, which nothing forbids
-    fault = huffman.TOO_SHORT if len(intervals) < expected else huffman.TOO_LONG
-    if len(intervals) == expected:
+    fault, intervals = huffman.fitting(intervals, units[0] * units[1], seen.restart)
+    if not fault:
         scan = Scan(names, segment[2:-3:2], (first, last), bits >> 4, bits & 15, data, intervals)
         follow = _progressive if seen.frame.kind == _PROGRESSIVE else _sequential
         fault = follow(seen, seen.frame, scan)
@@ -173,10 +238,9 @@ def _sequential(seen: _Seen, frame: Frame, scan: Scan) -> int:
         seen.known[name][:] = 0
     across, down = _units(frame, scan.names)
     parts, quantisations = _parts(frame.components, scan.names)
-    tables = tuple(kind for table in scan.tables for kind in (table >> 4, 0x10 | table & 15))
     return int(
         huffman.sequential(
-            scan.data, scan.intervals, parts, _tables(seen.tables, tables),
+            scan.data, scan.intervals, parts, _tables(seen.tables, _named(scan.tables)),
             _steps(seen.quantisations, quantisations), across * down, seen.restart,
         )
     )  # fmt: skip

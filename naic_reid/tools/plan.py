@@ -33,7 +33,6 @@ from naic_reid.tools import samples
 from naic_reid.tools.samples import Cost
 
 _SNAKEMAKE = 0.4  # seconds that it takes for a job
-_BASE = 400 << 20  # bytes of a process with torch
 _SAMPLE_ROWS = 800
 
 
@@ -58,7 +57,7 @@ class Step:
     jobs: int
     cost: Cost
     side_by_side: int = 1
-    memory: float = _BASE
+    memory: float = 0.0
     disk: float = 0.0
     cores: int = 1
     """That all have together."""
@@ -210,8 +209,10 @@ def drawn(config: Config, place: Path) -> Data:
 
 def estimated(config: Config, data: Data, cores: int) -> Iterator[Step]:
     """Each step in the order of the workflow."""
-    light = samples.start("naic_reid.stages.card") + _SNAKEMAKE
-    heavy = samples.start("naic_reid.stages.train") + _SNAKEMAKE
+    light, looking, heavy = (
+        found._replace(seconds=found.seconds + _SNAKEMAKE)
+        for found in (samples.start(f"naic_reid.stages.{name}") for name in ("dedupe", "collect", "train"))
+    )
     look = samples.look(data.folder, data.paths)
     tested = sum(q + g for name, (q, g) in data.domains.items() if name != settings.HOLDOUT)
     images = len(data.paths)
@@ -221,30 +222,39 @@ def estimated(config: Config, data: Data, cores: int) -> Iterator[Step]:
 
     def looked(number: float) -> Cost:
         """Looks are taken by two threads."""
-        return Cost(light + look * number / 2, light + look * number)
+        return Cost(looking.seconds + look * number / 2, looking.seconds + look * number)
 
     if config.toy:
-        yield Step("toy", 1, plain(light + 4 * look * (images + tested)), disk=3e4 * (images + tested))
-    yield Step("collect", 1, looked(images), disk=200 * images, cores=cores)
-    yield Step("dedupe, holdout", 2, plain(light + 1e-5 * images), disk=300 * images)
-    yield Step("split, tests", 1 + len(config.tests), looked(tested), disk=200 * tested, cores=cores)
+        yield Step(
+            "toy",
+            1,
+            plain(light.seconds + 4 * look * (images + tested)),
+            1,
+            light.bytes,
+            3e4 * (images + tested),
+        )
+    yield Step("collect", 1, looked(images), 1, looking.bytes, 200 * images, cores)
+    yield Step("dedupe, holdout", 2, plain(light.seconds + 1e-5 * images), 1, light.bytes, 300 * images)
+    yield Step("split, tests", 1 + len(config.tests), looked(tested), 1, looking.bytes, 200 * tested, cores)
     gpus = len(machine.gpus())
     rounds = 2 if config.pseudo_label else 1
     networks = []
     for name, model in config.models.items():
         networks.append(samples.network(config, model, data.folder, data.paths, max(2, len(data.labels))))
-        yield _training(config, name, networks[-1], data, cores, heavy, rounds)
+        yield _training(config, name, networks[-1], data, cores, heavy.seconds, rounds)
     dimension = max(network.dimension for network in networks)
     shown = sum(q + g for q, g in data.domains.values())
     means = [
-        heavy + shown * sum(getattr(network.extract_image, name) for network in networks) / len(networks)
+        heavy.seconds
+        + shown * sum(getattr(network.extract_image, name) for network in networks) / len(networks)
         for name in ("alone", "busy")
     ]
     members = len(config.models) * len(config.ensemble.epochs)
     kept = members * shown * dimension * 4.0
-    yield Step("extract", members * rounds, Cost(*means), gpus or cores, _BASE, kept, cores)
+    memory = heavy.bytes + max(network.extract_bytes for network in networks)
+    yield Step("extract", members * rounds, Cost(*means), gpus or cores, memory, kept, cores)
     yield from _retrieval(config, data, members, dimension, heavy, cores)
-    yield Step("submit, card", 2, plain(light), disk=4000.0 * tested)
+    yield Step("submit, card", 2, plain(light.seconds), 1, light.bytes, 4000.0 * tested)
 
 
 def _training(
@@ -266,7 +276,7 @@ def _training(
 
 
 def _retrieval(
-    config: Config, data: Data, members: int, dimension: int, start: float, cores: int
+    config: Config, data: Data, members: int, dimension: int, start: samples.Start, cores: int
 ) -> Iterator[Step]:
     """Search, re-ranking, fusion and scores, as a small ranking of random features says."""
     rerank = next(iter(config.rerank.values()))
@@ -278,12 +288,12 @@ def _retrieval(
 
     def ranking(part: float) -> Cost:
         """What is compiled takes one thread, the rest two."""
-        fixed = start + max(first - second, 0.0) / 2
+        fixed = start.seconds + max(first - second, 0.0) / 2
         return Cost(fixed + part * second * larger / 2, fixed + part * second * larger)
 
     keep = sum((q + g) * config.search.keep * 8 for q, g in data.domains.values()) * members
     sparse = sum(q * min(g, 2000) * 8 for q, g in data.domains.values()) * members
-    memory = _BASE + 3 * rows * dimension * 4
+    memory = start.bytes + 3 * rows * dimension * 4
     yield Step("search", members * num_domains, ranking(0.5), side, memory, keep, cores)
     yield Step("rerank", members * num_domains, ranking(0.5), side, memory, sparse, cores)
     listed = 1600.0 * sum(q for q, _ in data.domains.values())

@@ -1,15 +1,18 @@
 """Short measurements on this machine: what a start, an image, a training step and a ranking cost."""
 
-import resource
+import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
+from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,16 +55,36 @@ class Network:
     """Seconds that the first step takes beyond another."""
     extract_image: Cost
     """Of an image's feature."""
+    extract_bytes: int
+    """Memory of an extraction beyond its imports."""
     train_bytes: int
     """Memory of a training with its whole batch."""
     checkpoint_bytes: int
     dimension: int
 
 
-def start(module: str) -> float:
-    """Processor seconds from the start of a Python process to the end of its imports, the better of two."""
-    command = [sys.executable, "-c", f"import {module}"]
-    return min(_of_children(lambda: subprocess.run(command, check=True)) for _ in range(2))
+class Start(NamedTuple):
+    """What a Python process takes that imports what a step needs, and does nothing else."""
+
+    seconds: float
+    """Of a processor."""
+    bytes: int
+    """Of memory."""
+
+
+def start(module: str) -> Start:
+    """A process that imports a module: the quicker of two."""
+
+    script = f"import {module}; from naic_reid.tools import samples; print(samples.resident())"
+
+    def once() -> Start:
+        before = os.times()
+        done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+        after = os.times()  # its end, too: unloading libraries takes long
+        spent = after.children_user + after.children_system - before.children_user - before.children_system
+        return Start(spent, int(done.stdout))
+
+    return min(once(), once())
 
 
 def look(data: Path, paths: Sequence[str]) -> float:
@@ -91,36 +114,48 @@ def rank(num: int, dimension: int, rerank: Rerank) -> tuple[float, float]:
 
 
 def network(config: Config, model: Model, data: Path, paths: Sequence[str], num_classes: int) -> Network:
-    """Trains a few steps and extracts a few images with a network of this model, from random weights."""
+    """Trains a few steps and extracts a few images with a network of this model, from random weights.
+
+    In a process of its own, as the steps do it: memory that another took is not counted.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+        return alone.submit(_network, config, model, data, paths, num_classes).result()
+
+
+def _network(config: Config, model: Model, data: Path, paths: Sequence[str], num_classes: int) -> Network:
     import torch
 
     from naic_reid import models, recipe
     from naic_reid.artifacts import MadeBy
     from naic_reid.extractor import chosen
+    from naic_reid.heap import keep_freed_memory
     from naic_reid.models.weights import Checkpoint
 
     train = config.train.adapted(model.recipe)
     device = chosen("auto")
+    keep_freed_memory()
     with _one_thread(device.type == "cpu"):
         torch.manual_seed(0)
-        before = _resident()
+        before = resident()
         architecture = Architecture.within(model.model_dump())
         embedder = models.build(architecture)
         learner = recipe.learner(train, embedder, num_classes).to(device).train()
         learner.to(memory_format=torch.channels_last)
         optimizer = recipe.optimizer(train, learner)
+        names = tuple(f"{number:09}" for number in range(num_classes))
+        kept = Checkpoint.of(embedder, learner.classifier, 1, names, architecture, MadeBy())
+        extraction = _extraction(kept, config.extract, data, paths)
+        extracting = resident() - before
         batch = train.batch if device.type == "cuda" else min(train.batch, _BATCH)
         step = _Steps(train, model, learner, optimizer, data, paths, num_classes, batch, device)
         cost, reading, first = step.measured()
         weights = sum(p.numel() for p in learner.parameters())
         fixed = weights * 4 * 4  # weights, gradients and the optimizer's two or three states
-        grown = max(_resident() - before - fixed, 0)
+        grown = max(resident() - before - fixed, 0)
         peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
-        names = tuple(f"{number:09}" for number in range(num_classes))
-        kept = Checkpoint.of(embedder, learner.classifier, 1, names, architecture, MadeBy())
         size = 4 * sum(values.numel() for values in learner.state_dict().values())
         return Network(
-            cost, reading, first, _extraction(kept, config.extract, data, paths),
+            cost, reading, first, extraction, extracting,
             peak or before + fixed + grown * train.batch // batch, size, embedder.dimension,
         )  # fmt: skip
 
@@ -224,9 +259,10 @@ def _spread(paths: Sequence[str], number: int) -> list[str]:
     return list(paths[::step][:number])
 
 
-def _resident() -> int:
-    """Bytes this process has had in memory at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def resident() -> int:
+    """Bytes this process has had in memory at most, and none that started it."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024  # type: ignore[index]
 
 
 def _spent(work: Callable[[], object], *, processor: bool = True) -> Cost:
@@ -235,11 +271,3 @@ def _spent(work: Callable[[], object], *, processor: bool = True) -> Cost:
     began, used = clock(), time.process_time()
     work()
     return Cost(clock() - began, time.process_time() - used)
-
-
-def _of_children(work: Callable[[], object]) -> float:
-    """Processor seconds of the processes that the work starts and waits for."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    work()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -25,7 +25,7 @@ def config(tmp_path: Path) -> Path:
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     """Measurements that cost nothing and say a second for everything."""
     asked: list[tuple[str, Any]] = []
-    monkeypatch.setattr(samples, "start", lambda module: 1.0)
+    monkeypatch.setattr(samples, "start", lambda module: samples.Start(1.0, 10**8))
     monkeypatch.setattr(samples, "look", lambda data, paths: asked.append(("look", len(paths))) or 0.01)
     monkeypatch.setattr(samples, "rank", lambda num, dimension, rerank: (2.0, 1.0))
     monkeypatch.setattr(plan.machine, "gpus", lambda: [])
@@ -33,7 +33,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     def network(config: Any, model: Any, data: Path, paths: list[str], classes: int) -> samples.Network:
         asked.append(("network", classes))
         assert all((data / path).is_file() for path in paths)
-        return samples.Network(Cost(0.1, 0.15), 0.03, 2.0, Cost(0.02, 0.03), 10**9, 4_000_000, 512)
+        return samples.Network(Cost(0.1, 0.15), 0.03, 2.0, Cost(0.02, 0.03), 10**7, 10**9, 4_000_000, 512)
 
     monkeypatch.setattr(samples, "network", network)
     return asked
