@@ -4,6 +4,7 @@ TOOLS = {
     "run": "the whole workflow, in any folder: label lists → submission and score card",
     "embed": "a folder or list of images → a feature for each",
     "find": "photographs of a person → where in a folder it was seen",
+    "heatmap": "a model and photographs → where in them it looks",
     "export": "a model → ONNX or torch.export, compared with the model on images",
     "benchmark": "a model → its inference card: structure, speed, memory",
     "zoo": "FastReID's zoo: its rows as configs, its published files checked",

@@ -1,0 +1,94 @@
+"""Where a network looks: the strength of its last map over a picture, and the two in one image.
+
+The map is what the branches pool, as it stands for the picture without mirroring: at each place the length of
+the activations over all channels (Zagoruyko and Komodakis 2017, eq. 2 with p = 2). It needs neither labels
+nor gradients, and tells where activations are strong, not why two pictures match.
+"""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from naic_reid.artifacts import Floats
+from naic_reid.errors import ReidError
+from naic_reid.extractor import Extractor
+from naic_reid.models.embedder import Embedder
+
+
+def heat(extractor: Extractor, picture: NDArray[np.uint8]) -> Floats:
+    """How strongly each part of a picture is seen.
+
+    Args:
+        extractor: any; of a network with several last maps (MGN) the mean of theirs.
+        picture: uint8 [h, w, 3], RGB, of any size.
+
+    Returns:
+        float32 [h', w'], at least 0, the map's own size, of the part of the input that the picture covers.
+
+    Raises:
+        ReidError: the array is no such picture.
+    """
+    seen: list[Any] = []
+    watched = extractor.network.backbone.register_forward_hook(lambda _module, _args, out: seen.append(out))
+    try:
+        extractor.images([picture], batch=1)
+    finally:
+        watched.remove()
+    maps = _maps(extractor.network, seen[0], extractor.geometry.height / extractor.geometry.width)
+    lengths = [each[0].float().norm(dim=0) for each in maps]
+    first, *others = lengths
+    for other in others:
+        first = first + nn.functional.interpolate(other[None, None], first.shape, mode="bilinear")[0, 0]
+    found: Floats = (first / len(lengths)).cpu().numpy()
+    if extractor.geometry.policy == "crop":
+        return found
+    frame = extractor.geometry.frame(*picture.shape[:2])
+    down, across = found.shape[0] / extractor.geometry.height, found.shape[1] / extractor.geometry.width
+    rows = slice(int(down * frame.top), max(1, round(down * (frame.top + frame.height))))
+    columns = slice(int(across * frame.left), max(1, round(across * (frame.left + frame.width))))
+    return found[rows, columns]
+
+
+def _maps(network: Embedder, output: Any, aspect: float) -> list[Tensor]:
+    """The last maps [1, C, h, w] of what a backbone returned; tokens [1, T, C] lie on a grid row by row."""
+    as_map = network._as_map
+    made = output if as_map is None else as_map(output)
+    maps = [made] if isinstance(made, Tensor) else list(made)
+    return [_on_a_grid(each, aspect) if each.shape[3] == 1 and each.shape[2] > 2 else each for each in maps]
+
+
+def _on_a_grid(column: Tensor, aspect: float) -> Tensor:
+    """Tokens [1, C, T, 1] of an input `aspect` times as high as wide as [1, C, h, w]."""
+    num = column.shape[2]
+    height = min((h for h in range(1, num + 1) if num % h == 0), key=lambda h: abs(h * h / num - aspect))
+    return column.reshape(1, column.shape[1], height, num // height)
+
+
+def overlay(
+    picture: NDArray[np.uint8], strengths: Floats, limits: tuple[float, float] | None = None
+) -> NDArray[np.uint8]:
+    """The picture under its heat, half and half, in the colours of viridis: dark is weak, yellow is strong.
+
+    Args:
+        picture: uint8 [h, w, 3], RGB.
+        strengths: float32 [h', w'], brought to the picture's size bilinearly.
+        limits: what is darkest and what is brightest; None: the map's own least and greatest.
+
+    Returns:
+        uint8 [h, w, 3], RGB.
+
+    Raises:
+        ReidError: a strength is not finite.
+    """
+    if not np.isfinite(strengths).all():
+        raise ReidError("the network's last map is not finite: its weights are damaged, or fp16 overflowed")
+    least, most = limits or (float(strengths.min()), float(strengths.max()))
+    share = np.clip((strengths - least) / max(most - least, 1e-12), 0, 1)
+    height, width = picture.shape[:2]
+    wide = cv2.resize(share.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    colours = cv2.applyColorMap(np.rint(255 * wide).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
+    mixed: NDArray[np.uint8] = np.rint((picture.astype(np.float32) + colours) / 2).astype(np.uint8)
+    return mixed
