@@ -34,7 +34,7 @@ def streamed(path: Path) -> Iterator["Stream"]:
 
     Its digest is taken on the way, so that nobody has to read the file to know it.
     """
-    with whole(path, remembered=False) as part, part.open("wb") as handle:
+    with whole(path, remembered=False) as unfinished, unfinished.open("wb") as handle:
         stream = Stream(handle, hashed=_is_remembered(path))
         yield stream
     stream.remember(path)
@@ -74,20 +74,20 @@ def whole(path: Path, *, folder: bool = False, remembered: bool = True) -> Itera
         folder: the place is a folder, made empty; else a file that the block has to write.
         remembered: where processes share digests, let the file's be known.
     """
-    part = path.parent / f".{path.name}.{socket.gethostname()}.{os.getpid()}.part"
+    unfinished = path.parent / f".{path.name}.{socket.gethostname()}.{os.getpid()}.part"
     try:
         _require_place(path, folder)
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
         if folder:
-            part.mkdir()
-        yield part
+            unfinished.mkdir()
+        yield unfinished
         if folder:
-            _replace_folder(part, path)
+            _replace_folder(unfinished, path)
         else:
-            with part.open("rb") as handle:
+            with unfinished.open("rb") as handle:
                 os.fsync(handle.fileno())
-            part.replace(path)
+            unfinished.replace(path)
             if remembered and _is_remembered(path):
                 with suppress(OSError, ReidError):
                     _remember(_about(path), digest(path))
@@ -100,7 +100,7 @@ def whole(path: Path, *, folder: bool = False, remembered: bool = True) -> Itera
         raise
     finally:
         with suppress(OSError):
-            _remove(part)
+            _remove(unfinished)
 
 
 def _require_place(path: Path, folder: bool) -> None:
@@ -270,9 +270,9 @@ def _remember(about: str, found: str) -> None:
     _known[about] = found
     if place := _place(about):
         place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_name(f".{place.name}.{socket.gethostname()}.{os.getpid()}.part")
-        part.write_text(f"{about}\n{found}", encoding="utf-8")
-        part.replace(place)
+        unfinished = place.with_name(f".{place.name}.{socket.gethostname()}.{os.getpid()}.part")
+        unfinished.write_text(f"{about}\n{found}", encoding="utf-8")
+        unfinished.replace(place)
 
 
 def _is_remembered(path: Path) -> bool:
@@ -309,10 +309,10 @@ def dangling(path: Path) -> bool:
 
 def _sweep(path: Path) -> None:
     """Remove parts of `path` whose writer, on this host, is dead."""
-    for part in path.parent.glob(f".{glob.escape(path.name)}.{socket.gethostname()}.*.part"):
-        pid = part.name.split(".")[-2]
+    for unfinished in path.parent.glob(f".{glob.escape(path.name)}.{socket.gethostname()}.*.part"):
+        pid = unfinished.name.split(".")[-2]
         if pid.isdigit() and not _alive(int(pid)):
-            _remove(part)
+            _remove(unfinished)
 
 
 def _alive(pid: int) -> bool:
@@ -325,10 +325,10 @@ def _alive(pid: int) -> bool:
     return pid != os.getpid()
 
 
-def _replace_folder(part: Path, path: Path) -> None:
+def _replace_folder(unfinished: Path, path: Path) -> None:
     # A folder cannot be renamed over a filled one: the old one steps aside first.
     _remove(path)
-    part.replace(path)
+    unfinished.replace(path)
 
 
 def _remove(path: Path) -> None:

@@ -75,11 +75,11 @@ def _fetched(source: str, cache: Path) -> Path:
         return path
     address = source.partition("#")[0]
     try:
-        with whole(path) as part:
+        with whole(path) as unfinished:
             request = urllib.request.urlopen(address, timeout=_SECONDS)  # noqa: S310 (http and https only)
-            with request as answer, part.open("wb") as handle:
+            with request as answer, unfinished.open("wb") as handle:
                 shutil.copyfileobj(answer, handle)
-            found = _sha256(part)
+            found = _sha256(unfinished)
             if found != expected:
                 raise ReidError(
                     f"pretrained: {address} has the checksum {found}, not {expected}: nothing was kept"

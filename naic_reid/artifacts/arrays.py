@@ -21,7 +21,7 @@ FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # zip's first date: files carry no time of t
 
 def write_arrays(path: Path, kind: str, made_by: MadeBy, arrays: Mapping[str, NDArray[Any]]) -> None:
     """An uncompressed `.npz` of a type's name, the record and the arrays, without dates."""
-    with whole(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+    with whole(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
         put(archive, "type", np.array(kind))
         put(archive, "made_by", np.array(made_by.to_json()))
         for name, values in arrays.items():

@@ -69,7 +69,7 @@ def streamed_features(
     `more` arrays beside names and values.
     """
     written = 0
-    with whole(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+    with whole(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
         put(archive, "type", np.array(kind))
         put(archive, "made_by", np.array(made_by.to_json()))
         for name, values in (more or {}).items():

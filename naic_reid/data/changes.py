@@ -87,7 +87,7 @@ class Reading:
 
     def _remember(self, names: Sequence[str], seen: Stamps) -> None:
         text = "\n".join(names).encode()
-        with whole(self.memory) as part, part.open("wb") as handle:
+        with whole(self.memory) as unfinished, unfinished.open("wb") as handle:
             np.savez(
                 handle, names=np.frombuffer(text, np.uint8), stamps=seen,
                 checksum=np.array(self._checksum(text, seen)),

@@ -34,18 +34,18 @@ def write(folder: Path, checkpoint: Checkpoint, options: Mapping[str, Any]) -> N
     others = {path.name for path in folder.iterdir()} - {WEIGHTS, WORDS} if folder.is_dir() else set()
     if others or folder.is_file():
         raise ReidError(f"{folder}: holds {min(others, default='a file')}: name a new or empty folder")
-    with whole(folder, folder=True) as part:
+    with whole(folder, folder=True) as unfinished:
         plain = {name: tensor.contiguous() for name, tensor in checkpoint.weights.items()}
-        safetensors.torch.save_file(plain, part / WEIGHTS)
+        safetensors.torch.save_file(plain, unfinished / WEIGHTS)
         words = {
             "type": _KIND,
             "model": checkpoint.architecture.options,
             "epoch": checkpoint.epoch,
             "options": dict(options),
             "made_by": checkpoint.made_by.to_json(),
-            "weights": digest(part / WEIGHTS),
+            "weights": digest(unfinished / WEIGHTS),
         }
-        (part / WORDS).write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
+        (unfinished / WORDS).write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
 
 
 def read(folder: Path) -> tuple[Checkpoint, dict[str, Any]]:

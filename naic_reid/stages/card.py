@@ -58,8 +58,8 @@ def run(
     known = _trained_on(trained, tested)
     made_by = MadeBy.of("card", REVISION, {"published": published}, [*scores, trained, *tested])
     general = RULES | (POOLED_RULES if competition else {})
-    with files.whole(table) as part:
-        part.write_text(_text(sections, rules, general, published) + _warning(known), encoding="utf-8")
+    with files.whole(table) as unfinished:
+        unfinished.write_text(_text(sections, rules, general, published) + _warning(known), encoding="utf-8")
     content = {
         "sections": sections,
         "rules": general,

@@ -82,8 +82,8 @@ def run(
         "numbers_json": _script({"sections": told["sections"], "trained_on": told["trained_on"]}),
     }
     text = _with_pictures(content, shown, data, report)
-    with files.whole(page) as part:
-        part.write_text(text, encoding="utf-8", errors="replace")
+    with files.whole(page) as unfinished:
+        unfinished.write_text(text, encoding="utf-8", errors="replace")
     write_json(record, "Report", made_by, {"page": files.digest(page), "queries": shown.queries})
     _log.info("report: wrote %s, %.1f MB, in %.1f s", page, len(text) / 1e6, time.monotonic() - started)
 

@@ -31,8 +31,8 @@ def run(
     if wrong:
         raise listing(wrong, "the rankings do not fit the lists of images; run fuse again on these lists")
     made_by = MadeBy.of("submit", REVISION, {}, [*rankings, *queries, *galleries])
-    with files.whole(submission) as part:
-        part.write_text(json.dumps(answers, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    with files.whole(submission) as unfinished:
+        unfinished.write_text(json.dumps(answers, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
     told = {
         "submission": files.digest(submission),
         "rankings": {

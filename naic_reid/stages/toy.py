@@ -47,8 +47,8 @@ def run(seed: int, toy: Toy, *, folder: Path, truth: Path) -> None:
         for name, content in plan.lists.items():
             (place / name).write_bytes(content)
     rows = [("subset", "name", "pid", "camid"), *plan.truth]
-    with files.whole(truth) as part:
-        part.write_text("".join(",".join(row) + "\n" for row in rows))
+    with files.whole(truth) as unfinished:
+        unfinished.write_text("".join(",".join(row) + "\n" for row in rows))
     _log.info("toy: wrote %s and %s in %.1f s", folder, truth, time.monotonic() - started)
 
 

@@ -107,8 +107,8 @@ def run(
         if team.leads:
             for epoch, path in zip(ensemble.epochs, checkpoints, strict=True):
                 home.hand_over(epoch, path, made_by)
-            with whole(history) as part:
-                shutil.copyfile(home.path / "history.jsonl", part)
+            with whole(history) as unfinished:
+                shutil.copyfile(home.path / "history.jsonl", unfinished)
             _log.info("train: wrote %d checkpoints in %.1f s", len(checkpoints), time.monotonic() - started)
         team.first_says(True)  # none leaves before all is there
 
@@ -163,8 +163,8 @@ class _Home:
         _log.info("train: takes over what %s trained before the change in epoch %d", before.path, last.epoch)
         if leads:
             for path in (*before.path.glob("epoch_*.pt"), before.path / "history.jsonl"):
-                with whole(self.path / path.name) as part:
-                    shutil.copyfile(path, part)
+                with whole(self.path / path.name) as unfinished:
+                    shutil.copyfile(path, unfinished)
         return found
 
     def refuse_lost(self, epochs: Iterable[int], passed: int) -> None:

@@ -71,8 +71,8 @@ def run(options: argparse.Namespace) -> int:
     }  # fmt: skip
     _print(card)
     if options.json:
-        with files.whole(options.json) as part:
-            part.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        with files.whole(options.json) as unfinished:
+            unfinished.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0
 
 

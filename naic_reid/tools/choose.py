@@ -106,8 +106,8 @@ def _run(candidate: Candidate, fold: int, options: argparse.Namespace) -> Path:
     path = folder / "config.yaml"
     text = of_fold(config.text_of(candidate.config), str(candidate.config), fold, options.folds)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        with whole(path) as part:
-            part.write_text(text, encoding="utf-8")
+        with whole(path) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "naic_reid", "run", "--config", str(path), "--into", str(folder),
                "--cores", options.cores]  # fmt: skip
     command += ["--data", str(absolute(options.data))] if options.data else []

@@ -34,8 +34,8 @@ def write(path: Path, found: Sequence[Comparison], data: Path, level: float) -> 
     album = pictures.album({name: data / name for name in wanted}, _MOST).pictures
     comparisons = [_told(one, queries, album, level) for one, queries in zip(found, changed, strict=True)]
     page = pages.rendered("compare.html.j2", comparisons=comparisons, level=f"{100 * level:g} %")
-    with files.whole(path) as part:
-        part.write_text(page, encoding="utf-8", errors="replace")
+    with files.whole(path) as unfinished:
+        unfinished.write_text(page, encoding="utf-8", errors="replace")
 
 
 def cells(line: Line, level: float) -> list[str]:

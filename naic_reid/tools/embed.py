@@ -72,10 +72,10 @@ def _write(found: "Extracted", options: argparse.Namespace) -> None:
     if options.features:
         found.write(options.features)
     if options.npy:
-        with files.whole(options.npy) as part, part.open("wb") as handle:
+        with files.whole(options.npy) as unfinished, unfinished.open("wb") as handle:
             np.save(handle, found.values)
     if options.names:
-        with files.whole(options.names) as part:
+        with files.whole(options.names) as unfinished:
             # A name that is not UTF-8 keeps its bytes.
             text = "".join(f"{name}\n" for name in found.names)
-            part.write_text(text, encoding="utf-8", errors="surrogateescape")
+            unfinished.write_text(text, encoding="utf-8", errors="surrogateescape")

@@ -93,19 +93,19 @@ def run(options: argparse.Namespace) -> int:
     if options.torch_export:
         import torch
 
-        with files.whole(options.torch_export) as part:
-            with part.open("wb") as handle:  # a path would have to be called .pt2
+        with files.whole(options.torch_export) as unfinished:
+            with unfinished.open("wb") as handle:  # a path would have to be called .pt2
                 torch.export.save(program, handle)
-            found = _by_torch(part, options.input, pixels)
-            _keep(options.torch_export, part, "fp32", expected, found, about)
+            found = _by_torch(unfinished, options.input, pixels)
+            _keep(options.torch_export, unfinished, "fp32", expected, found, about)
     if options.onnx:
-        with files.whole(options.onnx) as part:
-            onnx_model.write(program, options.input, part)
+        with files.whole(options.onnx) as unfinished:
+            onnx_model.write(program, options.input, unfinished)
             if options.int8:
-                onnx_model.quantise(part, options.input, pixels)
-            run_onnx = onnx_model.session(part, options.input)
+                onnx_model.quantise(unfinished, options.input, pixels)
+            run_onnx = onnx_model.session(unfinished, options.input)
             word = "int8" if options.int8 else "fp32"
-            _keep(options.onnx, part, word, expected, _batched(run_onnx, pixels), about)
+            _keep(options.onnx, unfinished, word, expected, _batched(run_onnx, pixels), about)
     if options.tensorrt:
         _engine(options, extractor)
     return 0
@@ -179,9 +179,9 @@ def _by_torch(path: Path, takes: str, pixels: "Pixels") -> "Floats":
 
     loaded = torch.export.load(path).module()
 
-    def features(part: "Pixels") -> "Floats":
+    def features(some: "Pixels") -> "Floats":
         with torch.inference_mode():
-            made: Floats = loaded(torch.from_numpy(onnx_model.given(part, takes))).numpy()
+            made: Floats = loaded(torch.from_numpy(onnx_model.given(some, takes))).numpy()
         return made
 
     return _batched(features, pixels)
@@ -215,7 +215,7 @@ def _about(options: argparse.Namespace, extractor: "Extractor", compared: str) -
 
 
 def _keep(
-    path: Path, part: Path, word: str, expected: "Floats", found: "Floats", about: dict[str, Any]
+    path: Path, unfinished: Path, word: str, expected: "Floats", found: "Floats", about: dict[str, Any]
 ) -> None:  # fmt: skip
     """Tell and write down how near the file is to the model; too far is an error, and nothing is kept."""
     from naic_reid.tools import parity
@@ -232,7 +232,7 @@ def _keep(
             "the model itself hardly parts these images: the mean cosine of two is %.3f", measured.mean_cosine
         )
     content = {
-        "file": path.name, "sha256": _sha256(part), "precision": word, **about,
+        "file": path.name, "sha256": _sha256(unfinished), "precision": word, **about,
         "parity": {**dataclasses.asdict(measured), "bound": MOST[word]},
     }  # fmt: skip
     with files.whole(_beside(path)) as text:
@@ -265,10 +265,10 @@ def _engine(options: argparse.Namespace, extractor: "Extractor") -> None:
         f"--{word}Shapes={options.input}:{count}x{one}"
         for word, count in (("min", 1), ("opt", 64), ("max", 256))
     ]
-    with files.whole(options.tensorrt) as part:
-        command = ["trtexec", f"--onnx={options.onnx}", f"--saveEngine={part}", "--fp16", *shapes]
+    with files.whole(options.tensorrt) as unfinished:
+        command = ["trtexec", f"--onnx={options.onnx}", f"--saveEngine={unfinished}", "--fp16", *shapes]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode or not part.is_file():
+        if done.returncode or not unfinished.is_file():
             last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["it said nothing"]
             raise ReidError(f"--tensorrt: trtexec ended with status {done.returncode}: {last[0]}")
     print(f"{options.tensorrt}: built by trtexec in fp16, not compared: compare it on the GPU that runs it")
@@ -281,8 +281,8 @@ def _beside(path: Path) -> Path:
 def _sha256(path: Path) -> str:
     """Of a file, or of a folder's files one after another in the order of their names."""
     state = sha256()
-    for part in sorted(path.iterdir()) if path.is_dir() else [path]:
-        with part.open("rb") as handle:
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        with file.open("rb") as handle:
             while block := handle.read(1 << 20):
                 state.update(block)
     return state.hexdigest()

@@ -55,5 +55,5 @@ def write(
     page = pages.rendered(
         "found.html.j2", shown=shown, gallery=str(gallery), searched=searched, model=model, order=order
     )
-    with files.whole(path) as part:
-        part.write_text(page, encoding="utf-8", errors="replace")
+    with files.whole(path) as unfinished:
+        unfinished.write_text(page, encoding="utf-8", errors="replace")

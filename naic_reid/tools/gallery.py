@@ -103,7 +103,7 @@ def _remember(place: Path, key: str, known: _Known) -> None:
         "values": np.stack([row for _, row in known.values()]),
     }
     try:
-        with files.whole(place) as part, part.open("wb") as handle:
+        with files.whole(place) as unfinished, unfinished.open("wb") as handle:
             np.savez(handle, **arrays)  # type: ignore[arg-type]
     except ReidError as error:
         _log.warning("features are not remembered: %s", error)

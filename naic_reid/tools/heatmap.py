@@ -54,8 +54,8 @@ def run(options: argparse.Namespace) -> int:
     made = [overlay(picture, each, limits) for picture, each in zip(read, maps, strict=True)]
     for target, picture in zip(targets, made, strict=False):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with files.whole(target) as part:
-            part.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
+        with files.whole(target) as unfinished:
+            unfinished.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
     if options.html:
         pairs = [np.concatenate(pair, axis=1) for pair in zip(read, made, strict=True)]
         _write(options.html, photos, pairs, options)
@@ -91,6 +91,6 @@ def _write(
     strip = [Picture(pair, photo.name) for photo, pair in zip(photos, pairs, strict=True)]
     scale = "one scale for all" if options.same_scale else "each on its own scale"
     note = f"yellow: strong, dark: weak; {scale}; the last map of {options.model}"
-    with files.whole(path) as part:
+    with files.whole(path) as unfinished:
         section = Section("Photographs, and where the model looks", note=note, strips=[strip])
-        part.write_text(page.html("Heat maps", [section]), encoding="utf-8", errors="replace")
+        unfinished.write_text(page.html("Heat maps", [section]), encoding="utf-8", errors="replace")

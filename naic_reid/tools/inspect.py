@@ -129,8 +129,10 @@ def run(options: argparse.Namespace) -> int:
         sections += variations.sections(settings, options.data, sound)
     print(page.text(sections), end="")
     if options.html:
-        with whole(options.html) as part:
-            part.write_text(page.html(f"{options.data}, as {options.config} reads it", sections), "utf-8")
+        with whole(options.html) as unfinished:
+            unfinished.write_text(
+                page.html(f"{options.data}, as {options.config} reads it", sections), "utf-8"
+            )
         print(f"\nwith pictures: {options.html}")
     return 1 if data.problems else 0
 

@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     indices, distances = rank(query, gallery, options.best, rerank=how, **speed)
     for path, values in ((options.indices, indices), (options.distances, distances)):
         if path is not None:
-            with files.whole(path) as part, part.open("wb") as handle:
+            with files.whole(path) as unfinished, unfinished.open("wb") as handle:
                 np.save(handle, values)
     print(f"{options.indices}: {indices.shape[0]} queries, the best {indices.shape[1]} of the gallery each")
     return 0

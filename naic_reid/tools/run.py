@@ -122,8 +122,8 @@ def _of_zoo(name: str, into: Path, options: argparse.Namespace) -> tuple[Path, s
     path = into / f"zoo_{row.name.replace('/', '_')}.yaml"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as part:
-            part.write_text(zoo.written(row), encoding="utf-8")
+        with whole(path) as unfinished:
+            unfinished.write_text(zoo.written(row), encoding="utf-8")
     return path, f"the zoo's {row.name}, published {row.published}"
 
 

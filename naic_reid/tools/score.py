@@ -70,9 +70,9 @@ def run(options: argparse.Namespace) -> int:
         rerank=how, **settings,
     )  # fmt: skip
     if options.json:
-        with files.whole(options.json) as part:
+        with files.whole(options.json) as unfinished:
             whole = {"protocol": options.protocol, "reranked": options.rerank, "rules": rule.rules, **scores}
-            part.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+            unfinished.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     _tell(rule.rules, scores)
     return 0
 

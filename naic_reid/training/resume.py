@@ -78,8 +78,8 @@ def _locked(lock: IO[str], patience: float = 10.0) -> bool:
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write a state in one step: a reader finds the old one or the new one."""
-    with whole(path) as part:
-        torch.save(state, part)
+    with whole(path) as unfinished:
+        torch.save(state, unfinished)
 
 
 def load(path: Path, settings: str) -> dict[str, Any] | None:
@@ -135,8 +135,8 @@ def stop_signals() -> Iterator[list[int]]:
 
 def _agree(path: Path, settings: str) -> None:
     if not path.exists():
-        with whole(path) as part:
-            part.write_text(settings + "\n", encoding="utf-8")
+        with whole(path) as unfinished:
+            unfinished.write_text(settings + "\n", encoding="utf-8")
         return
     try:
         found = json_in(path)
