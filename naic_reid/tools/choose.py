@@ -27,7 +27,7 @@ from rich.table import Table
 from naic_reid import config, runs, shipped
 from naic_reid.config import HOLDOUT, strict_yaml
 from naic_reid.errors import ReidError
-from naic_reid.files import absolute, whole
+from naic_reid.files import absolute, regular, whole
 from naic_reid.retrieval import comparison
 from naic_reid.runs import Line, Recipe
 
@@ -105,7 +105,7 @@ def _run(candidate: Candidate, fold: int, options: argparse.Namespace) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
     text = of_fold(config.text_of(candidate.config), str(candidate.config), fold, options.folds)
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+    if not path.is_file() or regular(path).read_text(encoding="utf-8") != text:
         with whole(path) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "naic_reid", "run", "--config", str(path), "--into", str(folder),
