@@ -1,4 +1,4 @@
-"""Every command of the README runs as it stands where what it names has been drawn; or it is said why not."""
+"""Every command of README and tutorial runs as it stands, on drawn data; or it is said why not."""
 
 import contextlib
 import io
@@ -8,12 +8,15 @@ import shlex
 import shutil
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from naic_reid import cli
+from naic_reid import cli, losses
 from naic_reid.artifacts import Features
+from naic_reid.config import training
 from naic_reid.data import worlds
 from tests.finished import Folder
 from tests.tools import test_compare
@@ -21,9 +24,10 @@ from tests.tools.house import photos
 from tests.walk import HOME
 
 README = (HOME / "README.md").read_text(encoding="utf-8")
+TUTORIAL = (HOME / "docs" / "tutorial.md").read_text(encoding="utf-8")
 LINES = [
     line
-    for block in re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    for block in re.findall(r"^```sh\n(.*?)^```", README + TUTORIAL, re.DOTALL | re.MULTILINE)
     for line in block.splitlines()
     if line.strip()
 ]
@@ -124,3 +128,30 @@ def test_what_is_said_of_commands_is_said_of_those_that_are_there() -> None:
     assert {*ELSEWHERE, *PLANNED} <= commands
     assert "bash run.sh test " in (HOME / "run.sh").read_text(encoding="utf-8")
     assert README.count("```python") == 2  # tests/test_public.py runs them
+
+
+def test_the_tutorials_pictures_are_there_and_small() -> None:
+    named = re.findall(r"!\[[^]]+\]\((.*?)\)", TUTORIAL)
+    made = {path.name for path in (HOME / "docs" / "pictures").iterdir()}
+    assert {Path(name).name for name in named} == made
+    assert all((HOME / "docs" / name).stat().st_size < 150_000 for name in named)
+
+
+def test_the_tutorials_loss_can_be_trained_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    (written_out,) = re.findall(r"^```python\n(.*?)^```", TUTORIAL, re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(compile(written_out, "tutorial.md", "exec"), names)
+    monkeypatch.setitem(losses.METRIC_LOSSES, "spread", names["Spread"])
+    monkeypatch.setitem(training.METRIC_LOSSES, "spread", ())
+    assert "more_losses: [{name: spread, weight: 0.1}]" in TUTORIAL
+    assert training.Loss(name="spread", weight=0.1).weight == 0.1
+    rows = torch.randn(6, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    labels = [0, 0, 1, 1, 2, 2]
+    loss = losses.build_metric("spread", 3, 5)(rows, torch.tensor(labels))
+    pairs = [
+        torch.cosine_similarity(rows[i], rows[j], dim=0)
+        for i in range(6) for j in range(6) if labels[i] != labels[j]
+    ]  # fmt: skip
+    assert loss.item() == pytest.approx(sum(pair.item() for pair in pairs) / len(pairs), abs=1e-6)
+    loss.backward()
+    assert rows.grad is not None and rows.grad.abs().sum() > 0

@@ -110,9 +110,10 @@ def _text(
     out = io.StringIO()
     console = Console(file=out, width=110, color_system=None, highlight=False)
     for name, rows in sections.items():
-        table = Table(title=f"{name} ({rows[0]['queries']} queries)", box=SIMPLE_HEAD, title_justify="left")
-        table.add_column("ranking")
-        table.add_column("distance")
+        table = Table(title=f"{name} ({rows[0]['queries']} queries)", box=SIMPLE_HEAD, title_justify="left",
+                      padding=(0, 1, 0, 0))  # fmt: skip
+        table.add_column("ranking", overflow="fold")
+        table.add_column("distance", no_wrap=True)
         for column in COLUMNS:
             table.add_column(column, justify="right")
             if column in comparison.SCORES:

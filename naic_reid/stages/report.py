@@ -95,6 +95,8 @@ def _judged(read: Mapping[str, Scored], heads: Sequence[Path]) -> Iterator[lists
             raise ReidError(
                 f"{path}: is of other queries than the scores: delete both and run evaluate again"
             )
+        if not found.indices.shape[2]:  # of drawn trials there is no one list
+            continue
         rows = domain.rows[: len(found.members)]
         times = [np.maximum(row.each["counted"], 1) for row in rows]
         precisions = [row.each["mAP"] / number for row, number in zip(rows, times, strict=True)]
