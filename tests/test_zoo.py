@@ -231,6 +231,21 @@ def test_sizes_in_the_table_are_those_of_the_networks() -> None:
         )  # fmt: skip
 
 
+def test_the_table_is_what_the_command_counts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = (zoo._HOME / "rows.csv").read_text(encoding="utf-8").splitlines()
+    one = zoo.row("market1501/bot/resnet50")
+    monkeypatch.setattr(zoo, "rows", lambda: [one])
+    assert cli.main(["zoo", "--sizes"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [
+        stored[0],
+        next(line for line in stored if line.startswith("market1501,bot,resnet50,")),
+    ]
+    assert cli.main(["zoo", "--sizes", "market1501"]) == 2
+
+
 def test_multiplications_are_those_counted_by_hand() -> None:
     """Of a ResNet-18 at 64 × 32 whose last stride is 1: the stem, and four layers of four convolutions."""
     places, inputs, total = (32, 16), 64, 64 * 7 * 7 * 3 * 32 * 16
