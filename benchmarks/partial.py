@@ -12,8 +12,8 @@ the input, what the network does with borders and scale, and how features are co
 over seeds. A claim is the difference of two rows on the same queries, its interval a bootstrap over persons.
 "holds": the seeds agree in sign and the interval of their mean excludes 0; else "not shown".
 
-`train` makes the networks that the experiments ask: `lite_small` of configs/quick.yaml with the words of
-`TRAININGS`, from the lists of a run of quick.yaml (`--results`), about two core-minutes each.
+`train` makes the networks that the experiments ask (`TRAININGS`: models of configs/quick.yaml with other
+words), from the lists of a run of quick.yaml (`--results`), two to four core-minutes each.
 """
 
 import argparse
@@ -38,12 +38,15 @@ from naic_reid.retrieval.protocols import PROTOCOLS, Labels, meetings
 DRAWS = 10_000
 
 _MOSTLY = {"crop_keep": [0.5, 1.0833], "crop_head": 0.2}
-TRAININGS: dict[str, dict[str, Any]] = {
-    "whole": {},
-    "stretch": {"recipe": {"augment": _MOSTLY}},
-    "blank": {"recipe": {"augment": {**_MOSTLY, "crop_then": "blank"}}},
+_BLANK = {**_MOSTLY, "crop_then": "blank"}
+TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "whole": ("lite_small", {}),
+    "stretch": ("lite_small", {"recipe": {"augment": _MOSTLY}}),
+    "blank": ("lite_small", {"recipe": {"augment": _BLANK}}),
+    "plain_whole": ("wide", {"backbone": "resnet18"}),
+    "plain_blank": ("wide", {"backbone": "resnet18", "recipe": {"augment": _BLANK}}),
 }
-"""What differs from lite_small of configs/quick.yaml."""
+"""A model of configs/quick.yaml, and what differs. Borders and scale are asked of a plain ResNet-18."""
 
 
 class Row(NamedTuple):
@@ -58,7 +61,8 @@ class Row(NamedTuple):
         words = {
             name: f"{value:.3g}" if isinstance(value, float) else value for name, value in self.words.items()
         }
-        return ", ".join([self.model, *(f"{name} {value}" for name, value in words.items())])
+        at_half = [f"queries at half {dict(self.at(0.5))}"] if self.at else []
+        return ", ".join([self.model, *(f"{name} {value}" for name, value in words.items()), *at_half])
 
 
 class Claim(NamedTuple):
@@ -91,6 +95,24 @@ SHORT = ("legs_0.3", "legs_0.5", "legs_0.7", "legs_1.0", "head_0.5", "head_0.7")
 _SHOWN: list[Mapping[str, Any]] = [
     {}, {"geometry": "crop", "widen": 4 / 3}, {"geometry": "pad", "widen": 4 / 3},
 ]  # fmt: skip
+_PAD: dict[str, Any] = {"geometry": "pad", "widen": 4 / 3}
+_PADDED: list[Mapping[str, Any]] = [
+    _PAD, {**_PAD, "border": "blank"}, {**_PAD, "border": "masked"},
+    {**_PAD, "border": "masked", "pool_over": "picture"}, {"geometry": "crop", "widen": 4 / 3},
+]  # fmt: skip
+_SIZES = [(64, 32), (128, 64), (192, 96), (256, 128)]
+_FEWER = [
+    Row("whole", {"channels": {"keep": keep, "by": by}})
+    for by in ("every", "mean")
+    for keep in (640, 320, 160)
+]
+
+
+def _known(share: float) -> Mapping[str, Any]:
+    """Bodies of which so much stays are stretched by its inverse; taps go no further than 3."""
+    return {"scale": (min(3.0, 1 / share), 1.0)}
+
+
 EXPERIMENTS = {
     "E1": Experiment(
         "geometry: one network, three ways to bring a part to the input", _geometries("whole"), SHORT,
@@ -105,6 +127,37 @@ EXPERIMENTS = {
          Claim("stretch at most 3 below whole on whole bodies", 3, 0, "legs_1.0", -3),
          Claim("blank: pad above crop at half", 8, 7, "legs_0.5"),
          Claim("whole: crop above pad at half", 1, 2, "legs_0.5")],
+    ),
+    "E3": Experiment(
+        "padding: zero, blank, masked", [Row(m, w) for m in ("plain_whole", "plain_blank") for w in _PADDED],
+        ("legs_0.5", "legs_1.0"),
+        [Claim("whole-trained: pooled over the input, masks lose to zero", 0, 2, "legs_0.5"),
+         Claim("whole-trained: crop at most .1 above masks pooled over the picture", 3, 4, "legs_0.5", -0.1),
+         Claim("whole-trained: blank above zero", 1, 0, "legs_0.5"),
+         Claim("blank-trained: blank above zero", 6, 5, "legs_0.5")],
+    ),
+    "E4": Experiment(
+        "scale by hand: taps of queries spread vertically",
+        [Row("plain_whole"), Row("plain_whole", at=_known),
+         Row("plain_whole", at=lambda _: {"scale": (2.0, 1.0)}),
+         Row("plain_whole", {"geometry": "crop", "widen": 4 / 3})],
+        ("legs_0.4", "legs_0.5", "legs_0.7", "legs_1.0"),
+        [Claim("1/y above 1 at half", 1, 0, "legs_0.5"),
+         Claim("2 costs 30 points on whole bodies", 0, 2, "legs_1.0", 30),
+         Claim("crop at most 5 below 1/y at half", 3, 1, "legs_0.5", -5)],
+    ),
+    "E5": Experiment(
+        "sizes: the input, and the taps with it",
+        [Row("plain_whole", {"size": size, **scale}) for size in _SIZES for scale in ({}, {"scale": "size"})],
+        ("legs_1.0",),
+        [Claim("taps at ×1.5", 5, 4, "legs_1.0"), Claim("taps at ×2", 7, 6, "legs_1.0"),
+         Claim("×1.5 with taps above ×.5 with taps", 5, 1, "legs_1.0")],
+    ),
+    "E10": Experiment(
+        "fewer numbers", [Row("whole"), *_FEWER], ("legs_1.0", "legs_0.5"),
+        [Claim("half of the channels lose less than 1", 1, 0, "legs_1.0", -1),
+         Claim("every above mean at 640", 1, 4, "legs_1.0"),
+         Claim("every above mean at 160", 3, 6, "legs_1.0")],
     ),
 }  # fmt: skip
 
@@ -222,7 +275,7 @@ def _cell(found: Sequence[Asked]) -> str:
 def train(options: argparse.Namespace) -> None:
     """Train what is missing."""
     from ablation import changed
-    from peer import CONFIG, MODEL, ours
+    from peer import CONFIG, ours
 
     from naic_reid import config
     from naic_reid.pretrained import located
@@ -233,7 +286,8 @@ def train(options: argparse.Namespace) -> None:
             checkpoint = options.models / f"{name}_{seed}.pt"
             if checkpoint.exists():
                 continue
-            model = changed(settings.models[MODEL], dict(TRAININGS[name]))
+            base, words = TRAININGS[name]
+            model = changed(settings.models[base], dict(words))
             weights = [located(model.pretrained, Path("cache"))] if model.pretrained else []
             listed, folder = options.results / "holdout" / "train.tsv", options.models / "scratch" / name
             folder.mkdir(parents=True, exist_ok=True)

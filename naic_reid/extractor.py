@@ -38,12 +38,13 @@ from naic_reid import machine
 from naic_reid import precision as precisions
 from naic_reid.architecture import Architecture, reason
 from naic_reid.artifacts import Features, Floats, MadeBy, canonical
-from naic_reid.config import Extract, typed
+from naic_reid.config import Channels, Extract, typed
 from naic_reid.data import augment, folders, images, pictures
 from naic_reid.data.geometry import Geometry
 from naic_reid.errors import ReidError
 from naic_reid.models import fastreid, portable, sight, torchreid
 from naic_reid.models.branches import summed
+from naic_reid.models.dimension import reduced
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.inference import fused, halved
 from naic_reid.models.scaled_conv import LEAST, MOST
@@ -116,7 +117,7 @@ class Extractor(nn.Module):
         self._masks = self.how.border == "masked"
         if self._sight and self.how.scale:
             self._sight.scale = _scale(self.how, checkpoint.architecture)
-        self.dimension = self.network.dimension
+        self.dimension = _dimension(self.network.dimension, self.how.channels)
         """D, of a feature."""
         if self.geometry.policy == "pad":
             _require_no_statistics(self.network, seen.architecture)
@@ -215,7 +216,9 @@ class Extractor(nn.Module):
             seen = self.network(inputs)
             if self.flip:
                 seen = summed(seen, self.network(augment.mirrored(inputs, frames)))
-        return self.network.unit(seen, self.how.stripes_weight)
+        rows = self.network.unit(seen, self.how.stripes_weight)
+        fewer = self.how.channels
+        return rows if fewer is None else reduced(rows, fewer.keep, fewer.by)
 
     def folder(
         self, path: str | Path, *, on_error: OnError = "raise", batch: int = 0, workers: int = 0
@@ -453,6 +456,15 @@ def _prepared(checkpoint: Checkpoint, how: Extract, device: torch.device) -> tup
     if (dtype := precisions.dtype(how.precision)) != torch.float32:
         quick = halved(quick, dtype)
     return quick.to(device).to(memory_format=torch.channels_last), look
+
+
+def _dimension(dimension: int, channels: Channels | None) -> int:
+    """Of a feature of which so many numbers are kept."""
+    if channels is None:
+        return dimension
+    if dimension % channels.keep:
+        raise ReidError(f"extract.channels.keep: {channels.keep} does not divide the feature's {dimension}")
+    return channels.keep
 
 
 def _scale(how: Extract, trained: Architecture) -> Tensor:

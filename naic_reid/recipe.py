@@ -14,6 +14,7 @@ from naic_reid.models.embedder import Embedder
 from naic_reid.training import optimizers, schedule
 from naic_reid.training.average import Average, Equal, Moving
 from naic_reid.training.learner import Learner, Term
+from naic_reid.training.teacher import Teacher
 
 _log = logging.getLogger(__name__)
 
@@ -48,12 +49,13 @@ def learner(train: Train, embedder: Embedder, num_classes: int) -> Learner:
         for group in plain if of_classes else embedder.metric_groups:
             judge = build(loss.name, num_classes, embedder.width(group.branches), **options(loss))
             (identity if of_classes else metrics).append(Term(loss.name, group, judge, train.metric_on))
-    return Learner(embedder, identity, metrics)
+    teacher = None if train.teacher is None else Teacher(embedder, train.teacher)
+    return Learner(embedder, identity, metrics, teacher)
 
 
 def optimizer(train: Train, learner: Learner) -> torch.optim.Optimizer:
     """The backbone's parameters, and the head's: branches, and what the losses hold per class."""
-    named = list(learner.named_parameters())
+    named = [(name, tensor) for name, tensor in learner.named_parameters() if not name.startswith("teacher.")]
     grouped: dict[str, list[nn.Parameter]] = {}
     for name, parameter in named:
         place = "body" if name.startswith("embedder.backbone.") else "head"

@@ -66,4 +66,7 @@ def everything() -> dict[str, Any]:
         for name, (layout, variant) in TESTS.items()
     }
     tests["market1501"]["multi_query"] = True
-    return small(sources, tests)
+    half = {"of": "market1501", "side": "legs", "keep": [0.5, 0.5]}
+    config = small(sources, tests)
+    config["rerank"]["half"] = dict(config["rerank"]["market1501"])
+    return config | {"cut": {"half": half}}

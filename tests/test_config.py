@@ -217,10 +217,18 @@ def test_the_competition_and_labelled_tests_may_stand_in_one_config() -> None:
     assert (loaded.competition, loaded.domains) == (("all",), ("all", "cars", "m", "holdout"))
 
 
+def test_partial_bodies_of_a_test_are_a_domain_under_its_protocol() -> None:
+    cut = LABELLED.replace("rerank: {", "cut: {half: {of: cars}}\nrerank: {half: {}, ")
+    loaded = config.parse(cut, "some.yaml")
+    assert loaded.domains == ("cars", "m", "holdout", "half")
+    assert loaded.protocols["half"] == "vehicleid"
+    assert (loaded.cut["half"].side, loaded.cut["half"].keep) == ("legs", (0.5, 0.5))
+
+
 def test_settings_of_labelled_data_are_in_no_record_of_a_config_without() -> None:
     loaded = config.parse(GOOD, "some.yaml")
     assert loaded.collect.sources[0].model_dump() == {"name": "a", "list": "a.txt", "images": "a"}
-    assert "tests" not in loaded.model_dump()
+    assert "tests" not in loaded.model_dump() and "cut" not in loaded.model_dump()
     assert "benchmarks" not in loaded.dedupe.model_dump()
 
 
@@ -240,6 +248,18 @@ def test_settings_of_labelled_data_are_in_no_record_of_a_config_without() -> Non
         ("multi_query: true", "table: t.csv", "the layout market1501 reads no table"),
         ("tests: {m:", "tests: {holdout:", "tests.holdout: the name is that of another domain"),
         ("rerank: {m: {},", "rerank: {", "rerank has no entry for the domain m"),
+        ("tests: {m:", "cut: {cars: {of: m}}\ntests: {m:", "cut.cars: the name is that of another domain"),
+        (
+            "tests: {m:",
+            "cut: {a: {of: b}}\ntests: {m:",
+            "b is no labelled test of this config (cars, m, holdout)",
+        ),
+        (
+            "tests: {m:",
+            "cut: {a: {of: m, keep: [1.0, 0.5]}}\ntests: {m:",
+            "1, 0.5: the least share comes first",
+        ),
+        ("tests: {m:", "cut: {a: {of: m}}\ntests: {m:", "rerank has no entry for the domain a"),
     ],
 )
 def test_what_is_wrong_about_a_data_set_is_said_in_a_sentence(before: str, after: str, sentence: str) -> None:

@@ -18,7 +18,7 @@ def path(request: pytest.FixtureRequest) -> Path:
 
 
 def test_there_are_those_that_the_readme_names() -> None:
-    assert {path.stem for path in CONFIGS} == {"labelled", "naic2020", "quick", "small", "toy"}
+    assert {path.stem for path in CONFIGS} == {"labelled", "naic2020", "partial", "quick", "small", "toy"}
 
 
 def test_every_section_is_written_out(path: Path) -> None:

@@ -332,3 +332,21 @@ def test_pictures_of_the_inputs_size_are_the_same_to_the_bit_however_they_come_t
         Extractor.load(plain, "cpu", geometry=policy).images(pictures) for policy in ("resize", "crop", "pad")
     )
     assert np.array_equal(stretched, cropped) and np.array_equal(stretched, padded)
+
+
+@pytest.mark.parametrize("by", ["every", "mean"])
+def test_fewer_numbers_are_chosen_or_averaged_and_all_of_them_are_as_they_were(
+    home: Path, extractor: Extractor, gallery: Features, by: str
+) -> None:
+    def taken(keep: int) -> Floats:
+        short = Extractor.load(home / "a.pt", "cpu", channels={"keep": keep, "by": by})
+        assert short.dimension == keep
+        return short.folder(home / "photos").values
+
+    assert np.array_equal(taken(128), gallery.values)
+    blocks = gallery.values.reshape(5, 32, 4)
+    expected = blocks[:, :, 0] if by == "every" else blocks.mean(2)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(taken(32), expected, atol=1e-6)
+    with pytest.raises(ReidError, match=r"channels\.keep: 100 does not divide the feature's 128"):
+        taken(100)

@@ -5,9 +5,13 @@ import shlex
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from naic_reid.artifacts import DISTRACTOR, JUNK, ImageList, Neighbours, read_json
+from naic_reid import Extractor
+from naic_reid.artifacts import DISTRACTOR, JUNK, Features, ImageList, Neighbours, read_json
+from naic_reid.data import images
+from naic_reid.data.crops import Crop
 from naic_reid.data.layouts import LAYOUTS
 from naic_reid.data.worlds import drawn
 from tests.faults.world import World
@@ -73,6 +77,30 @@ def test_a_list_that_is_query_and_gallery_is_searched_once(finished: World) -> N
     near = Neighbours.read(finished.path("results/search/tiny/epoch_1/vehicleid.npz"))
     listed = ImageList.read(finished.path("results/tests/gallery_vehicleid.tsv"))
     assert len(near.rows) == near.num_query == len(listed) > 0
+
+
+def test_the_queries_of_a_cut_test_are_halves_and_its_gallery_is_whole(finished: World) -> None:
+    for role in ("query", "gallery"):
+        whole = ImageList.read(finished.path(f"results/tests/{role}_market1501.tsv"))
+        cut = ImageList.read(finished.path(f"results/cut/{role}_half.tsv"))
+        assert (cut.paths, cut.identities, cut.cameras) == (whole.paths, whole.identities, whole.cameras)
+        sizes = [images.read(finished.path("data") / path).shape[:2] for path in cut.paths]
+        expected = [f"0 {round(height / 2)} 0 {width}" if role == "query" else "" for height, width in sizes]
+        assert list(cut.crops) == expected
+    features = [
+        Features.read(finished.path(f"results/extract/tiny/epoch_1/{role}_{test}.npz")).values
+        for test in ("market1501", "half") for role in ("query", "gallery")
+    ]  # fmt: skip
+    assert not np.array_equal(features[0], features[2]) and np.array_equal(features[1], features[3])
+    asked = ImageList.read(finished.path("results/cut/query_half.tsv"))
+    parts = [
+        Crop.parsed(crop).of(images.read(finished.path("data") / path))
+        for path, crop in zip(asked.paths, asked.crops, strict=True)
+    ]
+    extractor = Extractor.load(finished.path("results/train/tiny/epoch_1.pt"), "cpu")
+    np.testing.assert_allclose(extractor.images(parts), features[2], atol=1e-5)
+    _, scores = read_json(finished.path("results/evaluate/half.json"), "Scores")
+    assert scores["protocol"] == "market"
 
 
 def test_no_submission_is_made_where_there_is_no_competition(finished: World) -> None:

@@ -12,8 +12,15 @@ from naic_reid.artifacts.tables import read_table, write_table
 
 JUNK, DISTRACTOR = "junk", "distractor"
 """Marks of an `ImageList`'s rows."""
-_LATER_COLUMNS = {"camera": "cameras", "mark": "marks", "group": "groups", "digest": "digests"}
+_LATER_COLUMNS = {
+    "camera": "cameras",
+    "mark": "marks",
+    "group": "groups",
+    "digest": "digests",
+    "crop": "crops",
+}
 _COLUMNS = {"path": "paths", "identity": "identities"} | _LATER_COLUMNS  # of an ImageList's file → its fields
+_CROP = re.compile(r"(\d+ \d+ \d+ \d+)?")
 _PLAIN = re.compile(r"((?!\.\.?/)[^/\\\t\n\r]+/)*(?!\.\.?\Z)[^/\\\t\n\r]+")  # no empty part, no . or ..
 
 
@@ -27,6 +34,7 @@ class ImageList:
     `DISTRACTOR` (published as person 0: nobody that is asked for, always wrong). `groups` are the numbered
     parts of a test set that is scored part by part, as Partial-REID. `digests` are BLAKE2b of the files'
     bytes, 128 bits in hexadecimal digits: who reads an image later refuses one that has changed since.
+    `crops` are the parts that are shown: top, bottom, left, right in the image's pixels, with spaces between.
     """
 
     paths: tuple[str, ...]
@@ -36,6 +44,7 @@ class ImageList:
     marks: tuple[str, ...] = field(default=(), kw_only=True)
     groups: tuple[str, ...] = field(default=(), kw_only=True)
     digests: tuple[str, ...] = field(default=(), kw_only=True)
+    crops: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         for name in _LATER_COLUMNS.values():
@@ -48,6 +57,7 @@ class ImageList:
         hold(wrong is None, f"plain relative paths, which {wrong!r} is not")
         for column in (self.identities, self.cameras, self.groups, self.digests):
             hold(not any(set(text) & set("\t\n\r") for text in set(column)), "columns without tabs")
+        hold(all(map(_CROP.fullmatch, set(self.crops))), "crops as top bottom left right")
         strange = sorted(set(self.marks) - {"", JUNK, DISTRACTOR})
         hold(not strange, f"marks {JUNK} and {DISTRACTOR}, which {strange[:1]} is not")
 

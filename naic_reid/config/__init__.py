@@ -11,6 +11,7 @@ from naic_reid.config.data import (
     LAYOUTS,
     PROTOCOLS,
     Collect,
+    Cut,
     DataSet,
     Dedupe,
     Holdout,
@@ -22,6 +23,7 @@ from naic_reid.config.data import (
 from naic_reid.config.model import Model
 from naic_reid.config.reading import describe, load, parse, text_of, typed
 from naic_reid.config.retrieval import (
+    Channels,
     Ensemble,
     Extract,
     Fuse,
@@ -43,8 +45,10 @@ __all__ = [
     "METRIC_LOSSES",
     "PROTOCOLS",
     "Augment",
+    "Channels",
     "Collect",
     "Config",
+    "Cut",
     "DataSet",
     "Dedupe",
     "Ensemble",

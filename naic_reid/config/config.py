@@ -10,7 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from naic_reid.config.data import Collect, Dedupe, Holdout, Split, Test, Toy
+from naic_reid.config.data import Collect, Cut, Dedupe, Holdout, Split, Test, Toy
 from naic_reid.config.model import Model
 from naic_reid.config.retrieval import (
     Ensemble,
@@ -45,6 +45,10 @@ class Config(Section):
     )
     tests: dict[Name, Test] = Field({}, exclude_if=not_, description="labelled test sets, by name")
     """In the order of their names."""
+    cut: dict[Name, Cut] = Field(
+        {}, exclude_if=not_, description="tests of partial bodies, by name: further domains"
+    )
+    """In the order of their names."""
     models: Annotated[dict[Name, Model], Field(min_length=1)] = Field(description="networks, by name")
     """In the order of their names, and so are members: the order in the file means nothing."""
     train: Train = Field(default_factory=Train)
@@ -72,19 +76,20 @@ class Config(Section):
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """Every domain that is searched: the competition's, the labelled tests, and the hold-out."""
-        return (*self.competition, *self.tests, *((HOLDOUT,) if self.holdout.asked else ()))
+        """Every domain that is searched: the competition's, labelled tests, the hold-out, partial bodies."""
+        return (*self.competition, *self.tests, *((HOLDOUT,) if self.holdout.asked else ()), *self.cut)
 
     @property
     def protocols(self) -> dict[str, str]:
         """By what rule each domain is scored. Of lists without cameras `market` removes nothing."""
-        return {
+        whole = {
             **dict.fromkeys(self.competition, "naic"),
             **{name: test.rule for name, test in self.tests.items()},
             HOLDOUT: "market",
         }
+        return whole | {name: whole[cut.of] for name, cut in self.cut.items()}
 
-    @field_validator("models", "tests", mode="after")
+    @field_validator("models", "tests", "cut", mode="after")
     @classmethod
     def _in_the_order_of_names(cls, table: dict[str, Any]) -> dict[str, Any]:
         return dict(sorted(table.items()))
@@ -93,6 +98,14 @@ class Config(Section):
     def _domains_are_known(self) -> Self:
         taken = sorted(self.tests.keys() & {*self.competition, HOLDOUT})
         require(not taken, f"tests.{', '.join(taken)}: the name is that of another domain: take another")
+        whole = (*self.tests, *((HOLDOUT,) if self.holdout.asked else ()))
+        for name, cut in self.cut.items():
+            require(
+                name not in (*self.competition, *self.tests, HOLDOUT),
+                f"cut.{name}: the name is that of another domain: take another",
+            )
+            known = ", ".join(whole) or "none"
+            require(cut.of in whole, f"cut.{name}.of: {cut.of} is no labelled test of this config ({known})")
         require(bool(self.domains), "nothing is searched: give split, tests or holdout.share")
         missing = [domain for domain in self.domains if domain not in self.rerank]
         require(not missing, f"rerank has no entry for the domain {', '.join(missing)}")

@@ -56,6 +56,9 @@ _IN_NAMES: dict[str, frozenset[str]] = {
 }
 
 
+Kept = Annotated[float, Field(gt=0, le=1)]
+
+
 class DataSet(Section):
     """A data set in one of the field's layouts, within the data folder."""
 
@@ -160,6 +163,23 @@ class Test(DataSet):
     def rule(self) -> str:
         """The protocol it is scored by."""
         return self.protocol or LAYOUTS[self.layout][1]
+
+
+class Cut(Section):
+    """Partial bodies of a labelled test: a domain of its own, of the same images, cut."""
+
+    of: Name = Field(description="the test that is cut, or holdout")
+    side: Literal["legs", "head", "both", "mostly_legs"] = Field(
+        "legs", description="what is cut off; both: either, by even odds; mostly_legs: four times of five"
+    )
+    keep: tuple[Kept, Kept] = Field((0.5, 0.5), description="least and greatest share of the rows that stay")
+    roles: Literal["query", "both"] = Field("query", description="whose images are cut: queries, or all")
+
+    @field_validator("keep")
+    @classmethod
+    def _the_least_first(cls, keep: tuple[float, float]) -> tuple[float, float]:
+        require(keep[0] <= keep[1], f"{keep[0]:g}, {keep[1]:g}: the least share comes first")
+        return keep
 
 
 class Collect(Section):

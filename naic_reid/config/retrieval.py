@@ -15,6 +15,15 @@ from naic_reid.config.section import Count, Name, Positive, Section, Share, requ
 Scale = Annotated[float, Field(ge=0.5, le=3)]  # as models.scaled_conv
 
 
+class Channels(Section):
+    """Fewer numbers for each feature, without another weight."""
+
+    keep: Count = Field(description="so many, a divisor of the feature's length")
+    by: Literal["every", "mean"] = Field(
+        "every", description="every n-th channel, or the means of n neighbours"
+    )
+
+
 class Extract(Section):
     """How features are taken from a trained model."""
 
@@ -53,6 +62,10 @@ class Extract(Section):
         description="plain ResNets: taps of kernels so much further apart, down and across; size: as much as "
         "the input is larger than in training; none: 1",
     )  # fmt: skip
+
+    channels: Channels | None = Field(
+        None, exclude_if=not_, description="shorter features; none: all their numbers"
+    )
 
     @model_validator(mode="after")
     def _the_picture_is_known(self) -> Self:

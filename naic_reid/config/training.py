@@ -28,6 +28,8 @@ METRIC_LOSSES: dict[str, tuple[str, ...]] = {
     "weighted_triplet": ("margin",),
     "weighted_triplet_fastreid": ("margin",),
     "hard_triplet": ("margin",),
+    "pull_triplet": ("margin",),
+    "relative_triplet": ("margin",),
     "center": (),
     "pairwise_cosface": ("scale", "margin"),
     "pairwise_circle": ("scale", "margin"),
@@ -260,6 +262,10 @@ class Train(Section):
         None, exclude_if=lambda value: value is None, description="SWA: the mean of the weights after each "
         "of so many last epochs is what is kept of them, its batch normalisation's statistics made anew"
     )  # fmt: skip
+    teacher: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, exclude_if=lambda value: value is None,
+        description="decay of a moving average with whose features triplets compare, not with the batch's",
+    )  # fmt: skip
     freeze: tuple[str, ...] = Field((), description="patterns of parameters kept, e.g. backbone.layer1.*")
     freeze_steps: Count | None = Field(
         None, exclude_if=lambda value: value is None, description="steps for which they are kept"
@@ -352,6 +358,15 @@ class Train(Section):
     def _groups(self) -> Self:
         names = [loss.name for loss in (self.identity_loss, self.metric_loss, *self.more_losses) if loss]
         require(len(set(names)) == len(names), "two of the losses have the same name")
+        able = ("hard_triplet", "pull_triplet", "relative_triplet")
+        others = [
+            loss.name for loss in (self.metric_loss, *self.more_losses) if loss and loss.name not in able
+        ]
+        alone = self.metric_loss is None and not self.more_losses
+        require(
+            self.teacher is None or not (others or alone),
+            f"teacher: {', '.join(others) or 'no metric loss'} compares with none: use {', '.join(able)}",
+        )
         require(
             self.batch // self.num_instances >= 2 * self.accumulate,
             f"accumulate {self.accumulate} leaves micro-batches of fewer than 2 identities",

@@ -26,7 +26,13 @@ from naic_reid.losses.batch import (
 from naic_reid.losses.center import Center
 from naic_reid.losses.linear import Linear, LinearFastReID
 from naic_reid.losses.pairwise import PairwiseCircle, PairwiseCosFace
-from naic_reid.losses.triplet import HardTriplet, WeightedTriplet, WeightedTripletFastReID
+from naic_reid.losses.triplet import (
+    HardTriplet,
+    PullTriplet,
+    RelativeTriplet,
+    WeightedTriplet,
+    WeightedTripletFastReID,
+)
 
 IDENTITY_LOSSES: dict[str, Callable[..., nn.Module]] = {
     "arcface": ArcFace,
@@ -43,6 +49,8 @@ METRIC_LOSSES: dict[str, Callable[..., nn.Module]] = {
     "weighted_triplet": WeightedTriplet,
     "weighted_triplet_fastreid": WeightedTripletFastReID,
     "hard_triplet": HardTriplet,
+    "pull_triplet": PullTriplet,
+    "relative_triplet": RelativeTriplet,
     "center": Center,
     "pairwise_cosface": PairwiseCosFace,
     "pairwise_circle": PairwiseCircle,

@@ -17,16 +17,43 @@ _LEAST_DISTANCE = 1e-6  # sqrt(1e-12): below it the distance has no gradient
 class HardTriplet(nn.Module):
     """Batch-hard triplet (Hermans et al. 2017, eq. 5); margin None: soft margin, log(1 + exp)."""
 
+    pushes = True
+
     def __init__(self, margin: float | None = None) -> None:
         super().__init__()
         self.margin = margin
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """The mean over anchors; embeddings [B, D] before the bottleneck, labels int64 [B]."""
-        distances, same = _distances(embeddings, labels)
-        farthest = distances.masked_fill(~same, 0).amax(1)
-        nearest = distances.masked_fill(same, torch.inf).amin(1)
-        return _violation(farthest - nearest, self.margin)
+    def forward(self, embeddings: Tensor, labels: Tensor, others: Tensor | None = None) -> Tensor:
+        """The mean over anchors; embeddings [B, D] before the bottleneck, labels int64 [B].
+
+        `others`, a teacher's rows [B, D] of the same images, are what anchors are compared with.
+        """
+        farthest, nearest = _hardest(*_distances(embeddings, labels, others))
+        return _violation(farthest - (nearest if self.pushes else nearest.detach()), self.margin)
+
+
+class PullTriplet(HardTriplet):
+    """`HardTriplet` whose nearest negative has no gradient: it draws one's own nearer and pushes nobody."""
+
+    pushes = False
+
+
+class RelativeTriplet(nn.Module):
+    """max(0, p / n − q): the farthest of one's own within the share q of the nearest of the others.
+
+    n has no gradient, and the loss depends on no scale of the embeddings: alone it draws all together, so it
+    wants a teacher's rows to compare with (`train.teacher`).
+    """
+
+    def __init__(self, margin: float = 0.6) -> None:
+        """`margin` is q."""
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, embeddings: Tensor, labels: Tensor, others: Tensor | None = None) -> Tensor:
+        """The mean over anchors; embeddings [B, D], labels int64 [B], `others` as of `HardTriplet`."""
+        farthest, nearest = _hardest(*_distances(embeddings, labels, others))
+        return F.relu(farthest / nearest.detach() - self.margin).mean()
 
 
 class WeightedTriplet(nn.Module):
@@ -79,9 +106,21 @@ class WeightedTripletFastReID(nn.Module):
         return _violation(positive - negative, self.margin)
 
 
-def _distances(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Euclidean distances, float32 [B, B], and who shares an identity with whom, bool [B, B]."""
-    return _Distances.apply(embeddings.float()), labels[:, None] == labels[None, :]
+def _distances(embeddings: Tensor, labels: Tensor, others: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Euclidean distances, float32 [B, B], and who shares an identity with whom, bool [B, B].
+
+    To `others`, which have no gradient, or among the embeddings themselves.
+    """
+    same = labels[:, None] == labels[None, :]
+    if others is None:
+        return _Distances.apply(embeddings.float()), same
+    far = torch.cdist(embeddings.float(), others.float(), compute_mode="donot_use_mm_for_euclid_dist")
+    return far.clamp(min=_LEAST_DISTANCE), same
+
+
+def _hardest(distances: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each anchor [B]: its own farthest, and the nearest of the others."""
+    return distances.masked_fill(~same, 0).amax(1), distances.masked_fill(same, torch.inf).amin(1)
 
 
 class _Distances(torch.autograd.Function):

@@ -21,6 +21,7 @@ STAGES = {
     "holdout": "images → training list, and a labelled query and gallery",
     "split": "query and gallery folders → one list for each domain",
     "tests": "a labelled test set → its query and gallery lists, with persons and cameras",
+    "cut": "a labelled test → the same with partial bodies, where the config asks for it",
     "train": "training list → one model's checkpoints",
     "extract": "images and a checkpoint → features",
     "query_expansion": "features → features moved towards their nearest, where the config asks for it",
@@ -36,12 +37,13 @@ STAGES = {
 }
 
 WITHOUT_TORCH = frozenset(
-    ("survey", "toy", "collect", "dedupe", "holdout", "split", "tests", "submit", "card", "gather", "report")
+    ("survey", "toy", "collect", "dedupe", "holdout", "split", "tests", "cut", "submit", "card", "gather", "report")
 )
 """Stages that need none of the large libraries; a contract of imports keeps them so."""
 
 # A parameter that receives one entry of a config table: (the table, the plain value that picks it).
 TABLES = {
+    "cut": ("cut", "domain"),
     "model": ("models", "model"),
     "rerank": ("rerank", "domain"),
     "protocol": ("protocols", "domain"),

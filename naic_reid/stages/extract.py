@@ -13,11 +13,14 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from naic_reid import parts
 from naic_reid.artifacts import Floats, ImageList, MadeBy, streamed_features
 from naic_reid.config import Extract
+from naic_reid.data.crops import Crop
 from naic_reid.data.images import read
 from naic_reid.errors import ReidError
 from naic_reid.extractor import BATCHES, Extractor
@@ -86,7 +89,7 @@ def run(
         for job in jobs:
             with job.opened(extractor.dimension) as append:
                 for block in extractor.blocks(
-                    job.sources(data), lambda of: read(*of), batch=batch, workers=workers
+                    job.sources(data), lambda of: _part(*of), batch=batch, workers=workers
                 ):
                     for _, error in block.faults:
                         raise error
@@ -99,6 +102,12 @@ def run(
     _log.info("extract: wrote %d files in %.1f s, %.0f images/s", len(jobs), seconds, total / seconds)
 
 
+def _part(path: Path, digest: str, crop: str) -> NDArray[np.uint8]:
+    """An image file of that digest, or the part of it that is shown."""
+    picture = read(path, digest)
+    return Crop.parsed(crop).of(picture) if crop else picture
+
+
 class _Job:
     """One list, or a shard's rows of it, and where its features go."""
 
@@ -109,12 +118,14 @@ class _Job:
         names = listed.names if len(set(listed.names)) == len(listed) else listed.paths
         self.paths = listed.paths[rows.start : rows.stop]
         self._digests = listed.digests[rows.start : rows.stop]
+        self._crops = listed.crops[rows.start : rows.stop]
         self._names = names[rows.start : rows.stop]
         self._features, self._made_by, self._part = features, made_by, rows if shard else None
 
-    def sources(self, data: Path) -> list[tuple[Path, str]]:
-        """Each image's file and the digest that it had when it was listed."""
-        return [(data / path, digest) for path, digest in zip(self.paths, self._digests, strict=True)]
+    def sources(self, data: Path) -> list[tuple[Path, str, str]]:
+        """Each image's file, the digest that it had when it was listed, and the part that is shown."""
+        columns = zip(self.paths, self._digests, self._crops, strict=True)
+        return [(data / path, digest, crop) for path, digest, crop in columns]
 
     def opened(self, dimension: int) -> AbstractContextManager[Callable[[Floats], None]]:
         """A function that appends rows to the file, which is whole when the block ends."""

@@ -21,6 +21,7 @@ from naic_reid.data.augment import MEAN, STD
 from naic_reid.errors import extra
 from naic_reid.extractor import Extractor
 from naic_reid.models.branches import Seen, summed
+from naic_reid.models.dimension import reduced
 from naic_reid.models.embedder import Embedder
 
 Pixels = NDArray[np.uint8]
@@ -43,6 +44,7 @@ class Graph(nn.Module):
         super().__init__()
         self.network, self.flip = _plain(extractor.network), extractor.flip
         self.stripes_weight, self.takes = extractor.how.stripes_weight, takes
+        self.channels = extractor.how.channels
         deviation = torch.tensor(STD).view(1, 3, 1, 1)
         self.scale = nn.Buffer(1 / (255 * deviation))
         self.shift = nn.Buffer(-torch.tensor(MEAN).view(1, 3, 1, 1) / deviation)
@@ -52,13 +54,17 @@ class Graph(nn.Module):
         if self.takes == "pixels":
             images = images.permute(0, 3, 1, 2).float() * self.scale + self.shift
         if not self.flip:
-            return self.network.unit(self.network(images), self.stripes_weight)
+            return self._unit(self.network(images))
         # Once through the network, both images side by side: a graph half as long.
         count = images.shape[0]
         both = self.network(torch.cat((images, images.flip(3))))
         here, mirrored = ({name: _part(seen, rows) for name, seen in both.items()}
                           for rows in (slice(count), slice(count, None)))  # fmt: skip
-        return self.network.unit(summed(here, mirrored), self.stripes_weight)
+        return self._unit(summed(here, mirrored))
+
+    def _unit(self, seen: dict[str, Seen]) -> Tensor:
+        rows = self.network.unit(seen, self.stripes_weight)
+        return rows if self.channels is None else reduced(rows, self.channels.keep, self.channels.by)
 
 
 def _plain(network: Embedder) -> Embedder:

@@ -324,12 +324,13 @@ def _divided(data: Data, config: Config, queries: int, gallery: int) -> None:
 
 
 def _held_out(data: Data, config: Config) -> Data:
-    """The data with its hold-out as a domain, if there shall be one."""
+    """The data with its hold-out as a domain, if there shall be one, and the domains that are cut."""
     if config.holdout.asked:
         share = 1 / config.holdout.folds if config.holdout.folds else config.holdout.share
         persons, images = share * len(data.labels), share * len(data.paths)
         asked = persons * config.holdout.query_images
         data.domains[settings.HOLDOUT] = (asked, max(images - asked, 1.0))
+    data.domains |= {name: data.domains[cut.of] for name, cut in config.cut.items()}
     return data
 
 

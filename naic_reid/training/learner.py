@@ -46,9 +46,16 @@ class Learner(nn.Module):
     one process with the whole batch.
     """
 
-    def __init__(self, embedder: nn.Module, identity: Sequence[Term], metrics: Sequence[Term]) -> None:
-        """The first identity term's logits give the accuracy."""
+    def __init__(
+        self,
+        embedder: nn.Module,
+        identity: Sequence[Term],
+        metrics: Sequence[Term],
+        teacher: nn.Module | None = None,
+    ) -> None:
+        """The first identity term's logits give the accuracy; metric losses compare with a teacher's rows."""
         super().__init__()
+        self.teacher = teacher
         self.embedder = embedder
         self.identity = nn.ModuleList(term.loss for term in identity)
         self.metrics = nn.ModuleList(term.loss for term in metrics)
@@ -72,9 +79,14 @@ class Learner(nn.Module):
                 right = (logits.detach().argmax(dim=1) == labels).float().mean()
         together = bool(self._metrics) and dist.is_initialized()
         everyones = _gathered(labels) if together else labels
+        taught = None if self.teacher is None or not self.training else self.teacher(images)
         for (name, group, on), judge in zip(self._metrics, self.metrics, strict=True):
             rows = group.rows(seen, on)
-            _add(losses, name, group.weight * judge(_Gathered.apply(rows) if together else rows, everyones))
+            judged = [_Gathered.apply(rows) if together else rows, everyones]
+            if taught is not None:
+                others = group.rows(taught, on)
+                judged.append(_gathered(others) if together else others)
+            _add(losses, name, group.weight * judge(*judged))
         assert right is not None, "a network has an identity term"
         return Judgement(losses, right)
 

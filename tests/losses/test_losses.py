@@ -39,6 +39,9 @@ METRIC = [
     ("weighted_triplet_fastreid", {"margin": 0.3}),
     ("hard_triplet", {"margin": None}),
     ("hard_triplet", {"margin": 0.3}),
+    ("pull_triplet", {"margin": None}),
+    ("pull_triplet", {"margin": 0.1}),
+    ("relative_triplet", {"margin": 0.6}),
     ("pairwise_cosface", {"scale": 64.0, "margin": 0.35}),
     ("pairwise_circle", {"scale": 16.0, "margin": 0.25}),
     ("batch_circle", {"scale": 32.0, "margin": 0.25}),
@@ -48,7 +51,8 @@ METRIC = [
     ("instance", {"scale": 32.0}),
     ("instance_identity", {"scale": 32.0}),
 ]
-WEIGHED = ("pairwise_circle", "batch_circle")  # by weights that carry no gradient
+WEIGHED = ("pairwise_circle", "batch_circle", "pull_triplet", "relative_triplet")
+"""Parts of these carry no gradient."""
 PULLING = ("center", "contrastive", "lifted", "instance")  # have a price for a person alone, too
 LABELS = {
     "P×K": [0, 0, 1, 1, 2, 2, 3, 3],
@@ -267,6 +271,16 @@ def test_memory_of_a_triplet_grows_with_the_square_of_the_batch_and_not_with_its
             losses.build_metric(name, 4, dimension)(embeddings, torch.arange(num) // 4).backward()
     assert not [name for name in Seen.names if "cdist_backward" in name]
     assert Seen.largest == num**2
+
+
+def test_a_relative_triplet_depends_on_no_scale_and_costs_nothing_from_the_share_on() -> None:
+    embeddings, targets = _batch(LABELS["P×K"], 14)
+    loss = losses.build_metric("relative_triplet", CLASSES, DIMENSION)
+    assert loss(7 * embeddings, targets).item() == pytest.approx(loss(embeddings, targets).item(), rel=1e-5)
+    line, persons = torch.tensor([[0.0], [0.6], [1.6], [2.2]]), torch.tensor([0, 0, 1, 1])
+    for share, expected in ((0.6, 0.0), (0.61, 0.0), (0.5, 0.05), (0.3, 0.1875)):
+        found = losses.build_metric("relative_triplet", 2, 1, margin=share)(line, persons).item()
+        assert found == pytest.approx(expected, abs=1e-6)
 
 
 def test_logits_leave_the_margin_out() -> None:

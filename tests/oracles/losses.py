@@ -120,6 +120,28 @@ def hard_triplet(rows: Rows, labels: Sequence[int], margin: float | None) -> flo
     return sum(losses) / len(losses)
 
 
+def pull_triplet(rows: Rows, labels: Sequence[int], margin: float | None, fixed: Rows | None = None) -> float:
+    """Negatives are measured among `fixed` (else the rows), which a gradient does not go through."""
+    losses = []
+    for own, rest in _farthest_and_nearest(rows, labels, fixed or rows):
+        losses.append(0.0 if math.isinf(rest) else _violation(own, rest, margin))
+    return sum(losses) / len(losses)
+
+
+def relative_triplet(rows: Rows, labels: Sequence[int], margin: float, fixed: Rows | None = None) -> float:
+    ratios = [own / rest for own, rest in _farthest_and_nearest(rows, labels, fixed or rows)]
+    return sum(max(0.0, ratio - margin) for ratio in ratios) / len(ratios)
+
+
+def _farthest_and_nearest(rows: Rows, labels: Sequence[int], fixed: Rows) -> list[tuple[float, float]]:
+    found = []
+    for at, label in enumerate(labels):
+        own = [distance(rows[at], row) for row, other in zip(rows, labels, strict=True) if other == label]
+        rest = [distance(fixed[at], row) for row, other in zip(fixed, labels, strict=True) if other != label]
+        found.append((max(own), min(rest, default=math.inf)))
+    return found
+
+
 def triplet_of_tensors(name: str, rows: Tensor, labels: Sequence[int], margin: float | None) -> Tensor:
     """`hard_triplet` or `weighted_triplet` pair by pair on tensors, for torch to take gradients of."""
     losses = []

@@ -107,6 +107,7 @@ def image_list(role, domain):
     """The list of a role's images in a domain."""
     labelled = "tests" if domain in CONFIG.tests else "split"
     stage = "holdout" if domain == settings.HOLDOUT else labelled
+    stage = "cut" if domain in CONFIG.cut else stage
     return f"results/{stage}/{role}_{domain}.tsv"
 
 

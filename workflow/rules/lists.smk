@@ -125,3 +125,29 @@ if CONFIG.tests:
             **door("tests"),
         shell:
             RUN_PLAIN
+
+
+if CONFIG.cut:
+
+    def whole_list(role):
+        """The list of a role's images in the test that a domain cuts."""
+        return lambda wildcards: image_list(role, CONFIG.cut[wildcards.domain].of)
+
+    rule cut:
+        input:
+            query=whole_list("query"),
+            gallery=whole_list("gallery"),
+        output:
+            cut_query="results/cut/query_{domain}.tsv",
+            cut_gallery="results/cut/gallery_{domain}.tsv",
+        log:
+            "logs/cut/{domain}.log",
+        wildcard_constraints:
+            domain="|".join(CONFIG.cut),
+        threads: 2
+        resources:
+            **needs(4000, 60),
+        params:
+            **door("cut"),
+        shell:
+            RUN
