@@ -224,8 +224,9 @@ class Taken:
         checkpoint = self._models / f"{row.model}_{seed}.pt"
         words = dict(row.words)
         for_parts = words | dict(row.at(STRESS[test].keep[0]) if row.at else {})
-        parts = self._features(checkpoint, for_parts, self._photographs.cut(test), test)
         whole = self._features(checkpoint, words, self._photographs.pictures, "whole")
+        uncut = STRESS[test].keep[0] == 1 and for_parts == words
+        parts = whole if uncut else self._features(checkpoint, for_parts, self._photographs.cut(test), test)
         return asked(parts, whole, self._photographs.persons, self._photographs.cameras)
 
     def _features(
@@ -239,22 +240,24 @@ class Taken:
         return np.load(kept)
 
 
-def run(experiment: Experiment, taken: Taken, seeds: Sequence[int], persons: NDArray[Any]) -> list[str]:
-    """The lines of an experiment's tables in Markdown."""
+def run(
+    experiment: Experiment, lists: Sequence[str], taken: Taken, seeds: Sequence[int], persons: NDArray[Any]
+) -> list[str]:
+    """The lines of an experiment's tables in Markdown, of some of its lists."""
     found = {
         (number, test): [taken.scored(row, test, seed) for seed in seeds]
         for number, row in enumerate(experiment.rows)
-        for test in experiment.lists
+        for test in lists
     }
     lines = [
-        "| R1 / R3 / R5 / mAP | " + " | ".join(experiment.lists) + " |",
-        "|---" * (len(experiment.lists) + 1) + "|",
+        "| R1 / R3 / R5 / mAP | " + " | ".join(lists) + " |",
+        "|---" * (len(lists) + 1) + "|",
     ]
     for number, row in enumerate(experiment.rows):
-        cells = [_cell(found[number, test]) for test in experiment.lists]
+        cells = [_cell(found[number, test]) for test in lists]
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     lines += ["", "| claim, mAP | by seed | 95 % of the mean | |", "|---|---|---|---|"]
-    for claim in experiment.claims:
+    for claim in (claim for claim in experiment.claims if claim.asked in lists):
         gains, low, high = difference(
             found[claim.better, claim.asked], found[claim.worse, claim.asked], persons
         )
@@ -305,6 +308,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"), help="train: a run of quick.yaml")
     parser.add_argument("--models", type=Path, required=True, help="NAME_SEED.pt and kept features")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--lists", nargs="*", choices=list(STRESS), help="of an experiment's, these alone")
     parser.add_argument("--only", nargs="*", choices=list(TRAININGS), help="train: these alone")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -316,7 +320,9 @@ def main() -> None:
         taken = Taken(options.models, Photographs(options.data, truth))
         for name in names:
             print(f"\n## {name}: {EXPERIMENTS[name].title}\n")
-            print("\n".join(run(EXPERIMENTS[name], taken, options.seeds, truth.persons)), flush=True)
+            experiment = EXPERIMENTS[name]
+            lists = [test for test in experiment.lists if test in (options.lists or experiment.lists)]
+            print("\n".join(run(experiment, lists, taken, options.seeds, truth.persons)), flush=True)
 
 
 if __name__ == "__main__":

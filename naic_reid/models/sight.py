@@ -48,15 +48,15 @@ class Sight:
 class SightedConv2d(nn.Conv2d):
     """A convolution of odd size and its usual padding, with the parameters of a plain one."""
 
-    def __init__(self, conv: nn.Conv2d, sight: Sight, border: str) -> None:
-        """`border` is zero, blank or masked; see the module."""
+    def __init__(self, conv: nn.Conv2d, sight: Sight, border: str, *, alone: bool = False) -> None:
+        """`border` is zero, blank or masked; see the module. `alone`: nobody else reads its input."""
         assert not isinstance(conv.padding, str)
         size, stride, padding = _pair(conv.kernel_size), _pair(conv.stride), _pair(conv.padding)
         super().__init__(
             conv.in_channels, conv.out_channels, size, stride, padding, groups=conv.groups, device="meta"
         )
         self.weight, self.bias = conv.weight, conv.bias
-        self._sight, self._border = sight, border
+        self._sight, self._border, self._alone = sight, border, alone
         self.total_stride = 1
         self.blank: Tensor | None
         self.of_blank: Tensor | None
@@ -75,8 +75,8 @@ class SightedConv2d(nn.Conv2d):
 
     def forward(self, maps: Tensor) -> Tensor:
         """[B, O, H / stride, W / stride] of [B, C, H, W]."""
-        if self._border == "masked" and (mask := self._sight.at(self.total_stride)) is not None:
-            maps = maps * mask.to(maps.dtype)
+        if self._border == "masked":
+            maps = _masked(maps, self._sight, self.total_stride, alone=self._alone)
         if self.blank is not None:
             maps = maps - self.blank.to(maps.dtype)
         if self._sight.scale is None:
@@ -111,9 +111,17 @@ class MaskedMaxPool2d(nn.MaxPool2d):
 
     def forward(self, maps: Tensor) -> Tensor:
         """[B, C, H / stride, W / stride] of [B, C, H, W]."""
-        mask = self._sight.at(self.total_stride)
-        made: Tensor = super().forward(maps if mask is None else maps * mask.to(maps.dtype))
+        made: Tensor = super().forward(_masked(maps, self._sight, self.total_stride, alone=True))
         return made
+
+
+def _masked(maps: Tensor, sight: Sight, stride: int, *, alone: bool) -> Tensor:
+    """The maps, 0 outside of the picture; an input is so already, what nobody else reads is overwritten."""
+    mask = sight.at(stride)
+    if mask is None or stride == 1:
+        return maps
+    mask = mask.to(maps.dtype)
+    return maps.mul_(mask) if alone and not torch.is_grad_enabled() else maps * mask
 
 
 class OverPicture(nn.Module):
@@ -152,7 +160,8 @@ def prepared(
     for module in list(embedder.backbone.modules()):
         for name, child in list(module.named_children()):
             if type(child) is nn.Conv2d and child.kernel_size[0] > 1:
-                setattr(module, name, SightedConv2d(child, sight, border))
+                # The second of a block follows the first; others' inputs are the shortcut's, too.
+                setattr(module, name, SightedConv2d(child, sight, border, alone=name == "conv2"))
             elif border == "masked" and type(child) is nn.MaxPool2d:
                 setattr(module, name, MaskedMaxPool2d(child, sight))
     branch = embedder.branches[WHOLE]

@@ -37,7 +37,20 @@ STAGES = {
 }
 
 WITHOUT_TORCH = frozenset(
-    ("survey", "toy", "collect", "dedupe", "holdout", "split", "tests", "cut", "submit", "card", "gather", "report")
+    (
+        "survey",
+        "toy",
+        "collect",
+        "dedupe",
+        "holdout",
+        "split",
+        "tests",
+        "cut",
+        "submit",
+        "card",
+        "gather",
+        "report",
+    )
 )
 """Stages that need none of the large libraries; a contract of imports keeps them so."""
 
