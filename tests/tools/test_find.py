@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from naic_reid import Extractor, cli
+from naic_reid.architecture import Architecture
 from naic_reid.errors import ReidError
 from naic_reid.retrieval.ranking import rank
 from naic_reid.retrieval.rerank import Reranking
@@ -255,3 +256,20 @@ def test_a_browser_shows_it_on_phone_and_desk_light_and_dark(
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert f"wide {width} pictures 28 of 28 paint {paint}" in done.stdout
+
+
+def test_half_a_person_is_asked_for_on_a_blank_input_and_the_gallery_remembered_apart(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = house.model(place / "plain.pt", Architecture(backbone="resnet18", height=64, width=32))
+    whole = cv2.imread(str(place / "photos/1/0.png"))
+    cv2.imwrite(str(place / "half.png"), whole[: len(whole) // 2])
+    for words in ({"geometry": "pad", "widen": 1.25}, {}):
+        options = [text for name, value in words.items() for text in (f"--{name}", str(value))]
+        where = ["--in", str(place / "photos"), "--cache", str(place / "cache"), "--device", "cpu"]
+        assert cli.main(["find", str(model), str(place / "half.png"), *where, "--best", "3", *options]) == 0
+        extractor = Extractor.load(model, "cpu", **words)
+        gallery = extractor.folder(place / "photos")
+        cosines = gallery.values @ extractor.files([place / "half.png"]).values[0]
+        expected = [gallery.names[at] for at in np.argsort(-cosines, kind="stable")[:3]]
+        assert [row[3] for row in lines(capsys)] == expected
