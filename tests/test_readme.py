@@ -40,8 +40,8 @@ ELSEWHERE = {
     "eight times; see tests/tools/test_choose.py",
     "naic-reid plan --config configs/small.yaml --data PATH/MyDataSet": "measures for a minute; see "
     "tests/tools/test_plan.py",
-    "naic-reid find MODEL half.jpg --in photos/ --geometry pad --widen 1.3333": "for networks without IBN, and the "
-    "toy's have it; tests/tools/test_find.py",
+    "naic-reid find MODEL half.jpg --in photos/ --geometry pad --widen 1.3333": "not for IBN, "
+    "which the toy's networks have; tests/tools/test_find.py",
     "uv build --wheel": "tests/test_wheel.py builds the wheel and installs it",
     "pip install dist/naic_reid-*.whl": "tests/test_wheel.py",
     "pip install 'dist/naic_reid-0.1.0-py3-none-any.whl[all]'": "needs the network",
@@ -53,7 +53,7 @@ PLANNED = {
     "bash run.sh --config configs/labelled.yaml --data PATH/Market-1501-v15.09.15": "it trains for hours",
     "bash run.sh --zoo market1501/sbs/resnet50_ibn_a --data PATH/Market-1501-v15.09.15": "it wants a GPU",
     "bash run.sh --config configs/small.yaml --data PATH/MyDataSet --truth PATH/truth.csv": "it trains long",
-    "bash run.sh --config configs/partial.yaml --data PATH/MyDataSet --truth PATH/truth.csv": "it trains long",
+    "bash run.sh --config configs/partial.yaml --data PATH/MyDataSet --truth PATH/truth.csv": "it trains",
     "naic-reid run": "what bash run.sh calls",
 }
 """Commands of which only the plan is made, by `-- --dry-run`, and why."""
