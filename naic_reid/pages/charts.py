@@ -3,10 +3,10 @@
 import io
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from naic_reid.errors import extra
 
@@ -22,7 +22,7 @@ _DASHES = ("-", "--", "-.", ":")
 _SIZE = (4.6, 2.9)  # inches of 72 units
 
 
-def lines(name: str, title: str, axes: tuple[str, str], series: Mapping[str, Line], **limits: Any) -> Markup:
+def lines(name: str, title: str, axes: tuple[str, str], series: Mapping[str, Line], **limits: Any) -> str:
     """Lines over whole numbers, with a legend.
 
     Args:
@@ -43,7 +43,7 @@ def lines(name: str, title: str, axes: tuple[str, str], series: Mapping[str, Lin
 def histograms(
     name: str, title: str, axes: tuple[str, str], edges: Sequence[float],
     series: Mapping[str, Sequence[float]], marks: Mapping[str, float],
-) -> Markup:  # fmt: skip
+) -> str:  # fmt: skip
     """Filled steps over common bins, and upright lines with a word at their head.
 
     Args:
@@ -87,14 +87,14 @@ def _axes(names: tuple[str, str], limits: Mapping[str, Any], *, whole: bool = Fa
     return figure, axis
 
 
-def _finished(figure: Any, axis: Any, name: str, title: str) -> Markup:
+def _finished(figure: Any, axis: Any, name: str, title: str) -> str:
     import matplotlib
 
     axis.legend(frameon=False, fontsize=8, labelcolor=_INK)
     out = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "DejaVu Sans"}):
         figure.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator")))
-    return Markup(_embedded(out.getvalue(), name, title))
+    return _embedded(out.getvalue(), name, title)
 
 
 def _embedded(svg: str, name: str, title: str) -> str:
@@ -104,16 +104,12 @@ def _embedded(svg: str, name: str, title: str) -> str:
     svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
                  rf'<svg xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" role="img" '
-                 rf'aria-labelledby="{name}-title"><title id="{name}-title">{_escaped(title)}</title>',
+                 rf'aria-labelledby="{name}-title"><title id="{name}-title">{escape(title)}</title>',
                  svg, count=1)  # fmt: skip
     svg = re.sub(r"font: ([0-9.]+px) [^;\"]*", r"font-size: \1", svg)
     for stand_in, colour in _COLOURS.items():
         svg = svg.replace(stand_in, colour)
     return svg.strip()
-
-
-def _escaped(text: str) -> str:
-    return str(Markup.escape(text))
 
 
 def shares(counts: Sequence[int]) -> list[float]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from naic_reid import __version__, files, lineage, pages
 from naic_reid import scores as scored
@@ -139,7 +138,7 @@ def _headline(sections: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, 
     return {}
 
 
-def _training(histories: Sequence[Path]) -> list[tuple[str, Markup]]:
+def _training(histories: Sequence[Path]) -> list[tuple[str, str]]:
     losses: dict[str, charts.Line] = {}
     accuracies: dict[str, charts.Line] = {}
     for path in histories:
@@ -168,7 +167,7 @@ def _training(histories: Sequence[Path]) -> list[tuple[str, Markup]]:
     return found
 
 
-def _ranks(read: Mapping[str, Scored], paths: Sequence[Path]) -> list[tuple[str, Markup]]:
+def _ranks(read: Mapping[str, Scored], paths: Sequence[Path]) -> list[tuple[str, str]]:
     found = []
     for number, ((name, domain), path) in enumerate(zip(read.items(), paths, strict=True)):
         series = {}
@@ -191,7 +190,7 @@ def _ranks(read: Mapping[str, Scored], paths: Sequence[Path]) -> list[tuple[str,
     return found
 
 
-def _distances(domain: str, entry: Mapping[str, Any], name: str) -> tuple[str, Markup]:
+def _distances(domain: str, entry: Mapping[str, Any], name: str) -> tuple[str, str]:
     """Histograms of the pairs, and the thresholds at small false-positive rates."""
     told, how = entry["histogram"], scored.distance(dict(entry))
     both = np.array(told["same"]) + np.array(told["different"])
@@ -282,10 +281,10 @@ def _chain(made_by: MadeBy) -> dict[str, Any]:
     }
 
 
-def _script(value: Any) -> Markup:
+def _script(value: Any) -> str:
     """JSON that may stand in a page's script element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c"))
+    return text.replace("<", "\\u003c")  # so that nothing in it ends the element
 
 
 def _with_pictures(content: dict[str, Any], shown: lists.Shown, data: Path, report: Report) -> str:
