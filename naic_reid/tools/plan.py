@@ -13,6 +13,7 @@ import argparse
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,8 @@ class Data:
     domains: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Domain → queries and gallery images."""
     tested: list[str] = field(default_factory=list)
+    drawing: float = 0.0
+    """Processor seconds to draw all images of the toy."""
 
 
 @dataclass(frozen=True)
@@ -191,12 +194,14 @@ def drawn(config: Config, place: Path) -> Data:
     for source in config.collect.sources:
         _listed(data, source.name, source.images, whole.lists[source.list])
     step = max(1, len(whole.shots) // 64)
+    began = time.process_time()
     for shot in whole.shots[::step]:
         who = person(generator(config.seed, 0, shot.person))
         where = camera(generator(config.seed, 1, shot.camera))
         pixels = draw(who, where, shot.domain, toy.height, toy.width, generator(config.seed, 2, 0))
         (place / shot.path).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(place / shot.path), pixels)
+    data.drawing = (time.process_time() - began) * step
     there = {shot.path for shot in whole.shots[::step]}
     data.paths = sorted(set(data.paths) & there) * (1 + len(data.paths) // len(there))
     if config.split:
@@ -228,7 +233,7 @@ def estimated(config: Config, data: Data, cores: int) -> Iterator[Step]:
         yield Step(
             "toy",
             1,
-            plain(light.seconds + 4 * look * (images + tested)),
+            plain(light.seconds + data.drawing),
             1,
             light.bytes,
             3e4 * (images + tested),
