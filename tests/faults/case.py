@@ -65,6 +65,8 @@ def tried(case: Case, finished: World) -> Outcome:
     happens = f"`{stage}` stops ({status})" if status else case.note or "goes on"
     # A run's folder ends in a digest of its settings, which every new config word changes.
     shown = re.sub(r"-[0-9a-f]{12}\b", "-…", message.replace(str(world.folder), "…"))
+    # Where half of a JSON file ends depends on every number in it.
+    shown = re.sub(r"[^:;]+: line \d+ column \d+ \(char \d+\)", " …", shown)
     return Outcome(happens, shown if status else "—", state)
 
 
