@@ -67,7 +67,7 @@ ASKED = (
         r"training, \S+ at \d+ × \d+, fp32",
         r"training of the reproduction, projected",
     ),
-    *(r"waits of the host in a step", r"training through the loader", r"extraction, .*, on the device"),
+    *(r"waits of the host in a step", r"training through the loader at .*", r"extraction, .*, on the device"),
     *(r"extraction, .*, from files", r"search of .* rows", r"re-ranking of .* rows", r"fusion of .* rows"),
 )
 """Figures that a campaign gives, whatever its sizes are."""
