@@ -88,11 +88,9 @@ class Evaluation:
         """The first `num` of a block [B, G] of queries `start` …, equal distances by index, with marks."""
         num = min(num, distances.shape[1])
         found = Head(*(np.zeros((len(distances), num), kind) for kind in (np.int32, np.float32, np.int8)))
-        for row, values in enumerate(distances):
-            limit = np.partition(values, num - 1)[num - 1] if num else 0
-            near = np.flatnonzero(values <= limit)
-            best = near[np.argsort(values[near], kind="stable")[:num]]
-            found.indices[row], found.distances[row] = best, values[best]
+        metrics.first(distances, found.indices)
+        found.distances[:] = np.take_along_axis(distances, found.indices, axis=1)
+        for row, best in enumerate(found.indices):
             mine = self.pairs.of(start + row, start + row + 1)
             found.marks[row] = np.where(np.isin(best, mine.positives), RIGHT, WRONG)
             found.marks[row][np.isin(best, mine.left_out) | np.isin(best, mine.junk)] = NOT_MET

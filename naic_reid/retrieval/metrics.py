@@ -119,6 +119,30 @@ def hits(nearer: Ints64, meetings: Meetings) -> Hits:
     return Hits(*_hits(nearer, meetings.begin, CUT))
 
 
+@njit(nogil=True, cache=True)
+def first(distances: Floats, indices: NDArray[np.int32]) -> None:
+    """The nearest columns of each row of `distances` [B, G], equal ones by index, into `indices` [B, R ≤ G].
+
+    For few: each column is compared with the last of them, and put in its place among them if it is nearer.
+    """
+    num = indices.shape[1]
+    for row in range(len(distances) if num else 0):
+        values, best = distances[row], indices[row]
+        held = 0
+        limit = np.float32(np.inf)
+        for column in range(len(values)):
+            value = values[column]
+            if held == num and not value < limit:
+                continue
+            place = held if held < num else num - 1
+            held = min(held + 1, num)
+            while place > 0 and value < values[best[place - 1]]:
+                best[place] = best[place - 1]
+                place -= 1
+            best[place] = column
+            limit = values[best[held - 1]]
+
+
 def drawn_first(distances: Floats, meetings: Meetings, persons: Ints64, order: Ints64) -> Ints64:
     """Rank of each query's positive when every person has one image: of those it meets the first in `order`.
 

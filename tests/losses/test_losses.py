@@ -77,7 +77,7 @@ def test_identity_loss_equals_its_loops(name: str, options: dict[str, float], la
     expected = getattr(oracle, {"am_softmax": "cosface"}.get(name, name))(
         features.tolist(), loss.weight.tolist(), labels, *options.values()
     )
-    assert found.item() == pytest.approx(expected, rel=2e-5, abs=1e-6)
+    assert found.item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
     assert logits.shape == (len(labels), CLASSES)
 
 
@@ -90,7 +90,7 @@ def test_metric_loss_equals_its_loops(
     embeddings, targets = _batch(labels, 3, length)
     found = losses.build_metric(name, CLASSES, DIMENSION, **options)(embeddings, targets)
     expected = getattr(oracle, name)(embeddings.tolist(), labels, *options.values())
-    assert found.item() == pytest.approx(expected, rel=2e-5, abs=1e-6)
+    assert found.item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 def test_center_loss_equals_its_loops_and_its_centres_follow_the_papers_rule() -> None:

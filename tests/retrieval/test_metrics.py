@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from naic_reid.artifacts import Floats
-from naic_reid.retrieval import protocols
+from naic_reid.retrieval import metrics, protocols
 from naic_reid.retrieval.evaluation import of_distances
 from naic_reid.retrieval.metrics import (
     RATES,
@@ -270,3 +270,19 @@ def test_meetings_of_nobody_are_empty() -> None:
     made = protocols.meetings(MARKET, labels([], []), labels([], []))
     assert isinstance(made, Meetings)
     assert made.begin.tolist() == [0] and made.num_different(0) == 0
+
+
+@pytest.mark.parametrize("columns", [0, 1, 5, 400])
+def test_the_first_of_a_row_are_those_of_a_stable_sort(columns: int) -> None:
+    rng = np.random.default_rng(columns)
+    distances = rng.integers(0, 30, (12, columns)).astype(np.float32) / 8
+    distances[::3] = distances[::3, ::-1]
+    distances[1] = np.inf
+    distances[2] = 0
+    distances[3].sort()
+    distances[4] = np.sort(distances[4])[::-1]
+    for num in (0, 1, min(20, columns), columns):
+        found = np.zeros((12, min(num, columns)), np.int32)
+        metrics.first(distances, found)
+        expected = np.argsort(distances, axis=1, kind="stable")[:, : found.shape[1]]
+        assert np.array_equal(found, expected)
