@@ -13,6 +13,7 @@ import signal
 import socket
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -95,7 +96,10 @@ def load(path: Path, settings: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(regular(path), map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(regular(path)) as archive:  # torch does not look at the checksums it wrote
+            if (damaged := archive.testzip()) is not None:
+                raise ValueError(f"bad CRC-32 for {damaged}")
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the damage leads to
         raise ReidError(
             f"{path}: not a whole state of training; delete {path.parent} to begin anew"

@@ -90,6 +90,17 @@ def test_a_damaged_state_is_refused_with_the_remedy(tmp_path: Path) -> None:
         resume.load(tmp_path / "state.pt", "{}")
 
 
+def test_one_flipped_bit_of_a_state_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    resume.save(path, {"weights": torch.full((64,), 1.0), "settings": "{}"})
+    content = path.read_bytes()
+    place = content.index(torch.full((64,), 1.0).numpy().tobytes()) + 100
+    path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+    assert not torch.equal(torch.load(path)["weights"], torch.full((64,), 1.0)), "torch takes it"
+    with pytest.raises(ReidError, match="not a whole state of training; delete"):
+        resume.load(path, "{}")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_the_first_signal_asks_and_the_handlers_come_back(number: signal.Signals) -> None:
     before = signal.getsignal(number)
