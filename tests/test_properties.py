@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from naic_reid.artifacts import Ranking
-from naic_reid.retrieval import submission
+from naic_reid.artifacts import Ranking, submission
 
 Answers = dict[str, list[str]]
 Domains = list[submission.Domain]

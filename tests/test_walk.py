@@ -198,7 +198,7 @@ def test_without_a_word_about_the_config_a_folder_without_data_takes_the_toy(tmp
 
 
 def test_shards_end_with_the_same_bytes_and_leave_no_parts(tiny: Walk, tmp_path: Path) -> None:
-    raw = tiny_world() | {"shards": {"extract": 2, "search": 2, "rerank": 3}}
+    raw = tiny_world() | {"report": {}, "shards": {"extract": 2, "search": 2, "rerank": 3}}
     walk = Walk(tmp_path / "shards", raw)
     printed = walk.run()
     assert printed.count("rule gather:") == 4

@@ -12,6 +12,7 @@ their recipes do. Exit status 0, whatever is found.
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
@@ -51,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     """Prints the comparison."""
     if not 0.5 <= options.level < 1 or options.draws < 100:
         raise ReidError("--level must lie in 0.5 … 1, and --draws be at least 100")
+    _apart(options.html, options.runs)
     rankings = {"rankings": options.ranking} if options.ranking else {}
     found = runs.compare(
         options.runs, level=options.level, draws=options.draws, seed=options.seed, **rankings
@@ -62,6 +64,15 @@ def run(options: argparse.Namespace) -> int:
         compare_page.write(options.html, found, options.data or _data(options.runs[0]), options.level)
         console.print(f"\n{options.html}: the page", markup=False)
     return 0
+
+
+def _apart(page: Path | None, folders: Sequence[Path]) -> None:
+    """Refuse to write the page over a run, or among what it made."""
+    for folder in folders if page else ():
+        results = folder / "results" if (folder / "results").is_dir() else folder
+        place = os.path.realpath(page or "")
+        if place == os.path.realpath(folder) or Path(place).is_relative_to(os.path.realpath(results)):
+            raise ReidError(f"{page}: is read by this command, and would be overwritten: name another file")
 
 
 def _data(run: Path) -> Path:

@@ -99,7 +99,7 @@ def load(path: Path, settings: str) -> dict[str, Any] | None:
         with zipfile.ZipFile(regular(path)) as archive:  # torch does not look at the checksums it wrote
             if (damaged := archive.testzip()) is not None:
                 raise ValueError(f"bad CRC-32 for {damaged}")
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(regular(path), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the damage leads to
         raise ReidError(
             f"{path}: not a whole state of training; delete {path.parent} to begin anew"

@@ -28,6 +28,7 @@ READERS = {
     "extract": artifacts.Features.read,
     "search": artifacts.Neighbours.read,
     "rerank": artifacts.JaccardRows.read,
+    "evaluate": artifacts.Heads.read,
     "fuse": artifacts.Ranking.read,
 }
 

@@ -17,14 +17,13 @@ import cv2
 import numpy as np
 
 from naic_reid import artifacts, config, lineage, parts
-from naic_reid.artifacts import Features, ImageList, JaccardRows, MadeBy, Neighbours, Ranking
+from naic_reid.artifacts import Features, ImageList, JaccardRows, MadeBy, Neighbours, Ranking, submission
 from naic_reid.artifacts.json_files import checksum_of
 from naic_reid.data import images, label_lists
 from naic_reid.data.labelled import Labelled
 from naic_reid.data.layouts import Row
 from naic_reid.data.records import Records
 from naic_reid.errors import ReidError
-from naic_reid.retrieval import submission
 
 PLACE = Path(tempfile.mkdtemp(prefix="fuzz"))
 TABLES = (ImageList, Records, Labelled)

@@ -62,7 +62,11 @@ def test_an_unusable_image_is_an_error_or_left_out(
         ("photos", ["--npy", "{place}/x", "--names", "{place}/x"], "x: is written twice"),
         ("empty.txt", ["--npy", "{place}/x"], "names no image"),
         ("nowhere", ["--npy", "{place}/x"], "nowhere: cannot be read"),
-        ("photos", ["--npy", "{place}/x", "--precision", "fp8"], "precision 'fp8'"),
+        (
+            "photos",
+            ["--npy", "{place}/x", "--precision", "fp8"],
+            "extract.precision: Input should be 'fp32', 'tf32', 'bf16' or 'fp16', not 'fp8'",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(

@@ -22,6 +22,8 @@ COMMANDS: dict[str, tuple[str, set[str], set[str]]] = {
         {"model", "--images"},
     ),
     "benchmark": ("benchmark model.pt --folder photos", {"--json"}, {"model", "--folder"}),
+    "heatmap": ("heatmap model.pt photos asked.png", {"--html"}, {"model", "photos", "--out"}),
+    "compare": ("compare a.run b.run", {"--html"}, {"runs", "--data"}),
     "inspect": (
         "inspect --config small.yaml --data set",
         {"--html", "--cache"},
@@ -36,6 +38,7 @@ COMMANDS: dict[str, tuple[str, set[str], set[str]]] = {
     # A folder that is there is not touched; --into takes results/, logs/ and scratch/ alone.
     "prepare": ("", set(), {"source", "target"}),
     "run": ("", set(), {"--data", "--truth", "--into"}),
+    "choose": ("", set(), {"--data", "--into"}),
     "zoo": ("", set(), {"--check"}),
     "check": ("", set(), {"files", "--query", "--gallery"}),
     "provenance": ("", set(), {"file", "--config", "--data"}),
@@ -73,7 +76,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Something under every name that a command reads; it is refused before any is opened."""
     monkeypatch.chdir(tmp_path)
     for name in ("model.pt", "asked.png", "photos/sub/a.png", "set/train_2020_fs/images/a.png", "q.npy",
-                 "g.npy", "q.csv", "g.csv"):  # fmt: skip
+                 "g.npy", "q.csv", "g.csv", "a.run/results/evaluate/x.json",
+                 "b.run/results/evaluate/x.json"):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     (tmp_path / "small.yaml").write_text((HOME / "configs" / "small.yaml").read_text())
