@@ -76,6 +76,22 @@ def test_the_product_reads_a_gallery_longer_than_one_piece() -> None:
     np.testing.assert_allclose(engine.summed([Member(query, gallery)], PLAIN, 0, 3), 1 - expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("sampled_are", ["like others", "far", "near"])
+def test_a_long_gallery_is_ordered_below_a_limit_that_a_sample_suggests(sampled_are: str) -> None:
+    rng = np.random.default_rng(15)
+    query, gallery = (rng.normal(size=(num, 6)).astype(np.float32) for num in (5, 3000))
+    if sampled_are != "like others":  # the limit is then far too high, or below what is asked for
+        gallery[::16] = (1 if sampled_are == "near" else -1) * query[0]
+        query[:] = query[0] + 0.1 * rng.normal(size=(5, 6))
+    one = Member(query, gallery)
+    whole, distances = nearest_of.best([one], PLAIN, 3000)
+    assert (np.sort(whole, axis=1) == np.arange(3000)).all()
+    for num in (1, 40, 250):
+        head, near = nearest_of.best([one], PLAIN, num)
+        np.testing.assert_array_equal(head, whole[:, :num])
+        np.testing.assert_array_equal(near, distances[:, :num])
+
+
 @pytest.mark.parametrize(("num_query", "num_gallery"), [(0, 5), (5, 0), (0, 0), (3, 2)])
 def test_short_and_empty_galleries_give_what_there_is(num_query: int, num_gallery: int) -> None:
     rows = clustered(10, 10, 8)
