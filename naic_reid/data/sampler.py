@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import chain, count, islice, pairwise
 
 import numpy as np
@@ -16,7 +17,10 @@ from naic_reid.errors import ReidError
 
 KNOWN = "known"
 """In the place of a pattern: the cameras that the training list knows."""
-_RowsOf = list[NDArray[np.int64]]  # the rows of each class
+_Ints = NDArray[np.int64]
+_Labels = Sequence[int] | _Ints
+_Pass = Callable[[list[_Ints], int, int, _Ints, np.random.Generator], Iterator[_Ints]]
+"""Batches of one pass: of the rows of each class, P, K, and the camera of each image."""
 _NAIVE = (0, 1)  # a stream of its own beside those of `identity_batches` and of the batches' variations
 LONGEST = 2
 """An epoch shows at most so many times the groups of K images that there are."""
@@ -29,23 +33,23 @@ class Sampler:
 
     def __init__(
         self,
-        labels: Sequence[int] | NDArray[np.int64],
+        labels: _Labels,
         identities: int,
         images: int,
         seed: int,
         *,
-        cameras: NDArray[np.int64] | None = None,
+        cameras: _Ints | None = None,
         steps: int | None = None,
         kind: str = "every_image",
     ) -> None:
-        """`steps`: most batches of an epoch (None: all); `kind`: of `SAMPLERS`, whose arguments follow."""
+        """`steps`: most batches of an epoch (None: all); `kind`: a key of `SAMPLERS`."""
         self._lay_out = SAMPLERS[kind]
         self._what = (np.asarray(labels, np.int64), identities, images, seed)
         self._cameras, self._steps = cameras, steps
         self._thread = ThreadPoolExecutor(1, "sampler")
-        self._laid: dict[int, Future[NDArray[np.int64]]] = {}
+        self._laid: dict[int, Future[_Ints]] = {}
 
-    def rows(self, epoch: int) -> NDArray[np.int64]:
+    def rows(self, epoch: int) -> _Ints:
         """Of each batch of an epoch, from 0: rows into the labels, int64 [batches, identities × images]."""
         for number in (epoch, epoch + 1):
             if number not in self._laid:
@@ -54,19 +58,13 @@ class Sampler:
             del self._laid[number]
         return self._laid[epoch].result()
 
-    def _lay(self, epoch: int) -> NDArray[np.int64]:
+    def _lay(self, epoch: int) -> _Ints:
         return self._lay_out(*self._what, epoch, cameras=self._cameras)[: self._steps]
 
 
 def identity_batches(
-    labels: Sequence[int] | NDArray[np.int64],
-    identities: int,
-    images: int,
-    seed: int,
-    epoch: int,
-    *,
-    cameras: NDArray[np.int64] | None = None,
-) -> NDArray[np.int64]:
+    labels: _Labels, identities: int, images: int, seed: int, epoch: int, *, cameras: _Ints | None = None
+) -> _Ints:
     """An epoch laid out: rows into `labels`, int64 [number of batches, identities × images].
 
     Every batch shows `identities` different classes, `images` of each side by side. Every image occurs
@@ -95,7 +93,7 @@ def identity_batches(
     return laid
 
 
-def _laid_out(owners: list[int], identities: int, rng: np.random.Generator, most: int) -> NDArray[np.int64]:
+def _laid_out(owners: list[int], identities: int, rng: np.random.Generator, most: int) -> _Ints:
     """Groups of different classes for each of at most `most` batches, int64 [batches, identities].
 
     `owners` is the class of each group. A group whose class is in the batch already goes first into the
@@ -129,9 +127,7 @@ def _taken(group: int, owners: list[int], chosen: dict[int, int], identities: in
     return True
 
 
-def cameras_of(
-    paths: Sequence[str], pattern: str, known: Mapping[str, str] | None = None
-) -> NDArray[np.int64]:
+def cameras_of(paths: Sequence[str], pattern: str, known: Mapping[str, str] | None = None) -> _Ints:
     """The camera of each image by number [N]: what the pattern's group finds in its path.
 
     With the word `known` in the place of a pattern, the camera that `known` has for the path.
@@ -156,8 +152,8 @@ def cameras_of(
 
 
 def _groups(
-    classes: NDArray[np.int64], images: int, rng: np.random.Generator, cameras: NDArray[np.int64] | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    classes: _Ints, images: int, rng: np.random.Generator, cameras: _Ints | None
+) -> tuple[_Ints, _Ints]:
     """Groups int64 [groups, images] of rows of one class, all rows covered; and the class of each."""
     shuffled = rng.permutation(len(classes))
     by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
@@ -173,7 +169,7 @@ def _groups(
     return groups, classes[groups[:, 0]]
 
 
-def _spread(rows: NDArray[np.int64], cameras: NDArray[np.int64], images: int) -> NDArray[np.int64]:
+def _spread(rows: _Ints, cameras: _Ints, images: int) -> _Ints:
     """The rows of a class in groups [·, images], the images of each camera dealt to as many as there are.
 
     Like cards: camera after camera, each to the next group, so that a camera comes twice to a group only
@@ -195,80 +191,42 @@ def _spread(rows: NDArray[np.int64], cameras: NDArray[np.int64], images: int) ->
     return np.array(groups, np.int64)
 
 
-def naive_batches(
-    labels: Sequence[int] | NDArray[np.int64],
-    identities: int,
-    images: int,
-    seed: int,
-    epoch: int,
-    *,
-    cameras: NDArray[np.int64] | None = None,
-) -> NDArray[np.int64]:
-    """An epoch as FastReID's naive identity sampler lays it out: ⌊N / batch⌋ batches of whole passes.
-
-    A pass shuffles each class's images and deals them out in groups; a class of fewer than `images` has one
-    group, drawn with replacement. While `identities` classes have a group left, so many are drawn, evenly.
-    What fills no group, and the last fewer than P classes, wait for another pass. Cameras play no part.
-    """
-
-    def one_pass(rows_of: _RowsOf, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-        decks = [
-            rng.permutation(rows) if len(rows) >= images else rng.choice(rows, images) for rows in rows_of
-        ]
-        left = list(range(len(decks)))
-        while len(left) >= identities:
-            drawn = rng.choice(left, identities, replace=False)
-            yield np.concatenate([decks[one][:images] for one in drawn])
-            for one in drawn:
-                decks[one] = decks[one][images:]
-            left = [one for one in left if len(decks[one]) >= images]
-
-    return _in_passes(one_pass, labels, identities * images, (seed, epoch))
+def _naive_pass(
+    rows_of: list[_Ints], identities: int, images: int, _seen_by: _Ints, rng: np.random.Generator
+) -> Iterator[_Ints]:
+    decks = [rng.permutation(rows) if len(rows) >= images else rng.choice(rows, images) for rows in rows_of]
+    left = list(range(len(decks)))
+    while len(left) >= identities:
+        drawn = rng.choice(left, identities, replace=False)
+        yield np.concatenate([decks[one][:images] for one in drawn])
+        for one in drawn:
+            decks[one] = decks[one][images:]
+        left = [one for one in left if len(decks[one]) >= images]
 
 
-def balanced_batches(
-    labels: Sequence[int] | NDArray[np.int64],
-    identities: int,
-    images: int,
-    seed: int,
-    epoch: int,
-    *,
-    cameras: NDArray[np.int64] | None = None,
-) -> NDArray[np.int64]:
-    """An epoch as FastReID's balanced identity sampler lays it out: ⌊N / batch⌋ batches.
-
-    A pass visits each class once, in random order, `identities` to a batch; of each an image, and the
-    others of its group from other cameras than that image's: without replacement where there are enough.
-    Where all are from one camera, from the class's other images by the same rule; a single one repeats.
-    """
-    seen_by = np.zeros(len(labels), np.int64) if cameras is None else cameras
-
-    def one_pass(rows_of: _RowsOf, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-        order = rng.permutation(len(rows_of))
-        for start in range(0, len(order) - identities + 1, identities):
-            chosen = order[start : start + identities]
-            yield np.concatenate([_across(rows_of[one], images, seen_by, rng) for one in chosen])
-
-    return _in_passes(one_pass, labels, identities * images, (seed, epoch))
+def _balanced_pass(
+    rows_of: list[_Ints], identities: int, images: int, seen_by: _Ints, rng: np.random.Generator
+) -> Iterator[_Ints]:
+    order = rng.permutation(len(rows_of))
+    for start in range(0, len(order) - identities + 1, identities):
+        chosen = order[start : start + identities]
+        yield np.concatenate([_across(rows_of[one], images, seen_by, rng) for one in chosen])
 
 
 def _in_passes(
-    one_pass: Callable[[_RowsOf, np.random.Generator], Iterator[NDArray[np.int64]]],
-    labels: Sequence[int] | NDArray[np.int64],
-    batch: int,
-    when: tuple[int, int],
-) -> NDArray[np.int64]:
+    one_pass: _Pass, labels: _Labels, identities: int, images: int, seed: int, epoch: int,
+    *, cameras: _Ints | None = None,
+) -> _Ints:  # fmt: skip
     """As many batches as the images fill, one at least, of as many passes over the classes as that takes."""
     classes = np.asarray(labels, np.int64)
-    rng = np.random.default_rng((*when, *_NAIVE))
+    seen_by = np.zeros(len(classes), np.int64) if cameras is None else cameras
+    rng = np.random.default_rng((seed, epoch, *_NAIVE))
     rows_of = [np.flatnonzero(classes == one) for one in np.unique(classes)]
-    endless = chain.from_iterable(one_pass(rows_of, rng) for _ in count())
-    return np.stack(list(islice(endless, max(1, len(classes) // batch))))
+    endless = chain.from_iterable(one_pass(rows_of, identities, images, seen_by, rng) for _ in count())
+    return np.stack(list(islice(endless, max(1, len(classes) // (identities * images)))))
 
 
-def _across(
-    rows: NDArray[np.int64], images: int, cameras: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _across(rows: _Ints, images: int, cameras: _Ints, rng: np.random.Generator) -> _Ints:
     first = rng.choice(rows)
     others = rows[cameras[rows] != cameras[first]]
     if not len(others):
@@ -278,5 +236,25 @@ def _across(
     return np.append(first, rng.choice(others, images - 1, replace=len(others) < images - 1))
 
 
-SAMPLERS = {"every_image": identity_batches, "naive": naive_batches, "balanced": balanced_batches}
-"""Name → how an epoch is laid out."""
+naive_batches = partial(_in_passes, _naive_pass)
+"""An epoch as FastReID's naive identity sampler lays it out: ⌊N / batch⌋ batches of whole passes.
+
+A pass shuffles each class's images and deals them out in groups; a class of fewer than K has one group, drawn
+with replacement. While P classes have a group left, so many are drawn, evenly. What fills no group, and the
+last fewer than P classes, wait for another pass. Cameras play no part. Arguments: as of `identity_batches`.
+"""
+
+balanced_batches = partial(_in_passes, _balanced_pass)
+"""An epoch as FastReID's balanced identity sampler lays it out: ⌊N / batch⌋ batches.
+
+A pass visits each class once, in random order, P to a batch; of each an image, and the others of its group
+from other cameras than that image's: without replacement where there are enough. Where all are from one
+camera, from the class's other images by the same rule; a single one repeats.
+"""
+
+SAMPLERS: dict[str, Callable[..., _Ints]] = {
+    "every_image": identity_batches,
+    "naive": naive_batches,
+    "balanced": balanced_batches,
+}
+"""Name → how an epoch is laid out, from the arguments of `identity_batches`."""
