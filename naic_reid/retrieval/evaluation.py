@@ -48,6 +48,9 @@ class Evaluation:
         )
         self.whole = protocol.trial in ("whole", "single_shot")
         """Whether every query meets the whole gallery, so that all pairs can be asked for their rates."""
+        self.num_different = self.pairs.num_different(len(gallery))
+        self.rated = self.whole and self.num_different <= metrics.MOST_PAIRS
+        """Whether rates are told of rankings that are made a block at a time: not of too many pairs."""
         self.single = len(self.trials) == 1 and not self.orders
         self.draws = [order.tolist() for order in self.orders]
         """What was drawn, a list a trial: the order of the gallery, or the images that are the gallery."""
@@ -153,7 +156,7 @@ def of_distances(
     roc = None
     if rates and evaluation.whole:
         same = metrics.positives_of(distances, evaluation.pairs)
-        roc = Roc(same, evaluation.pairs.num_different(len(gallery)))
+        roc = Roc(same, evaluation.num_different)
 
     def block(start: int, stop: int) -> list[Hits]:
         return evaluation.hits(distances[start:stop].copy(), start, roc)

@@ -142,18 +142,11 @@ def _columns(role: str, num: int, identities: Sequence[Any], cameras: Sequence[A
     return Columns(persons, places, junk, [False] * num, [""] * num)
 
 
-def _roc(member: Member, mix: Mix, evaluation: Evaluation, same: Floats) -> Roc | None:
-    different = evaluation.pairs.num_different(member.vectors.num_gallery)
-    if not evaluation.whole or different > metrics.MOST_PAIRS:
-        return None
-    return Roc(same, different)
-
-
 def _by_pieces(member: Member, evaluation: Evaluation, threads: int) -> dict[str, Any]:
     """Positives are measured; against them each tile of the product is counted while it is at hand."""
     features, pairs = member.vectors, evaluation.pairs
     same = distances.measured_pairs([member], PLAIN, pairs.positives, pairs.begin, threads=threads)
-    roc = _roc(member, PLAIN, evaluation, same)
+    roc = Roc(same, evaluation.num_different) if evaluation.rated else None
 
     def of_block(start: int, stop: int) -> list[Hits]:
         mine, first = pairs.of(start, stop), int(pairs.begin[start])
@@ -173,9 +166,10 @@ def _by_pieces(member: Member, evaluation: Evaluation, threads: int) -> dict[str
 
 def _by_rows(member: Member, mix: Mix, evaluation: Evaluation, threads: int) -> dict[str, Any]:
     """Whole rows of distances, a block of queries at a time."""
-    pairs = evaluation.pairs
-    same = distances.measured_pairs([member], mix, pairs.positives, pairs.begin, threads=threads)
-    roc = _roc(member, mix, evaluation, same)
+    roc, pairs = None, evaluation.pairs
+    if evaluation.rated:
+        same = distances.measured_pairs([member], mix, pairs.positives, pairs.begin, threads=threads)
+        roc = Roc(same, evaluation.num_different)
 
     def of_block(start: int, stop: int) -> list[Hits]:
         total = distances.summed([member], mix, start, stop)

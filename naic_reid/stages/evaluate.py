@@ -21,7 +21,7 @@ from naic_reid.retrieval import distances, protocols, vectors
 from naic_reid.retrieval.distances import PLAIN, Member, Mix
 from naic_reid.retrieval.evaluation import Evaluation, Head
 from naic_reid.retrieval.memory import budget
-from naic_reid.retrieval.metrics import MOST_PAIRS, RATES, Histogram, Hits, Roc
+from naic_reid.retrieval.metrics import RATES, Histogram, Hits, Roc
 
 REVISION = 4
 FUSION = "fusion"
@@ -238,9 +238,9 @@ class _Judge:
             return
         self.histogram = Histogram(mix.top * sum(member.weight for member in fused))
         pairs = evaluation.pairs
-        different = pairs.num_different(fused[0].vectors.num_gallery)
-        if different <= MOST_PAIRS and len(pairs.positives):
-            self.roc = Roc(distances.measured_pairs(fused, mix, pairs.positives, pairs.begin), different)
+        if evaluation.rated and len(pairs.positives):
+            same = distances.measured_pairs(fused, mix, pairs.positives, pairs.begin)
+            self.roc = Roc(same, evaluation.num_different)
 
     def of_block(self, total: torch.Tensor, start: int) -> _Judged:
         """The queries `start` … by their distances [B, G], which are changed."""
