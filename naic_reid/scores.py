@@ -1,7 +1,8 @@
 """What `evaluate` found of one domain, read back: the scores of every ranking, and each query's own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,10 @@ class Row(NamedTuple):
     """Means as fractions, by name."""
     each: dict[str, Doubles]
     """Every query's own [Q], see `metrics.each`; sums over trials where there are several."""
+    histogram: Mapping[str, Any] = MappingProxyType({})
+    """`top`, `same`, `different`: how many pairs lie at which distance; empty where it was not asked."""
+    limits: Mapping[str, float] = MappingProxyType({})
+    """False-positive rate → the distance below which so many of two persons' pairs lie."""
 
     @property
     def name(self) -> str:
@@ -67,8 +72,10 @@ def read(path: Path) -> Scored:
         ]
         if rule.all_queries and hits:
             own = [each | {"counted": np.ones(len(elsewhere))} for each in own]
-        rows = [Row(_kind(entry), entry["scores"], each)
-                for entry, each in zip(told["entries"], own, strict=True)]  # fmt: skip
+        rows = [
+            Row(_kind(entry), entry["scores"], each, entry.get("histogram", {}), entry.get("limits", {}))
+            for entry, each in zip(told["entries"], own, strict=True)
+        ]
         lengths = {len(each[name]) for each in own for name in ("counted", *comparison.SCORES)}
         if lengths - {len(told["names"])} or not len(told["names"]) == len(told["persons"]) == len(elsewhere):
             raise ValueError("not every query is scored")

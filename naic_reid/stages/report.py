@@ -14,13 +14,11 @@ from naic_reid import scores as scored
 from naic_reid.artifacts import JUNK, Heads, ImageList, MadeBy, Ranking, read_json, read_table, write_json
 from naic_reid.config import Report
 from naic_reid.errors import ReidError
-from naic_reid.pages import charts, lists, pictures
+from naic_reid.pages import curves, lists, pictures
 from naic_reid.scores import Scored
 
 REVISION = 1
-RANKS = 20  # of the CMC
 EXAMPLES = 12  # dropped images that are named
-BINS = 80
 _COUNTS = ["source", "listed", "unreadable", "wrong_label", "repeated_line", "two_identities", "same_bytes",
            "same_pixels", "too_few_images", "images", "identities"]  # fmt: skip
 _DROPPED = ["path", "identity", "line", "reason", "kept", "remark"]
@@ -75,7 +73,7 @@ def run(
         "protocols": told["protocols"],
         "headline": _headline(told["sections"]),
         "distance": scored.distance,
-        "charts": {"training": _training(histories), "ranks": _ranks(read, scores)},
+        "charts": {"training": curves.training(histories), "ranks": _ranks(read)},
         "tables": [_sizes({"training": ImageList.read(trained)} | images), *_problems(counts, dropped)],
         **_chain(made_by),
         "numbers_json": _script({"sections": told["sections"], "trained_on": told["trained_on"]}),
@@ -134,85 +132,26 @@ def _headline(sections: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, 
     for name, rows in sections.items():
         row = next((row for row in reversed(rows) if "multiple" not in row), None)
         if row and row.get("interval"):
-            return {"name": name, "row": row, "distance": "re-ranked" if row["reranked"] else "plain"}
+            return {"name": name, "row": row, "distance": scored.distance(row)}
     return {}
 
 
-def _training(histories: Sequence[Path]) -> list[tuple[str, str]]:
-    losses: dict[str, charts.Line] = {}
-    accuracies: dict[str, charts.Line] = {}
-    for path in histories:
-        try:
-            lines = [
-                json.loads(line) for line in files.regular(path).read_text(encoding="utf-8").splitlines()
-            ]
-            steps = np.array([line["epoch"] for line in lines], float)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ReidError(f"{path}: is no history of a training: {error!r}; train again") from error
-        epochs = np.unique(steps)
-        for name, series in (("loss", losses), ("accuracy", accuracies)):
-            values = np.array([line.get(name, np.nan) for line in lines], float)
-            means = [float(np.mean(values[steps == epoch])) for epoch in epochs]
-            if np.isfinite(means).any():
-                scale = 100 if name == "accuracy" else 1
-                series[path.parent.name] = (epochs.tolist(), [scale * mean for mean in means])
+def _ranks(read: Mapping[str, Scored]) -> list[curves.Drawing]:
+    """Of each domain the CMC of its rankings, and how far apart pairs are in those that tell it."""
     found = []
-    if losses:
-        found.append(("Loss", charts.lines("loss", "Loss of each model by epoch", ("epoch", "loss"), losses)))
-    if accuracies:
-        drawn = charts.lines(
-            "accuracy", "Accuracy of each model by epoch", ("epoch", "accuracy, %"), accuracies
-        )
-        found.append(("Accuracy on the batches", drawn))
-    return found
-
-
-def _ranks(read: Mapping[str, Scored], paths: Sequence[Path]) -> list[tuple[str, str]]:
-    found = []
-    for number, ((name, domain), path) in enumerate(zip(read.items(), paths, strict=True)):
-        series = {}
+    for number, (name, domain) in enumerate(read.items()):
+        firsts = {}
         for row, hits in zip(domain.rows, domain.found, strict=False):
             valid = row.each["counted"] > 0
             if valid.any() and "multiple" not in row.kind:
-                first = hits.first[valid]
-                shares = [100 * float(((first > 0) & (first <= k)).mean()) for k in range(1, RANKS + 1)]
-                series[row.name] = (list(range(1, RANKS + 1)), shares)
-        if series:
-            if len(series) > 6:  # the fusion's alone, which come last
-                series = dict(list(series.items())[-2:])
-            lowest = min(99.0, *(values[0] for _, values in series.values()))
-            axes = ("k", "queries with a hit, %")
-            drawn = charts.lines(f"cmc-{number}", f"CMC of {name}", axes, series, ylim=(lowest - 1, 101))
-            found.append((f"{name}: CMC", drawn))
-        for entry in read_json(path, "Scores")[1]["entries"]:
-            if sum(entry.get("histogram", {}).get("same", [])):
-                found.append(_distances(name, entry, f"distances-{number}-{len(found)}"))
+                firsts[row.name] = hits.first[valid]
+        if firsts:
+            found.append(curves.cmc(f"cmc-{number}", name, firsts))
+        for row in domain.rows:
+            if sum(row.histogram.get("same", [])):
+                label, how = f"distances-{number}-{len(found)}", scored.distance(row.kind)
+                found.append(curves.distances(label, name, how, row.histogram, row.limits))
     return found
-
-
-def _distances(domain: str, entry: Mapping[str, Any], name: str) -> tuple[str, str]:
-    """Histograms of the pairs, and the thresholds at small false-positive rates."""
-    told, how = entry["histogram"], scored.distance(dict(entry))
-    both = np.array(told["same"]) + np.array(told["different"])
-    first, last = np.flatnonzero(both)[[0, -1]]
-    width = told["top"] / len(both)
-    bins = int(np.clip(3 * sum(told["same"]) ** 0.4, 10, BINS))  # few pairs show little in many bins
-    step = max(1, -(-int(last - first + 1) // bins))
-    heights = {
-        kind: charts.shares(charts.merged(told[key][first : last + 1], bins))
-        for kind, key in (("one person", "same"), ("two persons", "different"))
-    }
-    edges = [width * (first + step * place) for place in range(len(heights["one person"]) + 1)]
-    marks = {f"FPR {100 * float(rate):g} %": limit for rate, limit in entry.get("limits", {}).items()}
-    drawn = charts.histograms(
-        name,
-        f"Distances of pairs in {domain}, {how}",
-        (f"distance, {how}", "pairs, %"),
-        edges,
-        heights,
-        marks,
-    )
-    return f"{domain}: distances, {how}", drawn
 
 
 def _sizes(images: Mapping[str, ImageList]) -> dict[str, Any]:
