@@ -84,19 +84,8 @@ def run(
         total, len(jobs), trained.architecture, trained.epoch, extractor.device,
         f", part {shard}" if shard else "",
     )  # fmt: skip
-
-    def written() -> Iterator[None]:
-        for job in jobs:
-            with job.opened(extractor.dimension) as append:
-                for block in extractor.blocks(
-                    job.sources(data), lambda of: _part(*of), batch=batch, workers=workers
-                ):
-                    for _, error in block.faults:
-                        raise error
-                    append(block.values)
-                    yield from (None for _ in block.rows)
-
-    for _ in shown(written(), "extract", total):
+    written = (row for job in jobs for row in job.written(extractor, data, batch, workers))
+    for _ in shown(written, "extract", total):
         pass
     seconds = time.monotonic() - started
     _log.info("extract: wrote %d files in %.1f s, %.0f images/s", len(jobs), seconds, total / seconds)
@@ -122,12 +111,26 @@ class _Job:
         self._names = names[rows.start : rows.stop]
         self._features, self._made_by, self._part = features, made_by, rows if shard else None
 
-    def sources(self, data: Path) -> list[tuple[Path, str, str]]:
+    def written(self, extractor: Extractor, data: Path, batch: int, workers: int) -> Iterator[int]:
+        """Each row when its feature is written; the file is whole after the last.
+
+        Raises:
+            ReidError: of the first image that cannot be read, or has changed since it was listed.
+        """
+        with self._opened(extractor.dimension) as append:
+            sources = self._sources(data)
+            for block in extractor.blocks(sources, lambda of: _part(*of), batch=batch, workers=workers):
+                for _, error in block.faults:
+                    raise error
+                append(block.values)
+                yield from block.rows
+
+    def _sources(self, data: Path) -> list[tuple[Path, str, str]]:
         """Each image's file, the digest that it had when it was listed, and the part that is shown."""
         columns = zip(self.paths, self._digests, self._crops, strict=True)
         return [(data / path, digest, crop) for path, digest, crop in columns]
 
-    def opened(self, dimension: int) -> AbstractContextManager[Callable[[Floats], None]]:
+    def _opened(self, dimension: int) -> AbstractContextManager[Callable[[Floats], None]]:
         """A function that appends rows to the file, which is whole when the block ends."""
         if self._part is None:
             return streamed_features(self._features, self._names, dimension, self._made_by)
