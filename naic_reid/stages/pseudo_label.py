@@ -16,6 +16,7 @@ from naic_reid.artifacts import ImageList, MadeBy, write_table
 from naic_reid.config import Ensemble, Model, PseudoLabel, Split
 from naic_reid.errors import ReidError
 from naic_reid.retrieval import pseudo_labels
+from naic_reid.retrieval.distances import Member
 from naic_reid.retrieval.memory import budget
 
 REVISION = 2
@@ -55,13 +56,8 @@ def run(
     members.require_one_each("pseudo_label", named, members.Files(query, gallery), len(domains))
     weights = [name.weight for name in named]
     inputs = [train, *query_lists, *gallery_lists, *query, *gallery]
-    settings = {
-        "pseudo_label": pseudo_label,
-        "domains": domains,
-        "weights": weights,
-        "ensemble": ensemble,
-        "models": list(models),
-    }
+    settings = {"pseudo_label": pseudo_label, "domains": domains, "weights": weights}
+    settings |= {"ensemble": ensemble, "models": list(models)}
     made_by = MadeBy.of("pseudo_label", REVISION, settings, inputs)
     _log.info(
         "pseudo_label: %d domains, %d members, %d training images", len(domains), len(weights), len(known)
@@ -71,17 +67,12 @@ def run(
     rows: list[str] = []
     for number, domain in enumerate(domains):
         mine = slice(number * len(weights), (number + 1) * len(weights))
-        queries, galleries = ImageList.read(query_lists[number]), ImageList.read(gallery_lists[number])
-        for shown in (queries, galleries):
+        lists = ImageList.read(query_lists[number]), ImageList.read(gallery_lists[number])
+        for shown in lists:
             digests |= dict(zip(shown.paths, shown.digests, strict=True))
         files = members.Files(query[mine], gallery[mine])
-        asked, _, _ = members.read(models, ensemble, files, made_by, lists=(queries, galleries))
-        found = pseudo_labels.pseudo_labels(
-            asked, pseudo_label.threshold,
-            gallery_rank=pseudo_label.gallery_rank if pseudo_label.rule == "mutual" else None,
-            max_queries=pseudo_label.max_queries, memory=budget(memory), threads=threads,
-        )  # fmt: skip
-        new = _rows(found, queries.paths, galleries.paths)
+        asked, _, _ = members.read(models, ensemble, files, made_by, lists=lists)
+        new = _rows(_found(asked, pseudo_label, threads, memory), lists[0].paths, lists[1].paths)
         for identity, _, image, _ in new:
             if image in listed:
                 raise ReidError(
@@ -91,12 +82,21 @@ def run(
         rows += ["\t".join(row) for row in new]
         persons = len({identity for identity, *_ in new})
         _log.info("pseudo_label: %s: %d persons in %d of %d images", domain, persons, len(new),
-                  len(queries) + len(galleries))  # fmt: skip
+                  sum(map(len, lists)))  # fmt: skip
     paths = tuple(sorted(listed))
     identities = tuple(listed[path] for path in paths)
     ImageList(paths, identities, made_by, digests=tuple(digests[path] for path in paths)).write(images)
     write_table(pairs, "PseudoLabels", made_by, PAIRS_HEADER, rows)
     _log.info("pseudo_label: wrote %s and %s in %.1f s", images, pairs, time.monotonic() - started)
+
+
+def _found(asked: list[Member], how: PseudoLabel, threads: int, memory: str) -> pseudo_labels.PseudoLabels:
+    """The images of one domain that its members agree on, by the rule of the config."""
+    gallery_rank = how.gallery_rank if how.rule == "mutual" else None
+    return pseudo_labels.pseudo_labels(
+        asked, how.threshold, gallery_rank=gallery_rank, max_queries=how.max_queries,
+        memory=budget(memory), threads=threads,
+    )  # fmt: skip
 
 
 def _rows(
