@@ -4,12 +4,12 @@ A training batch is determined by (seed, epoch, number): the sampler lays out an
 begins, and each batch draws its own augmentation.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
 from itertools import permutations
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -45,21 +45,23 @@ class Batch:
 
     def pinned(self) -> Self:
         """The same in memory from which a GPU copies while the host goes on."""
-        noise = None if self.noise is None else self.noise.pin_memory()
-        frames = None if self.frames is None else self.frames.pin_memory()
-        pixels, erase, labels = (each.pin_memory() for each in (self.pixels, self.erase, self.labels))
-        return replace(self, pixels=pixels, erase=erase, noise=noise, labels=labels, frames=frames)
+        return self._moved(Tensor.pin_memory)
 
     def finished(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Normalised images float32 [B, 3, H, W], channels last, and labels int64 [B], on the device.
 
         Of a pinned batch the copies go on while the host does.
         """
-        sent = (each.to(device, non_blocking=True) for each in (self.pixels, self.erase, self.labels))
-        pixels, erase, labels = sent
-        noise = None if self.noise is None else self.noise.to(device, non_blocking=True)
-        frames = None if self.frames is None else self.frames.to(device, non_blocking=True)
-        return augment.finish(pixels, erase, noise, self.erased, frames), labels
+        sent = self._moved(lambda tensor: tensor.to(device, non_blocking=True))
+        return augment.finish(sent.pixels, sent.erase, sent.noise, sent.erased, sent.frames), sent.labels
+
+    def _moved(self, move: Callable[[Tensor], Tensor]) -> Self:
+        """The same with each of its tensors moved."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        moved: dict[str, Any] = {
+            name: move(value) for name, value in values.items() if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True)
