@@ -15,13 +15,13 @@ over the image:
     saturation s    x ← s·x + (1 − s)·Y
     hue h           chroma of YIQ turned by 2π·h, luma kept
 
-A partial body keeps a share y = min(1, U(lo, hi)) of the image's rows, the upper ones or, for some images,
-the lower ones; then it is stretched to the whole image again, or the rest becomes blank, which is 0 after
-normalisation.
-
 The four commute, so there is no order to draw. Differs from torchvision's `ColorJitter`: values are
 rounded and clipped to 0 … 255 once at the end instead of after each step, and hue turns around the
 grey axis at constant luma instead of the HSV hexagon at constant maximum.
+
+A partial body keeps a share y = min(1, U(lo, hi)) of the image's rows, the upper ones or, for some images,
+the lower ones; then it is stretched to the whole image again, or the rest becomes blank, which is 0 after
+normalisation.
 """
 
 from dataclasses import dataclass, fields
