@@ -226,7 +226,13 @@ def fitting(intervals: Ints, units: int, restart: int) -> tuple[int, Ints]:
 
 @njit(nogil=True, cache=True)
 def only_scan(
-    content: Bytes, at: int, parts: Ints, tables: NDArray[np.int32], steps: Ints, units: int, restart: int
+    content: Bytes,
+    at: int,
+    components: Ints,
+    tables: NDArray[np.int32],
+    steps: Ints,
+    units: int,
+    restart: int,
 ) -> tuple[int, int]:
     """What is wrong with the one scan of a file, whose data begin at this byte, and where these end.
 
@@ -236,7 +242,7 @@ def only_scan(
     fault, intervals = fitting(intervals, units, restart)
     if fault:
         return fault, end
-    return sequential(data, intervals, parts, tables, steps, units, restart), end
+    return sequential(data, intervals, components, tables, steps, units, restart), end
 
 
 @njit(nogil=True, cache=True)

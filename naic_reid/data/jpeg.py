@@ -18,9 +18,7 @@ from naic_reid.data import huffman
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _HUFFMAN = frozenset((0xC0, 0xC1, 0xC2))
 _PROGRESSIVE = 0xC2
-_LONGEST_HEAD = (
-    4096  # bytes before a scan that are worth remembering: a thumbnail in them is another each time
-)
+_LONGEST_HEAD = 4096  # bytes before a scan worth remembering: a thumbnail in them is another each time
 _Asked = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], int, int]
 """What `huffman.only_scan` takes behind the data."""
 _DHT, _EOI, _SOS, _DQT, _DRI = 0xC4, 0xD9, 0xDA, 0xDB, 0xDD
@@ -154,10 +152,8 @@ def _asked_of(head: bytes) -> _Asked | None:
             return None
         across, down = _units(frame, names)
         parts, quantisations = _parts(frame.components, names)
-        tables, steps = (
-            _tables(seen.tables, _named(segment[2:-3:2])),
-            _steps(seen.quantisations, quantisations),
-        )
+        tables = _tables(seen.tables, _named(segment[2:-3:2]))
+        steps = _steps(seen.quantisations, quantisations)
     except ValueError:
         return None
     return parts, tables, steps, across * down, seen.restart
