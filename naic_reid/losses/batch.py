@@ -84,8 +84,7 @@ class BatchCircle(nn.Module):
             (self.scale * values).masked_fill(~chosen, torch.finfo(values.dtype).min).logsumexp(0)
             for values, chosen in ((positive, same), (negative, ~same))
         ]
-        there = (same.any() & ~same.all()).float()
-        return there * F.softplus(there * (sums[0] + sums[1]))
+        return F.softplus(sums[0] + sums[1])
 
 
 class Instance(nn.Module):

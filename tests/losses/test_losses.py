@@ -217,6 +217,8 @@ def test_metric_loss_is_float32_under_autocast(name: str) -> None:
         value = loss(embeddings, targets)
     assert value.dtype == torch.float32
     assert torch.equal(value, loss(embeddings, targets))
+    short = embeddings.bfloat16()
+    assert torch.equal(loss(short, targets), loss(short.float(), targets))
 
 
 @pytest.mark.parametrize("name", losses.METRIC_LOSSES)
