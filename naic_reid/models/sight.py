@@ -15,8 +15,6 @@ ResNet; networks whose normalisations or gates look at the whole image have no c
 the picture alone.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -45,7 +43,17 @@ class Sight:
         return None if self.inside is None else self.inside[:, :, ::stride, ::stride]
 
 
-class SightedConv2d(nn.Conv2d):
+class _OnMap:
+    """A layer that knows on maps of which stride it stands."""
+
+    total_stride = 1
+
+    def calibrate(self, maps: Tensor, height: int) -> None:
+        """Of the maps that it gets of a blank image so high."""
+        self.total_stride = height // maps.shape[2]
+
+
+class SightedConv2d(_OnMap, nn.Conv2d):
     """A convolution of odd size and its usual padding, with the parameters of a plain one."""
 
     def __init__(self, conv: nn.Conv2d, sight: Sight, border: str, *, alone: bool = False) -> None:
@@ -57,7 +65,6 @@ class SightedConv2d(nn.Conv2d):
         )
         self.weight, self.bias = conv.weight, conv.bias
         self._sight, self._border, self._alone = sight, border, alone
-        self.total_stride = 1
         self.blank: Tensor | None
         self.of_blank: Tensor | None
         for name in ("blank", "of_blank"):
@@ -65,8 +72,8 @@ class SightedConv2d(nn.Conv2d):
         self._spread: tuple[Tensor, Tensor] | None = None
 
     def calibrate(self, maps: Tensor, height: int) -> None:
-        """Of the maps that it gets of a blank image so high: its stride, and what is outside of them."""
-        self.total_stride = height // maps.shape[2]
+        """Its stride, and what is outside of its maps."""
+        super().calibrate(maps, height)
         if self._border == "blank" and maps.any():
             blank = maps[:1, :, :1, :1].clone()
             summed = self.weight.sum((2, 3)).view(self.groups, -1, self.weight.shape[1])
@@ -98,16 +105,12 @@ class SightedConv2d(nn.Conv2d):
         return self._spread[1]
 
 
-class MaskedMaxPool2d(nn.MaxPool2d):
+class MaskedMaxPool2d(_OnMap, nn.MaxPool2d):
     """The largest of what is inside of the picture, or 0: activations are not negative."""
 
     def __init__(self, pool: nn.MaxPool2d, sight: Sight) -> None:
         super().__init__(pool.kernel_size, pool.stride, pool.padding)
-        self._sight, self.total_stride = sight, 1
-
-    def calibrate(self, maps: Tensor, height: int) -> None:
-        """As `SightedConv2d`."""
-        self.total_stride = height // maps.shape[2]
+        self._sight = sight
 
     def forward(self, maps: Tensor) -> Tensor:
         """[B, C, H / stride, W / stride] of [B, C, H, W]."""
@@ -124,16 +127,12 @@ def _masked(maps: Tensor, sight: Sight, stride: int, *, alone: bool) -> Tensor:
     return maps.mul_(mask) if alone and not torch.is_grad_enabled() else maps * mask
 
 
-class OverPicture(nn.Module):
+class OverPicture(_OnMap, nn.Module):
     """A pooling over the positions inside of the picture."""
 
     def __init__(self, pooling: nn.Module, sight: Sight) -> None:
         super().__init__()
-        self.pooling, self._sight, self.total_stride = pooling, sight, 1
-
-    def calibrate(self, maps: Tensor, height: int) -> None:
-        """As `SightedConv2d`."""
-        self.total_stride = height // maps.shape[2]
+        self.pooling, self._sight = pooling, sight
 
     def forward(self, maps: Tensor) -> Tensor:
         """[B, C] of [B, C, h, w]."""
@@ -168,7 +167,7 @@ def prepared(
     assert isinstance(branch, Branch)
     if over_picture:
         branch.pooling = OverPicture(branch.pooling, sight)
-    _calibrate(embedder, [part for part in embedder.modules() if hasattr(part, "calibrate")])
+    _calibrate(embedder)
     return sight
 
 
@@ -194,11 +193,12 @@ def _pair(values: tuple[int, ...]) -> tuple[int, int]:
 
 
 @torch.no_grad()
-def _calibrate(embedder: Embedder, parts: Sequence[nn.Module]) -> None:
+def _calibrate(embedder: Embedder) -> None:
     """Show a blank image: what each layer gets of it is what it has outside of its maps."""
     hooks = [
         part.register_forward_pre_hook(lambda part, given: part.calibrate(given[0], _CALIBRATED_AT))
-        for part in parts
+        for part in embedder.modules()
+        if isinstance(part, _OnMap)
     ]
     some = next(embedder.parameters())
     with torch.autocast(some.device.type, enabled=False):
