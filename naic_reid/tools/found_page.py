@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from naic_reid import files
+from naic_reid import files, pages
 from naic_reid.pages.pictures import thumbnail
 
 _HEIGHT = 320  # pixels of a picture, twice what is shown, for dense screens
@@ -36,8 +36,6 @@ def write(
         model: what features were taken with.
         order: what the order follows, in words.
     """
-    from naic_reid import pages  # here, for those who only read the table do not wait for Jinja2
-
     shown: list[dict[str, Any]] = []
     for number, (asked, hits) in enumerate(zip(photos, answers, strict=True), start=1):
         found = [
