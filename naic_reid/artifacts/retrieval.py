@@ -169,6 +169,12 @@ class Heads:
         hold(bool(np.isin(self.marks, (RIGHT, WRONG, NOT_MET)).all()), "known marks")
         hold(bool((np.diff(self.distances, axis=2) >= 0).all()), "ascending distances")
 
+    @property
+    def rankings(self) -> list[tuple[str, str]]:
+        """Member, and `plain` or `re-ranked`, of each ranking."""
+        words = zip(self.members, self.reranked.tolist(), strict=True)
+        return [(member, "re-ranked" if reranked else "plain") for member, reranked in words]
+
     def write(self, path: Path) -> None:
         arrays: dict[str, NDArray[Any]] = {
             name: np.array(getattr(self, name), np.str_) for name in self.TEXTS

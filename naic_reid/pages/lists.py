@@ -55,10 +55,8 @@ def of_heads(
     name: str, heads: Heads, precisions: Sequence[Sequence[float]], firsts: Sequence[Sequence[int]]
 ) -> Domain:
     """The lists where answers are known."""
-    words = zip(heads.members, heads.reranked.tolist(), strict=True)
-    rankings = [(member, "re-ranked" if reranked else "plain") for member, reranked in words]
     return Domain(
-        name, rankings, heads.queries, heads.queried, heads.gallery, heads.shown, heads.indices,
+        name, heads.rankings, heads.queries, heads.queried, heads.gallery, heads.shown, heads.indices,
         heads.distances, heads.marks, precisions, firsts,
     )  # fmt: skip
 

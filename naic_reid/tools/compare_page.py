@@ -6,10 +6,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from naic_reid import files
+from naic_reid import files, pages
 from naic_reid.artifacts import NOT_MET, RIGHT, WRONG, Heads
 from naic_reid.pages import pictures
-from naic_reid.runs import POOLED, Change, Comparison, Line, Recipe
+from naic_reid.runs import POOLED, Comparison, Line
 
 _QUERIES, _BEST = 24, 10
 _MOST = 15_000_000  # bytes of pictures
@@ -25,8 +25,6 @@ def write(path: Path, found: Sequence[Comparison], data: Path, level: float) -> 
         data: the folder that image lists are relative to.
         level: of the intervals.
     """
-    from naic_reid import pages
-
     changed = [list(_changed(one)) for one in found]
     wanted = dict.fromkeys(
         name for queries in changed for query in queries for name in (query["path"], *query["paths"])
@@ -68,10 +66,13 @@ def _changed(one: Comparison) -> Iterator[dict[str, Any]]:
     domains = [domain for domain in dict.fromkeys(line.domain for line in one.lines) if domain != POOLED]
     changes = [(domain, change) for domain in domains for change in one.queries(domain, ranking)]
     changes.sort(key=lambda pair: -abs(pair[1].other - pair[1].first))
+    kept = {domain: [recipe.runs[0].heads(domain) for recipe in (one.first, one.other)] for domain in domains}
     for domain, change in changes[:_QUERIES]:
         if change.first != change.other:
-            lists = [(letter, _list(recipe, domain, ranking, change))
-                     for letter, recipe in (("A", one.first), ("B", one.other))]  # fmt: skip
+            lists = [
+                (letter, _list(heads, ranking, change.name))
+                for letter, heads in zip("AB", kept[domain], strict=True)
+            ]
             yield {
                 "domain": domain, "name": Path(change.name).name, "path": change.name,
                 "person": f"Person {change.person}" if change.person else "",
@@ -80,16 +81,12 @@ def _changed(one: Comparison) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
 
 
-def _list(recipe: Recipe, domain: str, ranking: str, change: Change) -> list[dict[str, Any]]:
-    """What the recipe's first run found."""
-    heads = recipe.runs[0].heads(domain)
-    if heads is None:
+def _list(heads: Heads | None, ranking: str, name: str) -> list[dict[str, Any]]:
+    """What a recipe's first run found for the query of this name; nothing where it was not kept."""
+    names = [", ".join(words) for words in heads.rankings] if heads else []
+    if heads is None or ranking not in names:
         return []
-    names = [f"{member}, {'re-ranked' if reranked else 'plain'}"
-             for member, reranked in zip(heads.members, heads.reranked, strict=True)]  # fmt: skip
-    if ranking not in names:
-        return []
-    at, query = names.index(ranking), heads.queries.index(change.name)
+    at, query = names.index(ranking), heads.queries.index(name)
     return [_hit(heads, at, query, place) for place in range(min(_BEST, heads.indices.shape[2]))]
 
 
@@ -97,11 +94,5 @@ def _hit(heads: Heads, at: int, query: int, place: int) -> dict[str, Any]:
     path = heads.gallery[heads.indices[at, query, place]]
     kind, sign, said = _MARKS[int(heads.marks[at, query, place])]
     distance = f"{heads.distances[at, query, place]:.3f}"
-    return {
-        "path": path,
-        "name": Path(path).name,
-        "kind": kind,
-        "sign": sign,
-        "said": said,
-        "distance": distance,
-    }
+    return {"path": path, "name": Path(path).name, "kind": kind, "sign": sign, "said": said,
+            "distance": distance}  # fmt: skip
