@@ -46,10 +46,15 @@ def heat(extractor: Extractor, picture: NDArray[np.uint8]) -> Floats:
     if extractor.geometry.policy == "crop":
         return found
     frame = extractor.geometry.frame(*picture.shape[:2])
-    down, across = found.shape[0] / extractor.geometry.height, found.shape[1] / extractor.geometry.width
-    rows = slice(int(down * frame.top), max(1, round(down * (frame.top + frame.height))))
-    columns = slice(int(across * frame.left), max(1, round(across * (frame.left + frame.width))))
+    rows = _covered(frame.top, frame.height, found.shape[0] / extractor.geometry.height)
+    columns = _covered(frame.left, frame.width, found.shape[1] / extractor.geometry.width)
     return found[rows, columns]
+
+
+def _covered(start: int, length: int, scale: float) -> slice:
+    """What so many pixels are on a map of this scale, at least one place of it."""
+    first = int(scale * start)
+    return slice(first, max(first + 1, round(scale * (start + length))))
 
 
 def _maps(network: Embedder, output: Any, aspect: float) -> list[Tensor]:
