@@ -1,7 +1,7 @@
 """The Extractor: one feature for one picture, whoever asks, and what it says of what it cannot read."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,7 @@ from tests.tools import house
 
 MODEL = Architecture(backbone="osnet_ain_x0_25", height=64, width=32)
 NAMES = ("a.png", "b/a.png", "b/c.jpg", "b/d.PNG", "e.png")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other at every small layer are slow on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Borders, masks and scales inside a network, against padding written out and against the picture alone."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,7 @@ from naic_reid.models.weights import Checkpoint
 from tests.tools import house
 
 PLAIN = Architecture(backbone="resnet18", height=64, width=32)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

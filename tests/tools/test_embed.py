@@ -6,15 +6,6 @@ import numpy as np
 import pytest
 
 from naic_reid import Extractor, Features, cli
-from tests.tools import house
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("embed")
-    house.model(place / "model.pt")
-    house.photos(place / "photos", 2, 2)
-    return place
 
 
 def embed(place: Path, images: str, *options: str) -> int:
