@@ -51,6 +51,11 @@ class Data:
     drawing: float = 0.0
     """Processor seconds to draw all images of the toy."""
 
+    def add(self, path: str, identity: str) -> None:
+        """A training image more."""
+        self.paths.append(path)
+        self.labels[identity] = self.labels.get(identity, 0) + 1
+
 
 @dataclass(frozen=True)
 class Step:
@@ -159,8 +164,7 @@ def found(config: Config, folder: Path) -> Data:
             _listed(data, source.name, source.images, regular(file).read_bytes())
         else:
             for path, identity in _laid_out(folder, source, ("train",)):
-                data.paths.append(path)
-                data.labels[f"{source.name}/{identity}"] = data.labels.get(f"{source.name}/{identity}", 0) + 1
+                data.add(path, f"{source.name}/{identity}")
     if config.split:
         counts = []
         for name in (config.split.query, config.split.gallery):
@@ -230,14 +234,8 @@ def estimated(config: Config, data: Data, cores: int) -> Iterator[Step]:
         return Cost(looking.seconds + look * number / 2, looking.seconds + look * number)
 
     if config.toy:
-        yield Step(
-            "toy",
-            1,
-            plain(light.seconds + data.drawing),
-            1,
-            light.bytes,
-            3e4 * (images + tested),
-        )
+        drawing = plain(light.seconds + data.drawing)
+        yield Step("toy", 1, drawing, 1, light.bytes, 3e4 * (images + tested))
     yield Step("collect", 1, looked(images), 1, looking.bytes, 200 * images, cores)
     yield Step("dedupe, holdout", 2, plain(light.seconds + 1e-5 * images), 1, light.bytes, 300 * images)
     yield Step("split, tests", 1 + len(config.tests), looked(tested), 1, looking.bytes, 200 * tested, cores)
@@ -310,9 +308,7 @@ def _listed(data: Data, name: str, images: str, content: bytes) -> None:
     entries, _ = parse(content, name)
     prefix = "" if images in ("", ".") else f"{images.rstrip('/')}/"
     for entry in entries:
-        data.paths.append(prefix + entry.name)
-        key = f"{name}/{entry.label}"
-        data.labels[key] = data.labels.get(key, 0) + 1
+        data.add(prefix + entry.name, f"{name}/{entry.label}")
 
 
 def _laid_out(folder: Path, one: settings.DataSet, roles: tuple[str, ...]) -> list[tuple[str, str]]:

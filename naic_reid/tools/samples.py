@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
 from multiprocessing import get_context
@@ -41,10 +40,6 @@ class Cost:
     busy: float
     """Seconds of all processors together."""
 
-    def seconds(self, cores: int) -> float:
-        """How long it lasts with so many processors to itself."""
-        return max(self.alone, self.busy / cores)
-
 
 @dataclass(frozen=True)
 class Network:
@@ -77,7 +72,6 @@ class Start(NamedTuple):
 
 def start(module: str) -> Start:
     """A process that imports a module: the quicker of two."""
-
     script = f"import {module}; from naic_reid.tools import samples; print(samples.resident())"
 
     def once() -> Start:
@@ -144,30 +138,31 @@ def _network(config: Config, model: Model, data: Path, paths: Sequence[str], num
     train = config.train.adapted(model.recipe)
     device = chosen("auto")
     keep_freed_memory()
-    with _one_thread(device.type == "cpu"):
-        torch.manual_seed(0)
-        before = resident()
-        architecture = Architecture.within(model.model_dump())
-        embedder = models.build(architecture)
-        learner = recipe.learner(train, embedder, num_classes).to(device).train()
-        learner.to(memory_format=torch.channels_last)
-        optimizer = recipe.optimizer(train, learner)
-        names = tuple(f"{number:09}" for number in range(num_classes))
-        kept = Checkpoint.of(embedder, learner.classifier, 1, names, architecture, MadeBy())
-        extraction = _extraction(kept, config.extract, data, paths)
-        extracting = resident() - before
-        batch = train.batch if device.type == "cuda" else min(train.batch, _BATCH)
-        step = _Steps(train, model, learner, optimizer, data, paths, num_classes, batch, device)
-        cost, reading, first = step.measured()
-        weights = sum(p.numel() for p in learner.parameters())
-        fixed = weights * 4 * 4  # weights, gradients and the optimizer's two or three states
-        grown = max(resident() - before - fixed, 0)
-        peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
-        size = 4 * sum(values.numel() for values in learner.state_dict().values())
-        return Network(
-            cost, reading, first, extraction, extracting,
-            peak or before + fixed + grown * train.batch // batch, size, embedder.dimension,
-        )  # fmt: skip
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # as the workflow's steps compute
+    torch.manual_seed(0)
+    before = resident()
+    architecture = Architecture.within(model.model_dump())
+    embedder = models.build(architecture)
+    learner = recipe.learner(train, embedder, num_classes).to(device).train()
+    learner.to(memory_format=torch.channels_last)
+    optimizer = recipe.optimizer(train, learner)
+    names = tuple(f"{number:09}" for number in range(num_classes))
+    kept = Checkpoint.of(embedder, learner.classifier, 1, names, architecture, MadeBy())
+    extraction = _extraction(kept, config.extract, data, paths)
+    extracting = resident() - before
+    batch = train.batch if device.type == "cuda" else min(train.batch, _BATCH)
+    step = _Steps(train, model, learner, optimizer, data, paths, num_classes, batch, device)
+    cost, reading, first = step.measured()
+    weights = sum(p.numel() for p in learner.parameters())
+    fixed = weights * 4 * 4  # weights, gradients and the optimizer's two or three states
+    grown = max(resident() - before - fixed, 0)
+    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
+    size = 4 * sum(values.numel() for values in learner.state_dict().values())
+    return Network(
+        cost, reading, first, extraction, extracting,
+        peak or before + fixed + grown * train.batch // batch, size, embedder.dimension,
+    )  # fmt: skip
 
 
 class _Steps:
@@ -248,19 +243,6 @@ def _extraction(checkpoint, extract: Extract, data: Path, paths: Sequence[str]) 
     list(extractor.blocks(files[:16], read))
     cost = _spent(lambda: list(extractor.blocks(files, read)), processor=extractor.device.type == "cpu")
     return Cost(cost.alone / len(files), cost.busy / len(files))
-
-
-@contextmanager
-def _one_thread(wanted: bool) -> Iterator[None]:
-    """As the workflow's steps compute on a processor."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1 if wanted else threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _alone(function: Callable[_P, _T], *arguments: _P.args, **options: _P.kwargs) -> _T:

@@ -111,7 +111,6 @@ def test_trainings_share_the_processors_and_other_steps_follow_each_other() -> N
     assert whole(8, 2, Cost(10, 12), Cost(2, 3)).seconds == 10 + 6  # two searches after each other
     assert whole(1, 1, Cost(10, 12), Cost(2, 3)).seconds == 15 + 20  # reading takes the one processor as well
     assert whole(8, 1, Cost(10, 12), Cost(2, 3)).seconds == 12 + 6  # one after the other
-    assert Cost(2, 6).seconds(2) == 3
 
 
 def test_what_is_not_there_is_named(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
