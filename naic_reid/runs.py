@@ -40,7 +40,7 @@ class Run:
 
     def heads(self, domain: str) -> Heads | None:
         """The first images of the domain's rankings; none where they are not kept."""
-        path = _results(self.folder) / "evaluate" / f"{domain}.npz"
+        path = results_of(self.folder) / "evaluate" / f"{domain}.npz"
         return Heads.read(path) if path.is_file() else None
 
 
@@ -174,7 +174,7 @@ def read(folder: Path) -> Run:
     Raises:
         ReidError: it holds no scores, or damaged ones.
     """
-    results = _results(folder)
+    results = results_of(folder)
     files = sorted((results / "evaluate").glob("*.json"))
     if not files:
         raise ReidError(
@@ -208,7 +208,8 @@ def held(first: Recipe, other: Recipe, rankings: Sequence[str]) -> Comparison:
     return _compared(first, other, rankings, {})
 
 
-def _results(folder: Path) -> Path:
+def results_of(folder: Path) -> Path:
+    """Where a run's results lie: in the folder, or they are the folder."""
     return folder / "results" if (folder / "results").is_dir() else folder
 
 

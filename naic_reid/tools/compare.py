@@ -68,10 +68,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _apart(page: Path | None, folders: Sequence[Path]) -> None:
     """Refuse to write the page over a run, or among what it made."""
-    for folder in folders if page else ():
-        results = folder / "results" if (folder / "results").is_dir() else folder
-        place = os.path.realpath(page or "")
-        if place == os.path.realpath(folder) or Path(place).is_relative_to(os.path.realpath(results)):
+    if page is None:
+        return
+    place = Path(os.path.realpath(page))
+    for folder in folders:
+        results = os.path.realpath(runs.results_of(folder))
+        if place == Path(os.path.realpath(folder)) or place.is_relative_to(results):
             raise ReidError(f"{page}: is read by this command, and would be overwritten: name another file")
 
 

@@ -291,8 +291,8 @@ def _wrong_rows(settings: Config, data: Data) -> set[int]:
     if file is None or not Path(file).is_file():
         return set()
     wrong = names(regular(Path(file)).read_bytes())
-    of = [s.images for s in data.sources if s.name in settings.dedupe.wrong_label_sources]
-    paths = {str(PurePosixPath(folder) / name) for folder in of for name in wrong}
+    places = [s.images for s in data.sources if s.name in settings.dedupe.wrong_label_sources]
+    paths = {str(PurePosixPath(place) / name) for place in places for name in wrong}
     return {row for row, path in enumerate(data.paths) if path in paths}
 
 
@@ -394,7 +394,7 @@ def _trained_on(data: Data, rows: Sequence[int]) -> Section:
     by_pixels: dict[bytes, int] = {}
     for row in rows:
         by_pixels.setdefault(data.looks[data.paths[row]].pixels, row)
-    table: list[tuple[object, ...]] = []
+    table: list[tuple[str, int, int, int]] = []
     strips = []
     for folder, paths in data.tests.items():
         seen = {path: data.looks[path] for path in paths if not data.looks[path].fault}
@@ -402,7 +402,7 @@ def _trained_on(data: Data, rows: Sequence[int]) -> Section:
         same = sum(seen[path].digest == data.looks[data.paths[row]].digest for path, row in copies.items())
         table.append((folder, len(paths), same, len(copies) - same))
         strips += [[data.picture(row), Picture(data.folder / path, path)] for path, row in copies.items()]
-    total = sum(int(str(row[2])) + int(str(row[3])) for row in table)
+    total = sum(same + other for _, _, same, other in table)
     note = f"{total:,} in all: a score is worth less for it" if total else "none"
     title = "Test images that are training images"
     return Section(title, ("folder", "images", "same bytes", "same pixels"), table, note, strips[:_STRIPS])
