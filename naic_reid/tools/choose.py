@@ -183,20 +183,8 @@ def _end(candidates: Sequence[Candidate], options: argparse.Namespace) -> int:
     table = Table(
         title=f"Folds over the training persons ({options.ranking})", box=SIMPLE_HEAD, title_justify="left"
     )
-    for column in (
-        "recipe",
-        "folds",
-        "persons",
-        "R1",
-        "95 %",
-        "mAP",
-        "95 %",
-        "mINP",
-        "95 %",
-        "mAP − best",
-        "p",
-        "is",
-    ):
+    scores = ("R1", "95 %", "mAP", "95 %", "mINP", "95 %")
+    for column in ("recipe", "folds", "persons", *scores, "mAP − best", "p", "is"):
         table.add_column(column, justify="left" if column in ("recipe", "is") else "right", no_wrap=True)
     unsure = []
     for candidate in scored:
@@ -211,8 +199,6 @@ def _end(candidates: Sequence[Candidate], options: argparse.Namespace) -> int:
             unsure += [candidate.name] if difference.verdict() == "not shown" else []
         table.add_row(candidate.name, str(len(candidate.folders)), str(len(shares.persons)), *cells, *last)
     console.print(table)
-    print(
-        f"choose: {best.name}"
-        + (f"; that it is better than {', '.join(unsure)} is not shown" if unsure else "")
-    )
+    doubt = f"; that it is better than {', '.join(unsure)} is not shown" if unsure else ""
+    print(f"choose: {best.name}{doubt}")
     return 0

@@ -189,9 +189,9 @@ def _tell(into: Path, made: Sequence[bool]) -> None:
     submission = Seal(results / "submission.json", results / "submission.record.json", "submission")
     page = Seal(results / "report/index.html", results / "report/index.record.json", "page")
     words = {submission: "submission", page: "report, for a browser"}
-    for seal in (
-        seal for seal, one in zip((card, submission, page), made, strict=True) if one and seal.complete
-    ):
+    for seal, makes in zip((card, submission, page), made, strict=True):
+        if not (makes and seal.complete):
+            continue
         if fault := seal.fault():
             raise ReidError(f"{fault}, while this run ended: repeat the same command, which makes it again")
         if other := seal.outdated():
