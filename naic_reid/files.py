@@ -10,6 +10,7 @@ import shutil
 import socket
 import stat
 import time
+import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -145,6 +146,16 @@ def json_in(path: Path, **how: Any) -> Any:
         return json.loads(content(path).decode(), **how)
     except RecursionError as error:
         raise ValueError("its values are nested too deep") from error
+
+
+def require_sound(archive: zipfile.ZipFile) -> None:
+    """Refuse an archive whose bytes are not those of its checksums: torch looks at none that it wrote.
+
+    Raises:
+        ValueError: they are not; the message names the member.
+    """
+    if (damaged := archive.testzip()) is not None:
+        raise ValueError(f"bad CRC-32 for {damaged}")
 
 
 def digest(path: Path) -> str:

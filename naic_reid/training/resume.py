@@ -24,7 +24,7 @@ from typing import IO, Any
 import torch
 
 from naic_reid.errors import ReidError
-from naic_reid.files import json_in, regular, whole
+from naic_reid.files import json_in, regular, require_sound, whole
 
 
 def folder_of(parent: Path, name: str, settings: str) -> Path:
@@ -96,9 +96,8 @@ def load(path: Path, settings: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        with zipfile.ZipFile(regular(path)) as archive:  # torch does not look at the checksums it wrote
-            if (damaged := archive.testzip()) is not None:
-                raise ValueError(f"bad CRC-32 for {damaged}")
+        with zipfile.ZipFile(regular(path)) as archive:
+            require_sound(archive)
         state: dict[str, Any] = torch.load(regular(path), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the damage leads to
         raise ReidError(
