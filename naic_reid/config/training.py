@@ -259,7 +259,7 @@ class Train(Section):
         None, description="decay of the moving average of weights, which is then what is kept"
     )
     swa_epochs: Count | None = Field(
-        None, exclude_if=lambda value: value is None, description="SWA: the mean of the weights after each "
+        None, exclude_if=not_, description="SWA: the mean of the weights after each "
         "of so many last epochs is what is kept of them, its batch normalisation's statistics made anew"
     )  # fmt: skip
     teacher: Annotated[float, Field(ge=0, lt=1)] | None = Field(
@@ -267,9 +267,7 @@ class Train(Section):
         description="decay of a moving average with whose features triplets compare, not with the batch's",
     )  # fmt: skip
     freeze: tuple[str, ...] = Field((), description="patterns of parameters kept, e.g. backbone.layer1.*")
-    freeze_steps: Count | None = Field(
-        None, exclude_if=lambda value: value is None, description="steps for which they are kept"
-    )
+    freeze_steps: Count | None = Field(None, exclude_if=not_, description="steps for which they are kept")
     freeze_epochs: Count | None = Field(None, description="epochs for which they are kept; none: all")
     freeze_norm: bool = Field(
         True, description="batch normalisation among the kept uses and keeps its running statistics"

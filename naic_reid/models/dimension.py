@@ -3,8 +3,6 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-WAYS = ("every", "mean")
-
 
 def reduced(rows: Tensor, keep: int, by: str) -> Tensor:
     """Rows [B, keep] of length 1, of unit rows [B, D]; all of them, where keep is D, as they are.
