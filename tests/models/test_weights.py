@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from naic_reid import files
 from naic_reid.architecture import Architecture
 from naic_reid.artifacts import MadeBy
 from naic_reid.errors import ReidError
@@ -42,6 +43,16 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ours, theirs = getattr(read, kind), getattr(written, kind)
         assert list(ours) == list(theirs)
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_the_digest_of_what_is_written_is_known_without_reading_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(files.MEMORY, str(tmp_path / "scratch" / "digests"))
+    read = files.digest
+    monkeypatch.setattr(files, "digest", lambda path: pytest.fail(f"{path} was read for its digest"))
+    _checkpoint().write(tmp_path / "epoch_5.pt")
+    assert files.known_digest(tmp_path / "epoch_5.pt") == read(tmp_path / "epoch_5.pt")
 
 
 @pytest.mark.parametrize("options", [{}, {"standardise": True}, {"stripes": 2}])
