@@ -12,6 +12,7 @@ import torch
 
 from naic_reid import labels as labelled
 from naic_reid import members
+from naic_reid import scores as scored
 from naic_reid.artifacts import Features, Heads, ImageList, MadeBy, Ranking, write_json
 from naic_reid.config import Ensemble, Fuse, Model, Rerank
 from naic_reid.errors import ReidError
@@ -87,14 +88,14 @@ def run(
               protocol, len(named), len(lists[0]), len(lists[1]))  # fmt: skip
     scoring = _Scoring(rerank, fuse, Evaluation(rule, labels.query, labels.gallery, seed),
                        device, threads, budget(memory, device))  # fmt: skip
-    entries = scoring.entries(named, read.members, ranking)
+    entries, first = scoring.entries(named, read.members, ranking)
+    for entry in entries[-2:]:
+        told = (f"{name} {100 * entry['scores'][name]:.1f}" for name in ("R1", "mAP", "mINP"))
+        _log.info("evaluate: fusion %s: %s", scored.distance(entry), ", ".join(told))
     lists_of = (lists[0].paths, lists[1].paths, tuple(labels.queried), tuple(labels.shown))
-    Heads(*lists_of, **scoring.heads(entries), made_by=made_by).write(heads)
+    Heads(*lists_of, **first, made_by=made_by).write(heads)
     if multi_query:
-        averaged, kept = _averaged(read.members, multi_query, labels, device)
-        _log.info("evaluate: multiple queries: %d of %d have none and stay single", kept, len(lists[0]))
-        averaged = scoring.reranked(averaged)
-        entries += [entry | {"multiple": True} for entry in scoring.entries(named, averaged, None)]
+        entries += scoring.multiple(named, read.members, multi_query, labels)
     result = {
         "names": lists[0].paths,
         "persons": labels.queried,
@@ -107,27 +108,7 @@ def run(
         "entries": entries,
     }
     write_json(scores, "Scores", made_by, result)
-    for entry in entries[2 * len(named) : 2 * len(named) + 2]:
-        told = (f"{name} {100 * entry['scores'][name]:.1f}" for name in ("R1", "mAP", "mINP"))
-        _log.info("evaluate: fusion %s: %s", "re-ranked" if entry["reranked"] else "plain", ", ".join(told))
     _log.info("evaluate: wrote %s in %.1f s", scores, time.monotonic() - started)
-
-
-def _averaged(
-    single: Sequence[Member], multi_query: Sequence[Path], labels: labelled.Lists, device: str
-) -> tuple[list[Member], int]:
-    """Members whose queries are multiple, and how many queries stay single."""
-    made, kept = [], 0
-    for member, path in zip(single, multi_query, strict=True):
-        more = Features.read(path).values
-        if len(more) != len(labels.multi_query):
-            raise ReidError(
-                f"{path}: {len(more)} features of {len(labels.multi_query)} images: extract again"
-            )
-        union = member.vectors.union
-        query, kept = protocols.averaged(union.query, labels.query, more, labels.multi_query)
-        made.append(Member(query, union.gallery, None, member.weight, device))
-    return made, kept
 
 
 class _Scoring:
@@ -138,21 +119,36 @@ class _Scoring:
     ):
         self.rerank, self.fuse, self.evaluation = rerank, fuse, evaluation
         self.speed: dict[str, Any] = {"device": device, "threads": threads, "memory": memory}
-        self.kept: list[list[Head]] = []
 
-    def reranked(self, plain: Sequence[Member]) -> list[Member]:
-        """Members with the Jaccard rows of their features."""
-        made = []
-        for member in plain:
-            query, gallery = member.vectors.union.query, member.vectors.union.gallery
-            rows = members.reranking(self.rerank).of_features(query, gallery, **self.speed)
-            made.append(Member(query, gallery, rows, member.weight, self.speed["device"]))
-        return made
+    def multiple(
+        self,
+        named: list[members.Name],
+        single: Sequence[Member],
+        multi_query: Sequence[Path],
+        labels: labelled.Lists,
+    ) -> list[dict[str, Any]]:
+        """As `entries`, by multiple queries: their features averaged, and re-ranked anew."""
+        made, kept = [], 0
+        for member, path in zip(single, multi_query, strict=True):
+            more = Features.read(path).values
+            if len(more) != len(labels.multi_query):
+                raise ReidError(
+                    f"{path}: {len(more)} features of {len(labels.multi_query)} images: extract again"
+                )
+            union = member.vectors.union
+            query, kept = protocols.averaged(union.query, labels.query, more, labels.multi_query)
+            rows = members.reranking(self.rerank).of_features(query, union.gallery, **self.speed)
+            made.append(Member(query, union.gallery, rows, member.weight, self.speed["device"]))
+        _log.info("evaluate: multiple queries: %d of %d have none and stay single", kept, len(labels.query))
+        return [entry | {"multiple": True} for entry in self.entries(named, made, None)[0]]
 
     def entries(
         self, named: list[members.Name], single: Sequence[Member], shipped: Path | None
-    ) -> list[dict[str, Any]]:
-        """Of each member plain and re-ranked, then of the fusion: scores, and hits where one trial is all."""
+    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Of each member plain and re-ranked, then of the fusion: scores, and hits where one trial is all.
+
+        Beside them the heads of these rankings, as `Heads` takes them.
+        """
         mixes = (PLAIN, members.reranking(self.rerank).mix)
         fused = single
         if self.fuse.of == "features" and single[0].vectors.num_query and single[0].vectors.num_gallery:
@@ -183,17 +179,16 @@ class _Scoring:
         threads = self.speed["threads"]
         blocks = list(distances.each_block(of_block, num_query, threads=threads, block=block, watch=_watch))
         rows = [(name, reranked) for name in [*map(str, named), FUSION] for reranked in (False, True)]
-        self.kept = [[parts[number].head for parts in blocks] for number in range(len(rows))]
         made = []
         for number, (name, reranked) in enumerate(rows):
-            entry = self._scored([parts[number].hits for parts in blocks])
+            entry = self._entry([parts[number].hits for parts in blocks])
             if name == FUSION:
                 entry["scores"] |= both[reranked].rates()
                 entry |= both[reranked].told()
             made.append({"member": name, "reranked": reranked} | entry)
-        return made
+        return made, _heads(rows, blocks)
 
-    def _scored(self, trials: Sequence[list[Hits]]) -> dict[str, Any]:
+    def _entry(self, trials: Sequence[list[Hits]]) -> dict[str, Any]:
         """The scores, and what each query adds to them: its hits or, with several trials, their sums."""
         scores = self.evaluation.score(trials)
         if self.evaluation.single:
@@ -203,17 +198,6 @@ class _Scoring:
         return {
             "scores": scores,
             "each": {key: own[key].tolist() for key in ("counted", "R1", "mAP", "mINP")},
-        }
-
-    def heads(self, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """The heads of the lists that `entries` were last made of, as `Heads` takes them."""
-        joined = [[np.concatenate(parts) for parts in zip(*head, strict=True)] for head in self.kept if head]
-        empty = [np.zeros((len(entries), 0, 0), kind) for kind in (np.int32, np.float32, np.int8)]
-        arrays = [np.stack(parts) for parts in zip(*joined, strict=True)] if joined else empty
-        return {
-            "members": tuple(entry["member"] for entry in entries),
-            "reranked": np.array([entry["reranked"] for entry in entries], np.bool_),
-            **dict(zip(Head._fields, arrays, strict=True)),
         }
 
 
@@ -262,6 +246,22 @@ class _Judge:
             limits = zip(RATES, self.roc.limits(), strict=True)
             found["limits"] = {f"{rate:g}": limit for rate, limit in limits if np.isfinite(limit)}
         return found
+
+
+def _heads(rankings: Sequence[tuple[str, bool]], blocks: Sequence[Sequence[_Judged]]) -> dict[str, Any]:
+    """The heads of rankings (member, re-ranked), as `Heads` takes them, from their blocks of queries."""
+    joined = [
+        [np.concatenate(parts) for parts in zip(*(judged.head for judged in of_one), strict=True)]
+        for of_one in zip(*blocks, strict=True)
+    ]
+    empty = [np.zeros((len(rankings), 0, 0), kind) for kind in (np.int32, np.float32, np.int8)]
+    arrays = [np.stack(parts) for parts in zip(*joined, strict=True)] if joined else empty
+    names, reranked = zip(*rankings, strict=True)
+    return {
+        "members": names,
+        "reranked": np.array(reranked, np.bool_),
+        **dict(zip(Head._fields, arrays, strict=True)),
+    }
 
 
 def _as_shipped(
