@@ -24,8 +24,6 @@ from naic_reid.retrieval.comparison import Difference
 from naic_reid.retrieval.metrics import Doubles
 from naic_reid.scores import Scored
 
-POOLED = "pooled"
-
 
 @dataclass(frozen=True)
 class Run:
@@ -183,7 +181,7 @@ def read(folder: Path) -> Run:
     domains = {path.stem: scores.read(path) for path in files}
     competition = [scored for scored in domains.values() if scored.protocol == "naic"]
     if len(competition) > 1:
-        domains = {POOLED: scores.pooled(competition)} | domains
+        domains = {scores.POOLED: scores.pooled(competition)} | domains
     settings: dict[str, Any] = {}
     for path in files:
         _gather(path, settings, set())

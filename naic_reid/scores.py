@@ -13,6 +13,9 @@ from naic_reid.retrieval import comparison, metrics, protocols
 from naic_reid.retrieval.comparison import Shares
 from naic_reid.retrieval.metrics import Doubles, Hits, Ints64
 
+POOLED = "pooled"
+"""What all domains of a competition together are called."""
+
 
 class Row(NamedTuple):
     """One ranking: by a member or the fusion, plain or re-ranked."""

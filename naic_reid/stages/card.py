@@ -17,7 +17,6 @@ from naic_reid.retrieval import comparison
 from naic_reid.scores import Row, Scored
 
 REVISION = 4
-POOLED = "pooled"
 COLUMNS = ("R1", "R5", "R10", "mAP", "mAP@200", "mINP")
 RULES = {
     "95 %": "the interval that would hold the score of other such persons in 19 of 20 test sets, by drawing "
@@ -52,18 +51,19 @@ def run(
     """
     read = {path.stem: scored.read(path) for path in scores}
     competition = [one for one in read.values() if one.protocol == "naic"]
-    told = ({POOLED: scored.pooled(competition)} if competition else {}) | read
+    told = ({scored.POOLED: scored.pooled(competition)} if competition else {}) | read
     sections = {domain: [_row(one, row) for row in one.rows] for domain, one in told.items()}
-    rules = {domain: {"protocol": one.protocol, **one.rules} for domain, one in read.items()}
+    protocols = {domain: {"protocol": one.protocol, **one.rules} for domain, one in read.items()}
     known = _trained_on(trained, tested)
     made_by = MadeBy.of("card", REVISION, {"published": published}, [*scores, trained, *tested])
-    general = RULES | (POOLED_RULES if competition else {})
+    rules = RULES | (POOLED_RULES if competition else {})
     with files.whole(table) as unfinished:
-        unfinished.write_text(_text(sections, rules, general, published) + _warning(known), encoding="utf-8")
+        text = _text(sections, protocols, rules, published) + _warning(known)
+        unfinished.write_text(text, encoding="utf-8")
     content = {
         "sections": sections,
-        "rules": general,
-        "protocols": rules,
+        "rules": rules,
+        "protocols": protocols,
         "trained_on": known,
         "published": {name: stated.model_dump() for name, stated in published.items()},
         "table": files.digest(table),

@@ -9,7 +9,8 @@ from typing import Any
 from naic_reid import files, pages
 from naic_reid.artifacts import NOT_MET, RIGHT, WRONG, Heads
 from naic_reid.pages import pictures
-from naic_reid.runs import POOLED, Comparison, Line
+from naic_reid.runs import Comparison, Line
+from naic_reid.scores import POOLED
 
 _QUERIES, _BEST = 24, 10
 _MOST = 15_000_000  # bytes of pictures
