@@ -69,12 +69,12 @@ def read(path: Path) -> Scored:
         elsewhere = np.asarray(told["elsewhere"], np.int64)
         rule = protocols.named(told["protocol"])
         hits = [_hits(entry["hits"]) for entry in told["entries"] if "hits" in entry]
-        own = [metrics.each(found, trapezoid=rule.trapezoid) for found in hits] or [
+        own = [
+            metrics.each(found, trapezoid=rule.trapezoid, all_queries=rule.all_queries) for found in hits
+        ] or [
             {name: np.asarray(values, np.float64) for name, values in entry["each"].items()}
             for entry in told["entries"]
         ]
-        if rule.all_queries and hits:
-            own = [each | {"counted": np.ones(len(elsewhere))} for each in own]
         rows = [
             Row(_kind(entry), entry["scores"], each, entry.get("histogram", {}), entry.get("limits", {}))
             for entry, each in zip(told["entries"], own, strict=True)

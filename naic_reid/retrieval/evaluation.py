@@ -119,13 +119,11 @@ class Evaluation:
 
     def each(self, blocks: Sequence[list[Hits]]) -> dict[str, Doubles]:
         """Every query's own scores [Q], summed over the trials in which it was `counted`, so many times."""
-        num = len(self.pairs.begin) - 1
+        rule, num = self.protocol, len(self.pairs.begin) - 1
         sums = {name: np.zeros(num) for name in metrics.each(Hits.empty())}
         for number, parts in enumerate(zip(*blocks, strict=True)):
             queries = self.trials[min(number, len(self.trials) - 1)].queries
-            own = metrics.each(Hits.joined(parts), trapezoid=self.protocol.trapezoid)
-            if self.protocol.all_queries:
-                own["counted"] = np.ones(len(queries))
+            own = metrics.each(Hits.joined(parts), trapezoid=rule.trapezoid, all_queries=rule.all_queries)
             for name, values in own.items():
                 sums[name][queries] += values
         return sums

@@ -178,11 +178,16 @@ def score(
     return {"queries": num_valid} | {name: float(values[valid].sum() / num) for name, values in own.items()}
 
 
-def each(found: Hits, elsewhere: Ints64 | None = None, *, trapezoid: bool = False) -> dict[str, Doubles]:
-    """Every query's own scores [Q], by the names of their means; `counted` is 1, or 0 where it has none."""
+def each(
+    found: Hits, elsewhere: Ints64 | None = None, *, trapezoid: bool = False, all_queries: bool = False
+) -> dict[str, Doubles]:
+    """Every query's own scores [Q], by the names of their means; `counted` is 1, or 0 where it has none.
+
+    Arguments are those of `score`: with `all_queries` each is counted.
+    """
     lost = np.zeros_like(found.positives) if elsewhere is None else elsewhere
     total = found.positives + lost
-    counted, share = (total > 0).astype(np.float64), np.maximum(total, 1)
+    counted, share = ((total > 0) | all_queries).astype(np.float64), np.maximum(total, 1)
     complete = (found.positives > 0) & (lost == 0)
     hit_within = {f"R{k}": ((found.first > 0) & (found.first <= k)).astype(np.float64) for k in (1, 5, 10)}
     return {
