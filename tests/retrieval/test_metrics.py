@@ -18,6 +18,7 @@ from naic_reid.retrieval.metrics import (
     Roc,
     count,
     drawn_first,
+    each,
     hits,
     positives_of,
     score,
@@ -96,6 +97,9 @@ def test_scores_are_those_of_the_definitions(
     trapezoid = sum(entry["trapezoid"] for entry in valid) / num_query if valid else 0.0
     of_all = score(found, elsewhere, trapezoid=True, all_queries=True)
     assert of_all["mAP"] == pytest.approx(trapezoid, abs=1e-12)
+    own = each(found, elsewhere, trapezoid=True, all_queries=True)
+    assert own["mAP"].sum() / own["counted"].sum() == pytest.approx(trapezoid, abs=1e-12)
+    assert each(found, elsewhere)["counted"].sum() == len(valid)
 
 
 def test_blocks_joined_are_the_whole() -> None:
