@@ -135,6 +135,18 @@ def test_without_a_mask_before_the_maximum_it_would_not_be(
         test_inside_of_the_mask_the_map_is_that_of_the_picture_alone(model, 37, 13, 16)
 
 
+def test_a_mask_changes_nothing_for_who_else_reads_a_map_or_learns_from_it(model: Path) -> None:
+    """Maps are overwritten where nobody else reads them; while gradients are kept, none is."""
+    network = _network(model)
+    mask = torch.zeros(1, 1, 64, 32)
+    mask[:, :, :40] = 1
+    sight.prepared(network, PLAIN, "masked").inside = mask
+    images = (torch.randn(1, 3, 64, 32, generator=torch.Generator().manual_seed(0)) * mask).requires_grad_()
+    learnt = network.backbone(images)
+    learnt.sum().backward()
+    torch.testing.assert_close(_map(network, images.detach()), learnt.detach())
+
+
 @pytest.mark.parametrize("pooling", ["gem", "gem_learnt", "average"])
 def test_masks_and_pooling_over_the_picture_give_the_features_of_crop(tmp_path: Path, pooling: str) -> None:
     path = house.model(tmp_path / "a.pt", PLAIN.model_copy(update={"pooling": pooling}))
@@ -148,6 +160,16 @@ def test_masks_and_pooling_over_the_picture_give_the_features_of_crop(tmp_path: 
     over_all = Extractor.load(path, "cpu", **words).images(pictures)
     assert np.abs(over_all[0] - cropped[0]).max() > 1e-3
     np.testing.assert_allclose(over_all[4], cropped[4], atol=1e-5)  # it fills the input
+
+
+def test_kernels_that_were_kept_are_made_anew_for_another_scale(model: Path) -> None:
+    network, images = _network(model), torch.randn(1, 3, 64, 32)
+    plain = _map(network, images)
+    told = sight.prepared(network, PLAIN, "zero")
+    told.scale = torch.tensor([2.0, 1.0])
+    assert (_map(network, images) - plain).abs().max() > 1e-3
+    told.scale = torch.tensor([1.0, 1.0])
+    torch.testing.assert_close(_map(network, images), plain)
 
 
 def test_scale_1_changes_no_bit_and_others_spread_every_kernel_but_1x1(model: Path) -> None:
