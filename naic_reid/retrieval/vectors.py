@@ -129,14 +129,14 @@ def rounding(dimension: int, kind: torch.dtype = torch.float32) -> tuple[float, 
 
     Summing in float32, in any order, adds D·2⁻²⁴ (Higham 2002, eq. 3.5), here twice for safety; bringing to
     unit length adds a little more. With g = b + e a row and its bfloat16 form, |g·g′ − b·b′| =
-    |e·g′ + b·e′| ≤ δ + (1 + δ)·δ for |e| ≤ δ = 2⁻⁹, half a unit in the last of eight places; a result is
+    |e·g′ + b·e′| ≤ δ + (1 + δ)·δ for |e| ≤ δ = 2⁻⁸, half a unit in the last of eight places; a result is
     rounded once more, by 2⁻⁸ of itself at most.
     """
     summing = dimension * 2.0**-23 + 2.0**-21
     if kind == torch.float32:
         return summing, 0.0
     assert kind == torch.bfloat16, kind
-    largest = 2.0**-9 * 1.001 + 2.0**-22
+    largest = 2.0**-8 * 1.001 + 2.0**-22
     return summing + largest + (1 + largest) * largest, 2.0**-8 * 1.01
 
 
