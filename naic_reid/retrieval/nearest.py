@@ -29,13 +29,16 @@ BLOCK = 1024
 
 
 class Plan(NamedTuple):
-    """How a search stays within its memory budget, and what it will take."""
+    """How a search stays within its memory budget, and what it will take. It changes no bit of the result."""
 
-    block: int
+    block: int = BLOCK
     """Rows on a side of a tile."""
-    whole: bool
-    """Whether all rounded rows are kept; else they are made anew for each tile."""
-    megabytes: int
+    whole: bool = True
+    """Whether all rounded rows are kept; else they are made anew for each tile, and features may be mapped
+    files larger than memory."""
+    rounded: bool = True
+    """Whether short lists come from a bfloat16 product; else from a float32 one."""
+    megabytes: int = 0
     """Estimate of memory beyond the features."""
 
 
@@ -62,7 +65,7 @@ def plan(
         tile = (item + 4) * block * block + (4 + item) * block * dimension * (1 if whole else 2)
         needed = lists + whole * operand + parallel.num_threads(threads) * tile
         if needed <= memory:
-            return Plan(block, whole, needed // 10**6 + 1)
+            return Plan(block, whole, rounded, needed // 10**6 + 1)
     raise ReidError(
         f"search: {num} rows with {keep} neighbours take {needed // 10**6 + 1} MB at least, and "
         f"{memory // 10**6} MB may be used: raise --memory, lower search.keep, or use fewer threads"
@@ -70,53 +73,31 @@ def plan(
 
 
 def of_rows(
-    query: Floats,
-    gallery: Floats,
+    features: Vectors,
     keep: int,
     asking: tuple[int, int],
+    how: Plan,
     *,
     threads: int = 0,
-    block: int = BLOCK,
-    whole: bool = True,
-    rounded: bool | None = None,
     watch: parallel.Watch = parallel.unwatched,
 ) -> tuple[Ints, Floats, Floats]:
     """The min(keep, N) nearest of rows start … stop, itself first; their distances; the farthest distances.
 
-    The asking rows meet all rows, but only among themselves is the product's symmetry of use: S of N rows
-    take S·(N − S/2) products instead of N²/2.
-
     Args:
-        query: float32 [Q, D], normalised inside.
-        gallery: float32 [G, D].
+        features: query and gallery on a processor.
         keep: neighbours of each row, itself counted.
         asking: start and stop of the rows whose neighbours are wanted.
+        how: of `plan`.
         threads: 0 means all processors.
-        block: rows on a side of a tile; see `plan`.
-        whole: keep all rounded rows in memory; else they are made for each tile, and features may be
-            mapped files larger than memory.
-        rounded: short lists from a bfloat16 product; None: if this processor has instructions for it.
         watch: is passed the tiles as they are done.
-
-    Raises:
-        ReidError: a row is zero or not finite.
     """
-    features = Vectors(query, gallery)
-    union, num = features.union, len(features)
-    first, last = asking
-    keep = min(keep, num)
-    if rounded is None:
-        rounded = vectors.multiplies_bfloat16()
-    spans = [
-        (begin + start, begin + stop)
-        for begin, end in ((0, first), (first, last), (last, num))
-        for start, stop in parallel.spans(end - begin, block)
-    ]
-    operand, slack, share = _operand(features, rounded, whole, threads)
-    near = _short(num, keep - 1, 1.0, slack, share)
-    far = _short(num, min(1, num - 1), -1.0, slack, share)
+    keep = min(keep, len(features))
+    operand, slack, share = _operand(features, how, threads)
+    near = _short(len(features), keep - 1, 1.0, slack, share)
+    far = _short(len(features), min(1, len(features) - 1), -1.0, slack, share)
     for short in (near, far):  # the others' lists stay empty: nothing is as large as this
-        short.cut[:first] = short.cut[last:] = np.inf
+        short.cut[: asking[0]] = short.cut[asking[1] :] = np.inf
+    spans, pairs = _tiles(len(features), asking, how.block)
     locks = [Lock() for _ in spans]
 
     def tile(pair: tuple[int, int]) -> None:
@@ -126,16 +107,32 @@ def of_rows(
         with locks[pair[0]], locks[pair[1]] if a != b else nullcontext():
             if a == b:
                 _seed(product, a, near, far)
-            _scan(union, product, a, b, near, far)
+            _scan(features.union, product, a, b, near, far)
 
-    # Tiles on the diagonal come first: each gives a block's rows cuts to begin with.
+    for _ in watch(multiplying.each(tile, pairs, threads), len(pairs)):
+        pass
+    return _finished(features, near, far, asking, threads)
+
+
+def _tiles(
+    num: int, asking: tuple[int, int], block: int
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """(start, stop) of blocks of rows, and the pairs of blocks that meet: all with those that are asking.
+
+    Only among the asking rows is the product's symmetry of use: S of N rows take S·(N − S/2) products instead
+    of N²/2. Pairs of a block with itself come first: each gives its rows cuts to begin with.
+    """
+    first, last = asking
+    spans = [
+        (begin + start, begin + stop)
+        for begin, end in ((0, first), (first, last), (last, num))
+        for start, stop in parallel.spans(end - begin, block)
+    ]
     blocks = range(len(spans)) if num > 1 else range(0)
     asked = [first <= start < last for start, _ in spans]
     pairs = [(i, i) for i in blocks if asked[i]]
     pairs += [(i, j) for i in blocks for j in blocks if i < j and (asked[i] or asked[j])]
-    for _ in watch(multiplying.each(tile, pairs, threads), len(pairs)):
-        pass
-    return _finished(features, near, far, asking, threads)
+    return spans, pairs
 
 
 def _finished(
@@ -192,17 +189,17 @@ def _short(num: int, keep: int, sign: float, slack: float, share: float) -> _Sho
 
 
 def _operand(
-    features: Vectors, rounded: bool, whole: bool, threads: int
+    features: Vectors, how: Plan, threads: int
 ) -> tuple[Callable[[int, int], torch.Tensor], float, float]:
     """Unit rows start … stop in the product's precision, and the bound (slack, share) of its error."""
     num, dimension = len(features), features.dimension
-    kind = torch.bfloat16 if rounded else torch.float32
+    kind = torch.bfloat16 if how.rounded else torch.float32
 
     def make(start: int, stop: int) -> torch.Tensor:
         return features.unit(start, stop).to(kind)
 
     bound = vectors.rounding(dimension, kind)
-    if not whole:
+    if not how.whole:
         return make, *bound
     kept = torch.empty((num, dimension), dtype=kind)
 

@@ -42,11 +42,9 @@ def of_rows(
     """
     if device != "cpu":
         return nearest_gpu.of_rows(Vectors(query, gallery, device), keep, asking, memory=memory)
-    rounded = vectors.multiplies_bfloat16()
     num, dimension = len(query) + len(gallery), query.shape[1]
-    block, whole, _ = nearest.plan(
-        num, dimension, min(keep, num), memory, threads=threads, rounded=rounded, asking=asking[1] - asking[0]
-    )
-    return nearest.of_rows(
-        query, gallery, keep, asking, threads=threads, block=block, whole=whole, rounded=rounded, watch=watch
-    )
+    how = nearest.plan(
+        num, dimension, min(keep, num), memory, threads=threads, rounded=vectors.multiplies_bfloat16(),
+        asking=asking[1] - asking[0],
+    )  # fmt: skip
+    return nearest.of_rows(Vectors(query, gallery), keep, asking, how, threads=threads, watch=watch)

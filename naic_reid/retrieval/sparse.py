@@ -57,15 +57,14 @@ def jaccard(left: sp.csr_array, right: sp.csr_array, threads: int) -> sp.csr_arr
 
 
 def _of(left: sp.csr_array, right: sp.csr_array, threads: int, smaller: bool, over: float) -> sp.csr_array:
-    one, other = ((each.data, each.indices, each.indptr) for each in (left, right))
+    parts = [(each.data, each.indices, each.indptr) for each in (left, right)]
     shape = left.shape[0], right.shape[1]
-    return built(_product, (*one, *other, shape[1], smaller, over), shape, threads)
+    return built(_product, (*parts, shape[1], smaller, over), shape, threads)
 
 
 @njit(nogil=True, cache=True)
-def _product(  # type: ignore[no-untyped-def]
-    data, indices, indptr, other_data, other_indices, other_indptr, num_columns, smaller, over, start, stop
-):
+def _product(left, right, num_columns, smaller, over, start, stop):  # type: ignore[no-untyped-def]
+    (data, indices, indptr), (other_data, other_indices, other_indptr) = left, right
     out, columns = np.empty(1 << 14, np.float32), np.empty(1 << 14, np.int32)
     counts = np.empty(stop - start, np.int32)
     total = np.zeros(num_columns)

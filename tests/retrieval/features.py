@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from naic_reid.artifacts import Floats, Neighbours
+from naic_reid.artifacts import Floats, Ints, Neighbours
 from naic_reid.retrieval import nearest
+from naic_reid.retrieval.vectors import Vectors, multiplies_bfloat16
 
 
 def clustered(
@@ -25,6 +26,13 @@ def clustered(
 
 
 def k_nearest(query: Floats, gallery: Floats, keep: int, **options: Any) -> Neighbours:
-    """The nearest of every row, by `nearest` and its options."""
-    found = nearest.of_rows(query, gallery, keep, (0, len(query) + len(gallery)), **options)
-    return Neighbours(*found, len(query))
+    """The nearest of every row: `of_rows` and its options."""
+    return Neighbours(*of_rows(query, gallery, keep, (0, len(query) + len(gallery)), **options), len(query))
+
+
+def of_rows(
+    query: Floats, gallery: Floats, keep: int, asking: tuple[int, int], *, threads: int = 0, **how: Any
+) -> tuple[Ints, Floats, Floats]:
+    """The nearest of rows start … stop, by `nearest` and a plan's words."""
+    plan = nearest.Plan(**{"rounded": multiplies_bfloat16(), **how})
+    return nearest.of_rows(Vectors(query, gallery), keep, asking, plan, threads=threads)

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from naic_reid.artifacts import Floats, Neighbours
 from naic_reid.errors import ReidError
-from naic_reid.retrieval.nearest import of_rows, plan
+from naic_reid.retrieval.nearest import plan
 from tests.oracles import rerank as oracle
-from tests.retrieval.features import clustered, k_nearest
+from tests.retrieval.features import clustered, k_nearest, of_rows
 
 
 def agrees(found: Neighbours, query: Floats, gallery: Floats, keep: int) -> None:
