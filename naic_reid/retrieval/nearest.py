@@ -194,21 +194,21 @@ def _operand(
     """Unit rows start … stop in the product's precision, and the bound (slack, share) of its error."""
     num, dimension = len(features), features.dimension
     kind = torch.bfloat16 if how.rounded else torch.float32
+    kept = torch.empty((num if how.whole else 0, dimension), dtype=kind)
 
     def make(start: int, stop: int) -> torch.Tensor:
         return features.unit(start, stop).to(kind)
 
-    bound = vectors.rounding(dimension, kind)
-    if not how.whole:
-        return make, *bound
-    kept = torch.empty((num, dimension), dtype=kind)
+    def fill(span: tuple[int, int]) -> float:
+        unit = features.unit(*span)
+        made = unit.to(kind)
+        if how.whole:
+            kept[slice(*span)] = made
+        return float(unit.sub_(made).square_().sum(1).max()) ** 0.5 if how.rounded else 0.0
 
-    def fill(span: tuple[int, int]) -> None:
-        kept[slice(*span)] = make(*span)
-
-    for _ in multiplying.each(fill, parallel.spans(num, 256), threads):
-        pass
-    return (lambda start, stop: kept[start:stop]), *bound
+    lost = max(multiplying.each(fill, parallel.spans(num, 256), threads), default=0.0)
+    bound = vectors.rounding(dimension, lost if how.rounded else None)
+    return (lambda start, stop: kept[start:stop]) if how.whole else make, *bound
 
 
 def _seed(product: Floats, first_row: int, near: "_Short", far: "_Short") -> None:

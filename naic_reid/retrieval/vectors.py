@@ -124,19 +124,21 @@ def choose(device: str) -> str:
     return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def rounding(dimension: int, kind: torch.dtype = torch.float32) -> tuple[float, float]:
+def rounding(dimension: int, lost: float | None = None) -> tuple[float, float]:
     """The bound (slack, share) of a product v of unit rows: their cosine lies within slack + share·|v|.
 
     Summing in float32, in any order, adds D·2⁻²⁴ (Higham 2002, eq. 3.5), here twice for safety; bringing to
     unit length adds a little more. With g = b + e a row and its bfloat16 form, |g·g′ − b·b′| =
-    |e·g′ + b·e′| ≤ δ + (1 + δ)·δ for |e| ≤ δ = 2⁻⁸, half a unit in the last of eight places; a result is
-    rounded once more, by 2⁻⁸ of itself at most.
+    |e·g′ + b·e′| ≤ δ + (1 + δ)·δ for |e| ≤ δ; a result is rounded once more, by 2⁻⁸ of itself at most.
+
+    Args:
+        dimension: of the rows.
+        lost: the greatest length of an e, at most 2⁻⁸; None: float32 rows, which lose nothing.
     """
     summing = dimension * 2.0**-23 + 2.0**-21
-    if kind == torch.float32:
+    if lost is None:
         return summing, 0.0
-    assert kind == torch.bfloat16, kind
-    largest = 2.0**-8 * 1.001 + 2.0**-22
+    largest = lost * 1.001 + 2.0**-22
     return summing + largest + (1 + largest) * largest, 2.0**-8 * 1.01
 
 
