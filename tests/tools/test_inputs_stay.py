@@ -54,6 +54,7 @@ CASES = [
         *(word for word in command.split()[1:] if "." in word and word != "i.npy"),
         *(["photos/sub/a.png"] if "photos" in command else []),
         *(["set/train_2020_fs/images/a.png"] if "set" in command else []),
+        *(["a.run/results/evaluate/x.json"] if "a.run" in command else []),
     ]
 ]
 

@@ -1,6 +1,7 @@
 """The plan counts what there is and multiplies it by what was measured; here with measurements made up."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,7 +54,10 @@ def test_a_toy_is_counted_as_the_toy_step_draws_it(config: Path, tmp_path: Path)
 
 
 def test_every_step_has_a_line_and_the_sums_follow(
-    config: Path, measured: list[tuple[str, Any]], capsys: pytest.CaptureFixture[str]
+    config: Path,
+    measured: list[tuple[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert cli.main(["plan", "--config", str(config), "--cores", "2"]) == 0
     printed = capsys.readouterr().out
@@ -72,6 +76,8 @@ def test_every_step_has_a_line_and_the_sums_follow(
         assert step in printed
     assert "plan: about " in printed
     assert {what for what, _ in measured} == {"look", "network"}
+    monkeypatch.setattr(plan.shutil, "disk_usage", lambda place: SimpleNamespace(free=0))
+    assert cli.main(["plan", "--config", str(config), "--cores", "2"]) == 1
 
 
 def test_a_training_lasts_as_long_as_its_steps(
