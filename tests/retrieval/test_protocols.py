@@ -105,6 +105,16 @@ def test_worked_example_of_vehicles() -> None:
     assert [round(scored[n], 6) for n in ("R1", "R5", "mAP", "mINP")] == [0.333333, 1, 0.583333, 0.583333]
 
 
+def test_the_head_says_who_is_right_wrong_and_not_met() -> None:
+    query, gallery = numbered(columns("a b", "1 1"), columns("a a b -1 c", "1 2 2 2 2", "- - - J -"))
+    evaluation = Evaluation(PROTOCOLS["market"], query, gallery)
+    head = evaluation.head(np.array([[1, 2, 2, 0, 3], [5, 4, 3, 2, 1]], np.float32), 0, 4)
+    assert head.indices.tolist() == [[3, 0, 1, 2], [4, 3, 2, 1]]
+    assert head.distances.tolist() == [[0, 1, 2, 2], [1, 2, 3, 4]]
+    right, wrong, not_met = 1, 0, -1  # junk, then the query's own camera; another camera's image is right
+    assert head.marks.tolist() == [[not_met, not_met, right, wrong], [wrong, not_met, right, wrong]]
+
+
 def test_groups_are_all_pairs_of_a_query_and_a_gallery_group() -> None:
     names, groups = "a b c a b c", "1 1 1 2 2 2"
     query, gallery = numbered(columns(names, groups=groups), columns(names, groups=groups))

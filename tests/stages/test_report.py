@@ -15,7 +15,7 @@ from naic_reid import files, lineage
 from naic_reid.artifacts import ImageList, MadeBy, write_table
 from naic_reid.config import Report
 from naic_reid.errors import ReidError
-from naic_reid.pages import lists
+from naic_reid.pages import charts, curves, lists
 from naic_reid.stages import report
 from tests.stages import test_card
 from tests.stages.browser import AXE, JUDGES_IT, USES_IT, in_the_browser
@@ -212,6 +212,22 @@ def test_lists_of_other_queries_are_refused(made: Made) -> None:
         made.page(name="refused")
     one.write_bytes(kept)
     assert not (made.folder / "refused.html").exists()
+
+
+def test_curves_are_drawn_of_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(charts, "lines", lambda *given, **limits: drawn.update(lines=given) or "")
+    monkeypatch.setattr(charts, "histograms", lambda *given: drawn.update(histograms=given) or "")
+    curves.cmc("one", "green", {"fusion, plain": np.array([1, 2, 0, 5])})
+    places, values = drawn["lines"][3]["fusion, plain"]
+    assert places == list(range(1, curves.RANKS + 1))
+    assert values == [25, 50, 50, 50] + [75] * (curves.RANKS - 4)  # one of four is never found
+    told = {"top": 4, "same": [0, 3, 1, 0], "different": [0, 0, 1, 1]}
+    curves.distances("two", "green", "plain", told, {"0.01": 2.5})
+    edges, heights, marks = drawn["histograms"][3:]
+    assert edges == [1, 2, 3, 4]  # the first bin holds no pair
+    assert heights == {"one person": [75, 25, 0], "two persons": [0, 50, 50]}
+    assert marks == {"FPR 1 %": 2.5}
 
 
 def test_queries_are_shared_out_evenly() -> None:
