@@ -83,6 +83,22 @@ def test_without_a_memory_it_is_the_network_and_with_an_endless_one_it_stays(dec
     assert not teacher.train().network.training
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_the_learner_compares_with_its_teacher_while_it_is_trained(training: bool) -> None:
+    learner, batch = _state(_train()).learner.train(training), _batch(0)
+    (group,), judge = learner.embedder.metric_groups, learner.metrics[0]
+    with torch.no_grad():
+        for parameter in learner.teacher.parameters():
+            parameter.mul_(1.5)
+        rows, others = (
+            group.rows(network(batch.images), "embedding") for network in (learner.embedder, learner.teacher)
+        )
+        taught, alone = judge(rows, batch.labels, others), judge(rows, batch.labels)
+        found = learner(batch.images, batch.labels).losses["relative_triplet"]
+    assert abs(taught - alone) > 1e-3
+    torch.testing.assert_close(found, group.weight * (taught if training else alone))
+
+
 def test_a_run_that_is_cut_off_goes_on_with_its_teacher_to_the_same_bits() -> None:
     whole = _state(_train())
     _stepped(whole, [0, 1, 2, 3])
