@@ -23,7 +23,9 @@ def strips(tmp_path: Path, request: pytest.FixtureRequest) -> list[page.Section]
     raw = small(
         [{"name": "m", "layout": "folders", "folder": "."}], {"t": {"layout": "folders", "folder": "t"}}
     )
-    raw.setdefault("train", {})["augment"] = QUIET | request.param
+    raw.setdefault("train", {})["augment"] = QUIET
+    for model in raw["models"].values():
+        model["recipe"] = {"augment": QUIET | request.param}
     settings = config.Config.model_validate(raw)
     return variations.sections(settings, tmp_path, house.photos(tmp_path, 3))
 
