@@ -7,10 +7,14 @@ alone, so an image is cut alike in every list that it stands in, whatever else s
 
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from naic_reid.artifacts import ImageList
+from naic_reid.data import images
 
 HEAD_CUT = {"legs": 0.0, "head": 1.0, "both": 0.5, "mostly_legs": 0.2}
 """Side that is cut off → the share of images that lose their head; others lose their legs."""
@@ -42,6 +46,30 @@ class Crop(NamedTuple):
         if not (0 <= top < bottom and 0 <= left < right):
             raise ValueError(f"{text!r} is no crop: top bottom left right, in pixels")
         return cls(top, bottom, left, right)
+
+
+class Part(NamedTuple):
+    """A row of a list: an image file, what it was when it was listed, and the part of it that is shown."""
+
+    file: Path
+    digest: str = ""
+    """Of its bytes; empty: any."""
+    crop: str = ""
+    """See `Crop`; empty: all of it."""
+
+    @classmethod
+    def of(cls, data: Path, listed: ImageList, row: int) -> Self:
+        """That of a list's row; its paths are relative to `data`."""
+        return cls(data / listed.paths[row], listed.digests[row], listed.crops[row])
+
+    def read(self) -> NDArray[np.uint8]:
+        """Its pixels [h, w, 3], RGB.
+
+        Raises:
+            ReidError: the file is no usable image, or not what it was when it was listed.
+        """
+        picture = images.read(self.file, self.digest)
+        return Crop.parsed(self.crop).of(picture) if self.crop else picture
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from naic_reid import files
+from naic_reid import files, scores
 from naic_reid.errors import ReidError
 from naic_reid.pages import charts
+from naic_reid.scores import Scored
 
 RANKS = 20  # of the CMC
 BINS = 80
@@ -55,6 +56,24 @@ def training(histories: Sequence[Path]) -> list[Drawing]:
             "accuracy", "Accuracy of each model by epoch", ("epoch", "accuracy, %"), accuracies
         )
         found.append(Drawing("Accuracy on the batches", drawn))
+    return found
+
+
+def ranks(read: Mapping[str, Scored]) -> list[Drawing]:
+    """Of each domain the CMC of its rankings, and how far apart pairs are in those that tell it."""
+    found = []
+    for number, (name, domain) in enumerate(read.items()):
+        firsts = {}
+        for row, hits in zip(domain.rows, domain.found, strict=False):
+            valid = row.each["counted"] > 0
+            if valid.any() and "multiple" not in row.kind:
+                firsts[row.name] = hits.first[valid]
+        if firsts:
+            found.append(cmc(f"cmc-{number}", name, firsts))
+        for row in domain.rows:
+            if sum(row.histogram.get("same", [])):
+                label, how = f"distances-{number}-{len(found)}", scores.distance(row.kind)
+                found.append(distances(label, name, how, row.histogram, row.limits))
     return found
 
 

@@ -5,38 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from naic_reid.artifacts import Heads, Ranking
-
-
-@dataclass
-class Domain:
-    """The lists of one domain."""
-
-    name: str
-    rankings: list[tuple[str, str]]
-    """Member, and `plain` or `re-ranked`."""
-    queries: Sequence[str]
-    queried: Sequence[str]
-    """Who is on them; empty where nobody knows."""
-    gallery: Sequence[str]
-    shown: Sequence[str]
-    indices: Any
-    """[E, Q, N] into the gallery."""
-    distances: Any
-    marks: Any = None
-    """Right, wrong or not met; none: nobody knows."""
-    precisions: Sequence[Sequence[float]] = ()
-    """Average precision of every ranking and query [E, Q]; empty where nobody knows."""
-    firsts: Sequence[Sequence[int]] = ()
-    """Rank of the first right one, likewise."""
-
-    @property
-    def worst_first(self) -> list[int]:
-        """The queries by the last ranking."""
-        if not len(self.precisions):
-            return list(range(len(self.queries)))
-        last = self.precisions[-1]
-        return sorted(range(len(self.queries)), key=lambda query: (last[query], query))
+from naic_reid.artifacts import ImageList
+from naic_reid.data.crops import Part
+from naic_reid.pages.ranked import Domain
 
 
 @dataclass
@@ -44,43 +15,40 @@ class Shown:
     """What a page shows of all domains."""
 
     domains: list[dict[str, Any]] = field(default_factory=list)
-    files: dict[str, str] = field(default_factory=dict)
-    """Key of a picture → path as listed, the most wanted first."""
+    parts: dict[str, Part] = field(default_factory=dict)
+    """Key of a picture → what it shows, the most wanted first."""
     queries: int = 0
     of: int = 0
     """Queries there are."""
 
 
-def of_heads(
-    name: str, heads: Heads, precisions: Sequence[Sequence[float]], firsts: Sequence[Sequence[int]]
-) -> Domain:
-    """The lists where answers are known."""
-    return Domain(
-        name, heads.rankings, heads.queries, heads.queried, heads.gallery, heads.shown, heads.indices,
-        heads.distances, heads.marks, precisions, firsts,
-    )  # fmt: skip
+def shown(domains: Sequence[Domain], data: Path, num_queries: int, best: int) -> Shown:
+    """The worst `num_queries` queries of all domains, as evenly as there are, and their first `best`.
 
-
-def of_ranking(name: str, ranking: Ranking, queries: Sequence[str], gallery: Sequence[str]) -> Domain:
-    """The shipped lists, where nobody knows the answers; `queries` and `gallery` are paths."""
-    one = (ranking.indices[None], ranking.distances[None])
-    nobody = ("",) * len(queries), ("",) * len(gallery)
-    return Domain(name, [("fusion", "re-ranked")], queries, nobody[0], gallery, nobody[1], *one)
-
-
-def shown(domains: Sequence[Domain], num_queries: int, best: int) -> Shown:
-    """The worst `num_queries` queries of all domains, as evenly as there are, and their first `best`."""
+    Args:
+        domains: all of them.
+        data: the folder that paths of lists are relative to.
+        num_queries: of all domains together.
+        best: gallery images of each ranking.
+    """
     sizes = [len(domain.queries) if domain.rankings else 0 for domain in domains]
     found = Shown(of=sum(sizes))
-    keys: dict[str, str] = {}
+    keys = _Keys(data)
     for domain, number in zip(domains, _evenly(sizes, num_queries), strict=True):
         chosen = domain.worst_first[:number]
         found.queries += len(chosen)
         if chosen:
-            found.domains.append(_told(domain, chosen, best, keys))
+            told = _told(domain, chosen, best)
+            for query, own in zip(chosen, told["queries"], strict=True):
+                own["key"] = keys.of(domain.queries, query)
+                for image, *_ in own["found"][-1]:
+                    keys.of(domain.gallery, image)
+            found.domains.append(told)
+    named = {domain.name: domain for domain in domains}
     for told in found.domains:  # what only other rankings show is the first to be left out
-        told["keys"] = {image: _key(path, keys) for image, path in told.pop("paths").items()}
-    found.files = {key: path for path, key in keys.items()}
+        gallery = named[told["name"]].gallery
+        told["keys"] = {image: keys.of(gallery, image) for image in told["gallery"]}
+    found.parts = {key: part for part, key in keys.known.items()}
     return found
 
 
@@ -93,34 +61,35 @@ def _evenly(sizes: Sequence[int], most: int) -> list[int]:
     return taken
 
 
-def _key(path: str, keys: dict[str, str]) -> str:
-    return keys.setdefault(path, f"p{len(keys)}")
+class _Keys:
+    """What pictures are called: equal ones alike, whichever list asks for them."""
+
+    def __init__(self, data: Path) -> None:
+        self.known: dict[Part, str] = {}
+        self._data = data
+
+    def of(self, listed: ImageList, row: int) -> str:
+        """Of a list's row."""
+        return self.known.setdefault(Part.of(self._data, listed, row), f"p{len(self.known)}")
 
 
-def _told(domain: Domain, chosen: Sequence[int], best: int, keys: dict[str, str]) -> dict[str, Any]:
-    """The domain as the script reads it; pictures that its last ranking shows get their keys."""
+def _told(domain: Domain, chosen: Sequence[int], best: int) -> dict[str, Any]:
+    """The domain as the script reads it, but for its pictures' keys."""
     gallery: set[int] = set()
     queries = []
     for query in chosen:
-        path = domain.queries[query]
-        told: dict[str, Any] = {
-            "name": Path(path).name,
-            "person": domain.queried[query],
-            "key": _key(path, keys),
-        }
+        name = domain.queries.paths[query].rpartition("/")[2]
+        told: dict[str, Any] = {"name": name, "person": domain.queried[query]}
         if len(domain.precisions):
             told["ap"] = [round(float(own[query]), 4) for own in domain.precisions]
         if len(domain.firsts):
             told["first"] = [int(own[query]) for own in domain.firsts]
         told["found"] = [_found(domain, ranking, query, best) for ranking in range(len(domain.rankings))]
-        for image, *_ in told["found"][-1]:
-            _key(domain.gallery[image], keys)
         gallery.update(image for hits in told["found"] for image, *_ in hits)
         queries.append(told)
-    paths = {image: domain.gallery[image] for image in sorted(gallery)}
-    named = {image: [Path(path).name, domain.shown[image]] for image, path in paths.items()}
-    return {"name": domain.name, "rankings": domain.rankings, "queries": queries, "gallery": named,
-            "paths": paths}  # fmt: skip
+    paths = domain.gallery.paths
+    named = {image: [paths[image].rpartition("/")[2], domain.shown[image]] for image in sorted(gallery)}
+    return {"name": domain.name, "rankings": domain.rankings, "queries": queries, "gallery": named}
 
 
 def _found(domain: Domain, ranking: int, query: int, best: int) -> list[list[Any]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from naic_reid import machine
 from naic_reid.data import images
+from naic_reid.data.crops import Part
 from naic_reid.errors import ReidError
 
 _STEPS = ((192, 82), (160, 76), (128, 70), (104, 64), (80, 58), (64, 50))  # height, JPEG quality
@@ -28,11 +29,14 @@ class Thumbnail(NamedTuple):
 
 
 def thumbnail(
-    image: Path | NDArray[np.uint8], height: int, *, enlarge: bool = True, quality: int = 95
+    image: Path | Part | NDArray[np.uint8], height: int, *, enlarge: bool = True, quality: int = 95
 ) -> Thumbnail | None:
     """The image at this height; none where it cannot be read. With `enlarge` off, small ones stay small."""
     try:
-        pixels = images.read(image) if isinstance(image, Path) else image
+        if isinstance(image, Path):
+            pixels = images.read(image)
+        else:
+            pixels = image.read() if isinstance(image, Part) else image
     except ReidError:
         return None
     height = height if enlarge else min(height, pixels.shape[0])
@@ -50,28 +54,28 @@ class Album(NamedTuple):
     pictures: dict[str, str]
     """Key → data: address, in the order asked for; fewer than asked where there was no room."""
     missing: int
-    """Images that cannot be read."""
+    """Images that cannot be read, or are not what they were when they were listed."""
     left_out: int
     """Images for which there was no room."""
 
 
-def album(files: Mapping[str, Path], most: int) -> Album:
-    """The files as pictures, as large as all of them together may be.
+def album(parts: Mapping[str, Path | Part], most: int) -> Album:
+    """Images as pictures, as large as all of them together may be.
 
     Args:
-        files: key → image, the most wanted first.
+        parts: key → image, the most wanted first.
         most: bytes of all pictures as they stand in the page.
     """
-    keys = list(files)
+    keys = list(parts)
     sample = keys[:: max(1, len(keys) // _SAMPLE)]
     for height, quality in _STEPS:
-        tried = _made([files[key] for key in sample], height, quality)
+        tried = _made([parts[key] for key in sample], height, quality)
         mean = sum(len(picture or "") for picture in tried) / max(1, len(tried))
         if mean * len(keys) <= 0.92 * most:
             break
     pictures: dict[str, str] = {}
     missing = left_out = used = 0
-    for key, picture in zip(keys, _made([files[key] for key in keys], height, quality), strict=True):
+    for key, picture in zip(keys, _made([parts[key] for key in keys], height, quality), strict=True):
         if picture is None:
             missing += 1
         elif used + len(picture) > most:
@@ -82,10 +86,10 @@ def album(files: Mapping[str, Path], most: int) -> Album:
     return Album(pictures, missing, left_out)
 
 
-def _made(files: Sequence[Path], height: int, quality: int) -> list[str | None]:
-    def one(path: Path) -> str | None:
-        made = thumbnail(path, height, enlarge=False, quality=quality)
+def _made(parts: Sequence[Path | Part], height: int, quality: int) -> list[str | None]:
+    def one(part: Path | Part) -> str | None:
+        made = thumbnail(part, height, enlarge=False, quality=quality)
         return made.source if made else None
 
     with ThreadPoolExecutor(machine.processors()) as pool:
-        return list(pool.map(one, files))
+        return list(pool.map(one, parts))

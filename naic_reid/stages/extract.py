@@ -13,15 +13,12 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from naic_reid import parts
 from naic_reid.artifacts import Floats, ImageList, MadeBy, streamed_features
 from naic_reid.config import Extract
-from naic_reid.data.crops import Crop
-from naic_reid.data.images import read
+from naic_reid.data.crops import Part
 from naic_reid.errors import ReidError
 from naic_reid.extractor import BATCHES, Extractor
 from naic_reid.heap import keep_freed_memory
@@ -78,7 +75,7 @@ def run(
         _Job(ImageList.read(path), replace(made_by, inputs=(mine, model)), out, shard, batch)
         for path, mine, out in zip(images, of_lists, features, strict=True)
     ]
-    total = sum(len(job.paths) for job in jobs)
+    total = sum(len(job.rows) for job in jobs)
     _log.info(
         "extract: %d images of %d lists through %s, epoch %d, on %s%s",
         total, len(jobs), trained.architecture, trained.epoch, extractor.device,
@@ -91,12 +88,6 @@ def run(
     _log.info("extract: wrote %d files in %.1f s, %.0f images/s", len(jobs), seconds, total / seconds)
 
 
-def _part(path: Path, digest: str, crop: str) -> NDArray[np.uint8]:
-    """An image file of that digest, or the part of it that is shown."""
-    picture = read(path, digest)
-    return Crop.parsed(crop).of(picture) if crop else picture
-
-
 class _Job:
     """One list, or a shard's rows of it, and where its features go."""
 
@@ -105,9 +96,8 @@ class _Job:
         rows = parts.rows_of(shard, len(listed), batch)
         # File names, as submissions list them; whole paths where two folders share a file name.
         names = listed.names if len(set(listed.names)) == len(listed) else listed.paths
-        self.paths = listed.paths[rows.start : rows.stop]
-        self._digests = listed.digests[rows.start : rows.stop]
-        self._crops = listed.crops[rows.start : rows.stop]
+        self.rows = range(rows.start, rows.stop)
+        self._listed = listed
         self._names = names[rows.start : rows.stop]
         self._features, self._made_by, self._part = features, made_by, rows if shard else None
 
@@ -118,17 +108,12 @@ class _Job:
             ReidError: of the first image that cannot be read, or has changed since it was listed.
         """
         with self._opened(extractor.dimension) as append:
-            sources = self._sources(data)
-            for block in extractor.blocks(sources, lambda of: _part(*of), batch=batch, workers=workers):
+            sources = [Part.of(data, self._listed, row) for row in self.rows]
+            for block in extractor.blocks(sources, Part.read, batch=batch, workers=workers):
                 for _, error in block.faults:
                     raise error
                 append(block.values)
                 yield from block.rows
-
-    def _sources(self, data: Path) -> list[tuple[Path, str, str]]:
-        """Each image's file, the digest that it had when it was listed, and the part that is shown."""
-        columns = zip(self.paths, self._digests, self._crops, strict=True)
-        return [(data / path, digest, crop) for path, digest, crop in columns]
 
     def _opened(self, dimension: int) -> AbstractContextManager[Callable[[Floats], None]]:
         """A function that appends rows to the file, which is whole when the block ends."""

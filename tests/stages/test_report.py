@@ -1,8 +1,10 @@
 """Report: the page says what the card says, stands alone, is the same bytes again and keeps its budget."""
 
+import base64
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from naic_reid import files, lineage
 from naic_reid.artifacts import ImageList, MadeBy, write_table
 from naic_reid.config import Report
 from naic_reid.errors import ReidError
-from naic_reid.pages import charts, curves, lists
+from naic_reid.pages import charts, curves, lists, pictures, ranked, tables
 from naic_reid.stages import report
 from tests.stages import test_card
 from tests.stages.browser import AXE, JUDGES_IT, USES_IT, in_the_browser
@@ -46,9 +48,9 @@ class Made:
         self.history = folder / "train/a/history.jsonl"
         self.history.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
         counts = "\t".join(["all", "9", *["1"] * 7, "2", "1"])
-        write_table(folder / "counts.tsv", "Counts", MadeBy(), report._COUNTS, [counts])
+        write_table(folder / "counts.tsv", "Counts", MadeBy(), tables.COUNTS, [counts])
         dropped = "train/<b>.png\tset/1\t3\tsame bytes\ttrain/c.png\t"
-        write_table(folder / "dropped.tsv", "Dropped", MadeBy(), report._DROPPED, [dropped])
+        write_table(folder / "dropped.tsv", "Dropped", MadeBy(), tables.DROPPED, [dropped])
 
     def page(self, *, name: str = "index", truth: bool = True, **settings: Any) -> Path:
         page = self.folder / f"{name}.html"
@@ -228,6 +230,41 @@ def test_curves_are_drawn_of_their_numbers(monkeypatch: pytest.MonkeyPatch) -> N
     assert edges == [1, 2, 3, 4]  # the first bin holds no pair
     assert heights == {"one person": [75, 25, 0], "two persons": [0, 50, 50]}
     assert marks == {"FPR 1 %": 2.5}
+
+
+def drawn(source: str) -> Any:
+    """The picture of a data: address."""
+    content = base64.b64decode(source.partition(",")[2])
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+
+
+def test_a_page_shows_the_parts_that_were_searched(tmp_path: Path) -> None:
+    """A test of partial bodies beside the whole one, of the same files; one was swapped since."""
+    pixels = np.zeros((60, 30, 3), np.uint8)
+    pixels[40:] = 255
+    for name in ("a.png", "b.png", "c.png"):
+        cv2.imwrite(str(tmp_path / name), pixels)
+    digest = files.digest(tmp_path / "a.png")
+    whole = ImageList(("a.png", "b.png", "c.png"), ("", "", ""), digests=(digest, digest, "0" * 32))
+    part = replace(whole, crops=("0 20 0 30", "30 60 0 30", ""))
+    order = np.array([[[1, 0, 2]]], np.int32)
+    domains = [
+        ranked.Domain(name, [("fusion", "plain")], listed.rows([0], MadeBy()), [""], listed, ("",) * 3,
+                      order, order.astype(np.float32))
+        for name, listed in (("whole", whole), ("half", part))
+    ]  # fmt: skip
+    shown = lists.shown(domains, tmp_path, 10, 3)
+    album = pictures.album(shown.parts, 10**6)
+    assert (len(shown.parts), len(album.pictures), album.missing) == (5, 4, 1)
+    seen = {
+        told["name"]: [drawn(album.pictures[told["keys"][image]]) for image in (0, 1)]
+        for told in shown.domains
+    }
+    assert [one.shape[:2] for one in seen["whole"]] == [(60, 30)] * 2
+    assert [one.shape[:2] for one in seen["half"]] == [(20, 30), (30, 30)]
+    assert seen["half"][0].max() < 5 and seen["half"][1][15:].min() > 250
+    asked = {told["name"]: told["queries"][0]["key"] for told in shown.domains}
+    assert asked == {told["name"]: told["keys"][0] for told in shown.domains}
 
 
 def test_queries_are_shared_out_evenly() -> None:
