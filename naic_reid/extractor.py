@@ -12,8 +12,8 @@
 
 **What a feature is**: the picture brought to the input's size (`geometry`), R, G, B with ImageNet's mean and
 deviation removed, through the network to behind its bottleneck; with `flip`, plus the same of its mirror
-image; scaled to length 1. So the cosine of two features is their product, and 2 − 2·cos their squared
-distance.
+image; with `scales`, plus the same of both at other sizes; scaled to length 1. So the cosine of two features
+is their product, and 2 − 2·cos their squared distance.
 
 **What changes a feature**: the checkpoint, the words of `extract` in a config (`config.Extract` lists them),
 and the device. What does not: whether the stage or a program asks, in which folder a file lies, how many
@@ -26,6 +26,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
@@ -40,9 +41,9 @@ from naic_reid.architecture import Architecture, reason
 from naic_reid.artifacts import Features, Floats, MadeBy, canonical
 from naic_reid.config import Channels, Extract, typed
 from naic_reid.data import augment, folders, images, pictures
-from naic_reid.data.geometry import Geometry
+from naic_reid.data.geometry import Geometry, scaled, scaled_size
 from naic_reid.errors import ReidError
-from naic_reid.models import fastreid, portable, sight, torchreid
+from naic_reid.models import fastreid, portable, require_any_size, sight, torchreid
 from naic_reid.models.branches import summed
 from naic_reid.models.dimension import reduced
 from naic_reid.models.embedder import Embedder
@@ -105,7 +106,8 @@ class Extractor(nn.Module):
         place = chosen(device)
         self.checkpoint = replace(checkpoint, classifier={}, identities=())
         """What `save` writes: the weights as they were trained, on the CPU, without classes."""
-        seen = _resized(checkpoint, self.how.size)
+        seen = _resized(checkpoint, "size", self.how.size)
+        _require_scales(seen, self.how.scales)
         height, width = seen.architecture.height, seen.architecture.width
         align = 16 * (seen.architecture.last_stride or 1) if self.how.border == "masked" else 1
         if height % align or width % align:
@@ -213,12 +215,17 @@ class Extractor(nn.Module):
             there = None if frames is None else augment.inside(frames, *inputs.shape[2:])[:, None]
             self._sight.inside = there.to(inputs.dtype) if there is not None and self._masks else None
         with precisions.forward(self.precision, pixels.device):
-            seen = self.network(inputs)
-            if self.flip:
-                seen = summed(seen, self.network(augment.mirrored(inputs, frames)))
+            seen = reduce(summed, map(self.network, self._views(inputs, frames)))
         rows = self.network.unit(seen, self.how.stripes_weight)
         fewer = self.how.channels
         return rows if fewer is None else reduced(rows, fewer.keep, fewer.by)
+
+    def _views(self, inputs: Tensor, frames: Tensor | None) -> Iterator[Tensor]:
+        """What is summed up: inputs and their mirror images, at each scale."""
+        for area in self.how.scales:
+            yield scaled(inputs, area)
+            if self.flip:
+                yield scaled(augment.mirrored(inputs, frames), area)
 
     def folder(
         self, path: str | Path, *, on_error: OnError = "raise", batch: int = 0, workers: int = 0
@@ -420,15 +427,29 @@ def chosen(device: str) -> torch.device:
     return place
 
 
-def _resized(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Checkpoint:
-    """The network for inputs of another height and width."""
+def _resized(checkpoint: Checkpoint, word: str, size: tuple[int, int] | None) -> Checkpoint:
+    """The network for inputs of another height and width, which a word of `extract` asks for."""
     if size is None:
         return checkpoint
     options = checkpoint.architecture.options | {"height": size[0], "width": size[1]}
     try:
         return replace(checkpoint, architecture=Architecture.model_validate(options))
     except ValueError as error:
-        raise ReidError(f"extract.size {list(size)}: {reason(error)}") from error
+        raise ReidError(f"extract.{word} {list(size)}: {reason(error)}") from error
+
+
+def _require_scales(checkpoint: Checkpoint, areas: Sequence[float]) -> None:
+    """Refuse scales that the network cannot take.
+
+    Raises:
+        ReidError: it is built for images of one size, or one of these would be too small or large.
+    """
+    others = [area for area in areas if area != 1]
+    if others:
+        require_any_size(checkpoint.architecture)
+    for area in others:
+        size = scaled_size(checkpoint.architecture.height, checkpoint.architecture.width, area)
+        _resized(checkpoint, f"scales {area:g} of the input, which is", size)
 
 
 def _require_no_statistics(network: Embedder, architecture: Architecture) -> None:

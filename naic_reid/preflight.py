@@ -166,3 +166,18 @@ def batches_fit(config: Config, data: Path, surveys: Mapping[str, Path]) -> None
                 f"models.{name}: train.batch {train.batch} is {wanted} identities of {images} images, and "
                 f"the sources name {most}: at most {most * images}"
             )
+
+
+def scales_fit(config: Config) -> None:
+    """Refuse multi-scale testing with a network of one size: extraction would, after all trainings.
+
+    Raises:
+        ReidError: one of the models is such a network.
+    """
+    if config.extract.scales == (1.0,):
+        return
+    from naic_reid.architecture import Architecture
+    from naic_reid.models import require_any_size  # here, for it takes seconds
+
+    for model in config.models.values():
+        require_any_size(Architecture.within(model.model_dump()))

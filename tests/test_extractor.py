@@ -1,6 +1,7 @@
 """The Extractor: one feature for one picture, whoever asks, and what it says of what it cannot read."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from naic_reid.architecture import Architecture
 from naic_reid.artifacts import Features, Floats, ImageList, MadeBy
 from naic_reid.config import Extract
-from naic_reid.data import augment, images
+from naic_reid.data import augment, geometry, images
 from naic_reid.data.augment import Pixels
 from naic_reid.errors import ReidError
 from naic_reid.extractor import Extractor
@@ -240,6 +242,14 @@ def test_a_damaged_folder_is_refused_by_name(
         (lambda e, p: Extractor.load(p / "a.pt", geometri="crop"), "extract.geometri: .*mean geometry"),
         (lambda e, p: Extractor.load(p / "a.pt", widen=1.5), r"widen 1\.5: geometry resize stretches"),
         (lambda e, p: Extractor.load(p / "a.pt", size=(8, 16)), "extract.size.0: .*not 8"),
+        (lambda e, p: Extractor.load(p / "a.pt", scales=[1.1, 1.1]), "scales .*: one stands twice"),
+        (lambda e, p: Extractor.load(p / "a.pt", scales=[]), "extract.scales: "),
+        (lambda e, p: Extractor.load(p / "a.pt", scales=[9]), "extract.scales.0: .*not 9"),
+        (
+            lambda e, p: Extractor.load(p / "a.pt", scales=[1, 1.1], geometry="pad", border="masked"),
+            "border masked knows one size",
+        ),
+        (lambda e, p: Extractor.load(p / "a.pt", scales=[1, 1.1], scale=[1, 1.2]), "taps are spread"),
         (lambda e, p: Extractor.load(p / "a.pt", device="cpu", geometry="pad"), "pad: osnet.* use crop"),
         (lambda e, p: Extractor.load(p / "photos/a.png"), "a.png: not a whole file of weights"),
     ],
@@ -249,6 +259,29 @@ def test_a_mistake_is_told_in_a_sentence(
 ) -> None:
     with pytest.raises(ReidError, match=says):
         wrong(extractor, home)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "areas", "says"),
+    [
+        (
+            {"backbone": "timm/test_vit", "height": 32, "width": 16},
+            [1, 1.1],
+            "timm/test_vit is built for .*32 × 16",
+        ),
+        (
+            {"backbone": "resnet18", "height": 64, "width": 16},
+            [0.5],
+            "scales 0.5 of the input.*45, 11.*not|16",
+        ),
+    ],
+)
+def test_scales_that_a_network_cannot_take_are_refused(
+    tmp_path: Path, architecture: dict[str, Any], areas: list[float], says: str
+) -> None:
+    path = house.model(tmp_path / "model.pt", Architecture(pooling="average", **architecture))
+    with pytest.raises(ReidError, match=says):
+        Extractor.load(path, "cpu", scales=areas)
 
 
 def test_it_stays_in_evaluation_mode_and_keeps_no_graph(extractor: Extractor) -> None:
@@ -324,6 +357,95 @@ def test_pictures_of_the_inputs_size_are_the_same_to_the_bit_however_they_come_t
         Extractor.load(plain, "cpu", geometry=policy).images(pictures) for policy in ("resize", "crop", "pad")
     )
     assert np.array_equal(stretched, cropped) and np.array_equal(stretched, padded)
+
+
+def _bicubic(values: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+    """[C, H, W] by the cubic convolution of Keys 1981 with a = −0.75, edges repeated; a pixel at a time."""
+
+    def near(number: int, length: int, of: int) -> list[tuple[int, float]]:
+        """Which pixels of a row of `of` weigh how much in pixel `number` of `length`."""
+        at = (number + 0.5) * of / length - 0.5
+        found = []
+        for place in range(math.floor(at) - 1, math.floor(at) + 3):
+            d, a = abs(at - place), -0.75
+            weight = (a + 2) * d**3 - (a + 3) * d**2 + 1 if d <= 1 else a * (d**3 - 5 * d**2 + 8 * d - 4)
+            found.append((min(max(place, 0), of - 1), weight))
+        return found
+
+    made = np.zeros((values.shape[0], *size))
+    for row, column in np.ndindex(size):
+        for y, down in near(row, size[0], values.shape[1]):
+            for x, across in near(column, size[1], values.shape[2]):
+                made[:, row, column] += down * across * values[:, y, x]
+    return made
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_features_of_several_scales_are_the_sum_over_inputs_each_made_of_the_original(
+    home: Path, flip: bool
+) -> None:
+    sizes = {1: (64, 32), 1.1: (67, 33), 0.5: (45, 22)}  # ⌊√a · 64⌋ × ⌊√a · 32⌋
+    areas = [1.1, 1, 0.5]
+    found = Extractor.load(home / "a.pt", "cpu", flip=flip, scales=areas).folder(home / "photos").values
+    embedder = Checkpoint.read(home / "a.pt").embedder()
+    for name, row in list(zip(NAMES, found, strict=True))[:2]:
+        fitted = Extractor.load(home / "a.pt", "cpu").geometry.fitted(images.read(home / "photos" / name))
+        values = ((fitted / 255 - np.array(augment.MEAN)) / np.array(augment.STD)).transpose(2, 0, 1)
+        total = torch.zeros(1, 128)
+        for area in areas:
+            shown = torch.from_numpy(_bicubic(values, sizes[area])[None]).float()
+            with torch.inference_mode():
+                for view in (shown, shown.flip(3)) if flip else (shown,):
+                    total += embedder(view)["whole"].feature
+        np.testing.assert_allclose(row, F.normalize(total)[0].numpy(), atol=1e-5)
+    other = Extractor.load(home / "a.pt", "cpu", flip=flip, scales=areas[::-1]).folder(home / "photos").values
+    np.testing.assert_allclose(
+        found, other, atol=1e-5
+    )  # the original compounds them: their order matters there
+
+
+def test_sizes_are_those_of_the_friendly_baseline() -> None:
+    assert [geometry.scaled_size(256, 128, area) for area in (1, 1.1, 1.2)] == [
+        (256, 128),
+        (268, 134),
+        (280, 140),
+    ]
+    inputs = torch.rand(1, 3, 8, 4)
+    assert geometry.scaled(inputs, 1) is inputs
+
+
+@pytest.mark.parametrize("policy", ["resize", "crop", "pad"])
+def test_several_scales_are_one_word_for_stage_program_and_folder(
+    home: Path, plain: Path, tmp_path: Path, policy: str
+) -> None:
+    words: dict[str, Any] = {"geometry": policy, "scales": [1, 1.1]}
+    extractor = Extractor.load(plain, "cpu", **words)
+    expected = extractor.folder(home / "photos")
+    ImageList(NAMES, ("",) * 5).write(tmp_path / "list.tsv")
+    extract.run(
+        Extract(geometry=policy, scales=(1, 1.1)), data=home / "photos", images=[tmp_path / "list.tsv"],
+        checkpoint=plain, features=[tmp_path / "f.npz"], device="cpu",
+    )  # fmt: skip
+    assert np.array_equal(Features.read(tmp_path / "f.npz").values, expected.values)
+    extractor.save(tmp_path / "model")
+    again = Extractor.load(tmp_path / "model", "cpu")
+    assert again.options["scales"] == [1, 1.1]
+    assert np.array_equal(again.folder(home / "photos").values, expected.values)
+    assert (
+        np.abs(
+            Extractor.load(plain, "cpu", geometry=policy).folder(home / "photos").values - expected.values
+        ).max()
+        > 1e-3
+    )
+
+
+def test_one_scale_is_no_word_of_a_record_and_the_same_bits(home: Path, extractor: Extractor) -> None:
+    one = Extractor.load(home / "a.pt", "cpu", scales=[1])
+    assert (
+        one.options == extractor.options == Extract().model_dump(mode="json") and "scales" not in one.options
+    )
+    pictures = list(np.random.default_rng(5).integers(0, 256, (5, 64, 32, 3), np.uint8))
+    assert np.array_equal(one.images(pictures), extractor.images(pictures))
 
 
 @pytest.mark.parametrize("by", ["every", "mean"])

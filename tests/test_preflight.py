@@ -34,6 +34,14 @@ def test_a_batch_may_ask_for_as_many_identities_as_the_sources_name(tmp_path: Pa
         preflight.batches_fit(settings, tmp_path, {"m": tmp_path / "m.tsv"})
 
 
+def test_scales_with_a_network_of_one_size_are_refused_before_it_is_trained() -> None:
+    several = TEXT + "extract: {scales: [1, 1.1]}\n"
+    for text, backbone in ((several, "resnet18"), (several, "timm/test_resnet"), (TEXT, "timm/test_vit")):
+        preflight.scales_fit(config.parse(text.replace("resnet18", backbone), "c"))
+    with pytest.raises(ReidError, match=r"extract\.scales: backbone timm/test_vit is built for .*128 × 64"):
+        preflight.scales_fit(config.parse(several.replace("resnet18", "timm/test_vit"), "c"))
+
+
 def test_what_is_no_file_is_found_wherever_it_lies(tmp_path: Path) -> None:
     (tmp_path / "results/toy").mkdir(parents=True)
     (tmp_path / "results/fuse").mkdir()

@@ -13,6 +13,7 @@ from naic_reid.architecture import Pixels
 from naic_reid.config.section import Count, Name, Positive, Section, Share, require
 
 Scale = Annotated[float, Field(ge=0.5, le=3)]  # as models.scaled_conv
+Area = Annotated[float, Field(ge=0.25, le=4)]
 
 
 class Channels(Section):
@@ -48,6 +49,11 @@ class Extract(Section):
     size: tuple[Pixels, Pixels] | None = Field(
         None, exclude_if=not_, description="height and width of the input in pixels; none: as trained"
     )
+    scales: Annotated[tuple[Area, ...], Field(min_length=1, max_length=8)] = Field(
+        (1.0,), exclude_if=(1.0,).__eq__,
+        description="multi-scale testing: inputs of so many times as many pixels, whose features are summed "
+        "before normalising; e.g. [1, 1.1]",
+    )  # fmt: skip
 
     border: Literal["zero", "blank", "masked"] = Field(
         "zero", exclude_if="zero".__eq__,
@@ -78,6 +84,14 @@ class Extract(Section):
             f"pool_over picture: with border {self.border} the rest of the input changes it: set masked",
         )
         require(self.scale != "size" or self.size is not None, "scale size: size is as trained: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _each_scale_means_something(self) -> Self:
+        require(len(set(self.scales)) == len(self.scales), f"scales {list(self.scales)}: one stands twice")
+        one = self.scales == (1.0,)
+        require(one or self.border != "masked", "scales: border masked knows one size of its maps: use blank")
+        require(one or not self.scale, "scales: taps are spread (scale) for inputs of one size: give one")
         return self
 
     @model_validator(mode="after")

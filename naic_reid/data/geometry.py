@@ -10,6 +10,7 @@ A picture h × w with factor f fits with a = min(H / h, W / (f·w)) and becomes 
 min(W, round(a·f·w)), at least 1, in one resampling. `widen` makes bodies of 3:1 what an input of 2:1 expects.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 
 class Frame(NamedTuple):
@@ -75,3 +77,16 @@ def _bicubic(picture: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
     planes = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
     found = F.interpolate(planes, (frame.height, frame.width), mode="bicubic", antialias=True)
     return np.ascontiguousarray(found[0].permute(1, 2, 0).numpy())
+
+
+def scaled_size(height: int, width: int, area: float) -> tuple[int, int]:
+    """Height and width at `area` times as many pixels: ⌊√area · H⌋ × ⌊√area · W⌋, at least 1."""
+    return max(1, int(math.sqrt(area) * height)), max(1, int(math.sqrt(area) * width))
+
+
+def scaled(inputs: Tensor, area: float) -> Tensor:
+    """Inputs [B, C, H, W] at `area` times as many pixels, bicubic; at 1 the inputs themselves."""
+    if area == 1:
+        return inputs
+    size = scaled_size(inputs.shape[2], inputs.shape[3], area)
+    return F.interpolate(inputs, size, mode="bicubic", align_corners=False)

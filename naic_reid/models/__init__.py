@@ -66,6 +66,25 @@ def build(architecture: Architecture) -> Embedder:
     return Embedder(backbone, _head(architecture, dimension), as_map, architecture.standardise)
 
 
+def require_any_size(architecture: Architecture) -> None:
+    """Refuse a network that takes images of one size alone, as vision transformers do.
+
+    Raises:
+        ReidError: it is one.
+    """
+    name = architecture.backbone
+    if not name.startswith("timm/"):
+        return
+    with extra("recipes", f"backbone {name}"):
+        from naic_reid.models.timm_backbone import of_one_size
+
+    if of_one_size(name.removeprefix("timm/")):
+        raise ReidError(
+            f"extract.scales: backbone {name} is built for images of one size, {architecture.height} × "
+            f"{architecture.width}: leave it out"
+        )
+
+
 def _backbone(architecture: Architecture) -> tuple[nn.Module, int, Callable[[Tensor], Tensor] | None]:
     """The network, the width of its map, and what turns its output into one, where that is needed."""
     name = architecture.backbone

@@ -31,11 +31,8 @@ def timm_backbone(
             else f"one of {len(known)}: python -c 'import timm; print(timm.list_models())'"
         )
         raise ReidError(f"backbone timm/{name}: timm {timm.__version__} has no such model; {hint}")
-    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
     # Vision transformers are drawn for one size; convolutional networks take any and refuse the word.
-    size: dict[str, Any] = (
-        {"img_size": (height, width)} if config is not None and config.fixed_input_size else {}
-    )
+    size: dict[str, Any] = {"img_size": (height, width)} if of_one_size(name) else {}
     try:
         net: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, global_pool="", **size)
         training = net.training
@@ -50,6 +47,12 @@ def timm_backbone(
     if getattr(net, "output_fmt", "NCHW") == "NHWC":
         return net, shape[3], _channels_first
     return net, shape[1], None
+
+
+def of_one_size(name: str) -> bool:
+    """Whether a timm model takes images of the one size that it was built for."""
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return config is not None and config.fixed_input_size
 
 
 class _Tokens:

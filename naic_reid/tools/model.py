@@ -25,6 +25,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--geometry", choices=("resize", "crop", "pad"),
                        help="stretched; or as large as fits: alone, or on a blank input")  # fmt: skip
     group.add_argument("--widen", type=float, metavar="F", help="crop, pad: factor of pictures' widths")
+    group.add_argument("--scales", type=areas, metavar="A,B",
+                       help="sum features of inputs of A, B times as many pixels, e.g. 1,1.1")  # fmt: skip
     group.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="of the input, in pixels")
 
 
@@ -32,8 +34,13 @@ def loaded(options: argparse.Namespace) -> "Extractor":
     """The model as the options ask for it."""
     from naic_reid.extractor import Extractor
 
-    words = {"geometry": options.geometry, "widen": options.widen, "size": options.size}
+    words = {name: getattr(options, name) for name in ("geometry", "widen", "size", "scales")}
     return Extractor.load(options.model, options.device, options.precision, options.flip, **words)
+
+
+def areas(text: str) -> list[float]:
+    """Numbers with commas between them."""
+    return [float(number) for number in text.split(",")]
 
 
 def apart(options: argparse.Namespace, written: list[Path | None], read: Sequence[Path | None] = ()) -> None:

@@ -9,6 +9,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from naic_reid.artifacts import Floats
 from naic_reid.data.augment import MEAN, STD
+from naic_reid.data.geometry import scaled
 from naic_reid.errors import extra
 from naic_reid.extractor import Extractor
 from naic_reid.models.branches import Seen, summed
@@ -43,6 +45,7 @@ class Graph(nn.Module):
         """Of an extractor in fp32; `takes` is one of `INPUTS`."""
         super().__init__()
         self.network, self.flip = _plain(extractor.network), extractor.flip
+        self.scales = extractor.how.scales
         self.stripes_weight, self.takes = extractor.how.stripes_weight, takes
         self.channels = extractor.how.channels
         deviation = torch.tensor(STD).view(1, 3, 1, 1)
@@ -53,12 +56,13 @@ class Graph(nn.Module):
         """Features float32 [B, D] of length 1."""
         if self.takes == "pixels":
             images = images.permute(0, 3, 1, 2).float() * self.scale + self.shift
-        if not self.flip:
-            return self._unit(self.network(images))
         # Once through the network, both images side by side: a graph half as long.
+        views = torch.cat((images, images.flip(3))) if self.flip else images
+        seen = reduce(summed, (self.network(scaled(views, area)) for area in self.scales))
+        if not self.flip:
+            return self._unit(seen)
         count = images.shape[0]
-        both = self.network(torch.cat((images, images.flip(3))))
-        here, mirrored = ({name: _part(seen, rows) for name, seen in both.items()}
+        here, mirrored = ({name: _part(both, rows) for name, both in seen.items()}
                           for rows in (slice(count), slice(count, None)))  # fmt: skip
         return self._unit(summed(here, mirrored))
 

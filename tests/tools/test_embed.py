@@ -31,6 +31,12 @@ def test_a_list_names_paths_from_its_own_folder_in_its_own_order(place: Path, tm
     np.testing.assert_array_equal(np.load(tmp_path / "rows.npy"), expected)
 
 
+def test_features_of_several_scales_are_asked_for_in_one_word(place: Path, tmp_path: Path) -> None:
+    assert embed(place, "photos", "--npy", str(tmp_path / "rows.npy"), "--scales", "1,1.1") == 0
+    expected = Extractor.load(place / "model.pt", "cpu", scales=[1, 1.1]).folder(place / "photos").values
+    np.testing.assert_array_equal(np.load(tmp_path / "rows.npy"), expected)
+
+
 def test_an_unusable_image_is_an_error_or_left_out(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

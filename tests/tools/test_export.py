@@ -106,18 +106,23 @@ def test_a_file_that_is_too_far_from_the_model_is_not_kept(
 
 
 @pytest.mark.parametrize(
-    ("architecture", "flip"),
+    ("architecture", "flip", "scales"),
     [
-        (house.ARCHITECTURE, False),
-        (Architecture(backbone="resnet18", height=64, width=32, stripes=2, pooling="average"), True),
-        (Architecture(backbone="resnet18", height=48, width=32, standardise=True, last_stride=2), True),
+        (house.ARCHITECTURE, False, [1]),
+        (
+            Architecture(backbone="resnet18", height=64, width=32, stripes=2, pooling="average"),
+            True,
+            [1, 1.1],
+        ),
+        (Architecture(backbone="resnet18", height=48, width=32, standardise=True, last_stride=2), True, [1]),
     ],
 )
 @pytest.mark.parametrize("takes", onnx_model.INPUTS)
 def test_the_graph_is_the_extractor(
-    architecture: Architecture, flip: bool, takes: str, tmp_path: Path
+    architecture: Architecture, flip: bool, scales: list[float], takes: str, tmp_path: Path
 ) -> None:
-    extractor = Extractor.load(house.model(tmp_path / "model.pt", architecture), "cpu", flip=flip)
+    path = house.model(tmp_path / "model.pt", architecture)
+    extractor = Extractor.load(path, "cpu", flip=flip, scales=scales)
     shape = (3, architecture.height, architecture.width, 3)
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     with torch.inference_mode():

@@ -9,9 +9,12 @@ import yaml
 
 from naic_reid import cli
 from naic_reid import config as settings
+from naic_reid.models.embedder import Embedder
+from naic_reid.models.weights import Checkpoint
 from naic_reid.tools import plan, samples
 from naic_reid.tools.samples import Cost
 from tests.faults.world import one_model
+from tests.tools import house
 from tests.walk import tiny_world
 
 
@@ -125,6 +128,22 @@ def test_what_is_not_there_is_named(config: Path, tmp_path: Path, capsys: pytest
     config.write_text(yaml.safe_dump(raw))
     assert cli.main(["plan", "--config", str(config), "--data", str(tmp_path)]) == 2
     assert "no such label list" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("scales", "views"), [((1,), 2), ((1, 1.1, 0.9), 6)])
+def test_every_scale_of_an_extraction_is_measured(
+    scales: tuple[float, ...], views: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = house.photos(tmp_path, 1, 2)
+    seen: list[int] = []
+    forward = Embedder.forward
+    monkeypatch.setattr(
+        Embedder, "forward", lambda self, images: seen.append(len(images)) or forward(self, images)
+    )
+    model = Checkpoint.read(house.model(tmp_path / "model.pt"))
+    seen.clear()
+    samples._extraction(model, settings.Extract(scales=scales), tmp_path, names)
+    assert seen == [2] * (2 * views)  # once to warm up
 
 
 def test_one_network_is_measured_on_this_machine(config: Path, tmp_path: Path) -> None:

@@ -130,7 +130,8 @@ def look_at_data():
 
 
 def look_at_batches():
-    """Refuse a batch that can never be filled while no list to train on is made, which would tell."""
+    """Refuse a batch that can never be filled, and a network that will not be extracted from, before lists
+    to train on are made."""
     if not Path(TRAINING).exists():
         laid_out = [
             source.name for source in CONFIG.collect.sources if not source.listed
@@ -138,6 +139,7 @@ def look_at_batches():
         places = map(Path, map(surveyed, SOURCE_SURVEYS))
         surveys = dict(zip(laid_out, places))
         in_a_sentence(preflight.batches_fit, CONFIG, DATA, surveys)
+        in_a_sentence(preflight.scales_fit, CONFIG)
 
 
 def surveyed(path):
