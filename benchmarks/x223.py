@@ -74,26 +74,49 @@ def scores(
     domains: np.ndarray | None = None,
 ) -> Scores:
     """Of the members' sum, [N, D] each; `domains` [N] names the domain of each image, none: all in one."""
-
-    def hits(queries: np.ndarray, gallery: np.ndarray, cross_camera: bool) -> metrics.Hits:
-        distances = np.zeros((len(queries), len(gallery)), np.float32)
-        for rows, weight in zip(features, weights, strict=True):
-            distances += weight * _distances(rows[queries], rows[gallery], rerank)
-        protocol = PROTOCOLS["market" if cross_camera else "naic"]
-        who, where = truth.persons.astype(np.int64), truth.cameras.astype(np.int64)
-        nothing = np.zeros(len(who), bool), np.full(len(who), -1)
-        labels = Labels(who, where, *nothing)
-        met = meetings(protocol, labels.at(queries), labels.at(gallery))
-        same = metrics.positives_of(distances, met)
-        return metrics.hits(metrics.count(distances, 0, same, met), met)
-
     everyone = np.arange(len(truth.names))
+
+    def hits(some: np.ndarray) -> metrics.Hits:
+        asked, shown = everyone[some & truth.is_query], everyone[some & ~truth.is_query]
+        return _hits(features, weights, truth, rerank, asked, shown)
+
     inside = [np.full(len(everyone), True)] if domains is None else [domains == d for d in np.unique(domains)]
-    split = [hits(everyone[d & truth.is_query], everyone[d & ~truth.is_query], False) for d in inside]
-    pooled = hits(everyone[truth.is_query], everyone[~truth.is_query], False)
-    each = [hits(everyone[i : i + 1], np.delete(everyone, i), True) for i in everyone]
-    of_split, of_pooled, of_each = (metrics.score(metrics.Hits.joined(x)) for x in (split, [pooled], each))
+    split, pooled = metrics.Hits.joined([hits(some) for some in inside]), hits(np.full(len(everyone), True))
+    each = across_cameras(features, weights, truth, rerank)
+    of_split, of_pooled, of_each = (metrics.score(found) for found in (split, pooled, each))
     return Scores(100 * of_split["mAP"], 100 * of_pooled["mAP"], 100 * of_each["R1"], 100 * of_each["mAP"])
+
+
+def across_cameras(
+    features: Sequence[np.ndarray], weights: Sequence[float], truth: Truth, rerank: Rerank | None
+) -> metrics.Hits:
+    """X223: each image asks all others, by the members' sum; one entry an image, in the truth's order."""
+    everyone = np.arange(len(truth.names))
+    return metrics.Hits.joined(
+        [
+            _hits(features, weights, truth, rerank, everyone[i : i + 1], np.delete(everyone, i), "market")
+            for i in everyone
+        ]
+    )
+
+
+def _hits(
+    features: Sequence[np.ndarray],
+    weights: Sequence[float],
+    truth: Truth,
+    rerank: Rerank | None,
+    queries: np.ndarray,
+    gallery: np.ndarray,
+    protocol: str = "naic",
+) -> metrics.Hits:
+    distances = np.zeros((len(queries), len(gallery)), np.float32)
+    for rows, weight in zip(features, weights, strict=True):
+        distances += weight * _distances(rows[queries], rows[gallery], rerank)
+    who, where = truth.persons.astype(np.int64), truth.cameras.astype(np.int64)
+    labels = Labels(who, where, np.zeros(len(who), bool), np.full(len(who), -1))
+    met = meetings(PROTOCOLS[protocol], labels.at(queries), labels.at(gallery))
+    same = metrics.positives_of(distances, met)
+    return metrics.hits(metrics.count(distances, 0, same, met), met)
 
 
 def _distances(query: np.ndarray, gallery: np.ndarray, rerank: Rerank | None) -> np.ndarray:

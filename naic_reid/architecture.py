@@ -81,6 +81,10 @@ class Architecture(BaseModel):
         False, exclude_if=not_,
         description="non-local blocks in layers 2 and 3 of a ResNet-50, ResNet-101 or ResNeSt (AGW, SBS)",
     )  # fmt: skip
+    usam: bool = Field(
+        False, exclude_if=not_,
+        description="attention by subtraction in a ResNet's stem and after its layer 1 (Lin et al. 2022)",
+    )  # fmt: skip
     ceil_pool: bool = Field(
         False, exclude_if=not_,
         description="the stem's max-pool has no border and rounds up: FastReID since August 2020",
@@ -122,6 +126,7 @@ class Architecture(BaseModel):
         wrong = {
             "last_stride": self.last_stride is not None and family not in ("resnet", "se_resnet", "resnest"),
             "non_local": self.non_local and not (deep and family in ("resnet", "se_resnet", "resnest")),
+            "usam": self.usam and (family not in ("resnet", "se_resnet") or self.head != "single"),
             "ceil_pool": self.ceil_pool and family not in ("resnet", "se_resnet"),
             "dilated": self.dilated and family != "resnest",
             "head": self.head != "single" and family not in ("resnet", "se_resnet"),

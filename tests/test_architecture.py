@@ -14,6 +14,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"backbone": "timm/test_resnet", "last_stride": 2}, "last_stride: 2 .* timm/test_resnet"),
     ({"backbone": "resnet18", "non_local": True}, "non_local: True .* resnet18"),
     ({"backbone": "osnet_x1_0", "non_local": True}, "non_local: True .* osnet_x1_0"),
+    ({"backbone": "resnest50", "usam": True}, "usam: True .* resnest50"),
+    ({"backbone": "resnet50", "head": "mgn", "usam": True}, "usam: True .* head mgn"),
     ({"backbone": "resnest50", "ceil_pool": True}, "ceil_pool: True .* resnest50"),
     ({"backbone": "resnet50", "dilated": True}, "dilated: True .* resnet50"),
     ({"backbone": "resnest50", "head": "mgn"}, "head: mgn .* resnest50"),

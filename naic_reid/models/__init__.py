@@ -26,6 +26,7 @@ def _resnet(make: Callable[..., ResNet], architecture: Architecture) -> nn.Modul
         architecture.last_stride or 1,
         num_non_local=deep[depth] if architecture.non_local else (0, 0),
         ceil_pool=architecture.ceil_pool,
+        usam=architecture.usam,
     )
     return mgn.Trunks(net) if architecture.head != "single" else net
 

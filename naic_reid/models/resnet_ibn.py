@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from naic_reid.models import non_local
 from naic_reid.models.instance_norm import InstanceNorm2d
+from naic_reid.models.usam import USAM
 
 
 class IBN(nn.Module):
@@ -123,6 +124,7 @@ class ResNet(nn.Module):
         se: bool = False,
         num_non_local: tuple[int, int] = (0, 0),
         ceil_pool: bool = False,
+        usam: bool = False,
     ) -> None:
         """
         Args:
@@ -135,6 +137,7 @@ class ResNet(nn.Module):
             num_non_local: so many of layer 2's and layer 3's last blocks are followed by a non-local block.
             ceil_pool: the stem's pooling has no border and rounds sizes up, as FastReID's since August 2020;
                 else a border of one, as published files were trained.
+            usam: attention by subtraction before the stem's pooling and after layer 1.
         """
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
@@ -155,14 +158,19 @@ class ResNet(nn.Module):
         if any(num_non_local):
             self.NL_2 = non_local.blocks(128 * block.expansion, num_non_local[0])
             self.NL_3 = non_local.blocks(256 * block.expansion, num_non_local[1])
+        if usam:
+            self.usam_stem, self.usam_1 = USAM(), USAM()
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d) and not name.startswith("NL_"):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
         """The last map; images [B, 3, H, W]."""
-        x: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        x = self.layer1(x)
+        x: Tensor = self.relu(self.bn1(self.conv1(images)))
+        if hasattr(self, "usam_stem"):
+            x = self.usam_1(self.layer1(self.maxpool(self.usam_stem(x))))
+        else:
+            x = self.layer1(self.maxpool(x))
         if hasattr(self, "NL_2"):
             x = non_local.through(self.layer3, self.NL_3, non_local.through(self.layer2, self.NL_2, x))
         else:

@@ -178,7 +178,9 @@ def require_plain(architecture: Architecture) -> None:
         ReidError: it is one; the message says which are none.
     """
     others = [
-        word for word in ("non_local", "stripes", "ceil_pool", "standardise") if getattr(architecture, word)
+        word
+        for word in ("non_local", "usam", "stripes", "ceil_pool", "standardise")
+        if getattr(architecture, word)
     ]
     if architecture.backbone not in PLAIN or architecture.head != "single" or others:
         what = ", ".join([architecture.backbone, *others])

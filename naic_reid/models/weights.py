@@ -24,9 +24,12 @@ from naic_reid.errors import ReidError
 from naic_reid.models import build, osnet
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.mgn import Trunks
+from naic_reid.models.non_local import NonLocal
+from naic_reid.models.usam import USAM
 
 LEAST_COVERAGE = 0.95
 _WRAPPERS = ("state_dict", "model", "weights")
+_ADDED = (NonLocal, USAM)
 _PREFIXES = ("module.", "base.", "backbone.")
 
 
@@ -189,18 +192,21 @@ def load_pretrained(module: nn.Module, path: Path) -> Report:
 
     A `state_dict` or `model` around the tensors is taken off, and so are the prefixes `module.`,
     `base.` and `backbone.`; the classifier, exactly `fc.…`, stays out, while a gate's `se.fc.…` comes
-    in; counters of batches need not be there. Files of torchreid's OSNets and of EfficientNet-PyTorch are
+    in; counters of batches need not be there, nor attention that is put into a published network and at
+    first changes little (non-local, USAM). Files of torchreid's OSNets and of EfficientNet-PyTorch are
     understood as well.
 
     Raises:
         ReidError: the file cannot be read, holds code or non-finite weights, or less than 95 % of the
-            module's tensors would be loaded. The module is then as it was.
+            module's other tensors would be loaded. The module is then as it was.
     """
     tensors = _renamed(_unwrapped(loaded(path), path), module)
     report = compared(module, tensors)
-    if report.coverage < LEAST_COVERAGE:
+    added = tuple(f"{name}." for name, part in module.named_modules() if isinstance(part, _ADDED))
+    needed = report.total - sum(name.startswith(added) for name in report.missing)
+    if report.loaded < LEAST_COVERAGE * needed:
         raise ReidError(
-            f"{path}: only {report.coverage:.0%} of the backbone's tensors are in it: {report}; "
+            f"{path}: only {report.loaded / needed:.0%} of the backbone's tensors are in it: {report}; "
             "use weights of the same backbone"
         )
     fitting = set(module.state_dict()) - {*report.missing, *report.mismatched}

@@ -217,6 +217,19 @@ def test_the_gates_own_fc_is_loaded_though_the_classifiers_is_not(tmp_path: Path
     assert torch.equal(network.state_dict()[name], tensors[name])
 
 
+def test_attention_that_is_added_need_not_be_in_the_file_and_all_else_must(tmp_path: Path) -> None:
+    plain, grown = (ResNet(Bottleneck, (1, 2, 3, 1), 1, **words) for words in ({}, {"num_non_local": (2, 3)}))
+    tensors = _tensors(plain)
+    torch.save(tensors, tmp_path / "w.pth")
+    report = load_pretrained(grown, tmp_path / "w.pth")
+    assert {name.partition(".")[0] for name in report.missing} == {"NL_2", "NL_3"}
+    assert report.coverage < 0.75  # of all tensors: what a file of another network would have
+    assert torch.equal(grown.layer4[0].conv1.weight, plain.layer4[0].conv1.weight)
+    torch.save({name: value for name, value in tensors.items() if "layer3.1" not in name}, tmp_path / "w.pth")
+    with pytest.raises(ReidError, match=r"only 8\d% of the backbone's tensors are in it"):
+        load_pretrained(grown, tmp_path / "w.pth")
+
+
 def test_a_checkpoint_of_ours_serves_as_pretrained(tmp_path: Path) -> None:
     checkpoint = _checkpoint()
     checkpoint.write(tmp_path / "a.pt")
