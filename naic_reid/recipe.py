@@ -9,11 +9,13 @@ from torch import nn
 
 from naic_reid import losses
 from naic_reid.config import Loss, Train
+from naic_reid.data.augment import MEAN, STD
 from naic_reid.errors import ReidError
 from naic_reid.models.embedder import Embedder
 from naic_reid.training import optimizers, schedule
+from naic_reid.training.attack import Attack
 from naic_reid.training.average import Average, Equal, Moving
-from naic_reid.training.learner import Learner, Term
+from naic_reid.training.learner import ADVERSARIAL, Learner, Term
 from naic_reid.training.teacher import Teacher
 
 _log = logging.getLogger(__name__)
@@ -22,7 +24,8 @@ _log = logging.getLogger(__name__)
 def terms(train: Train, embedder: Embedder) -> dict[str, float]:
     """The weight of each term of the loss, by name; a head's own terms weigh 1."""
     own = {group.term: 1.0 for group in embedder.identity_groups if group.term}
-    return {loss.name: loss.weight for loss in _losses(train)} | own
+    attacked = {ADVERSARIAL: train.adversarial.weight} if train.adversarial else {}
+    return {loss.name: loss.weight for loss in _losses(train)} | own | attacked
 
 
 def learner(train: Train, embedder: Embedder, num_classes: int) -> Learner:
@@ -63,6 +66,17 @@ def optimizer(train: Train, learner: Learner) -> torch.optim.Optimizer:
     rates = _rates(train)
     groups = {name: (parameters, rates[name]) for name, parameters in grouped.items()}
     return optimizers.build(train.optimizer, groups, train.weight_decay)
+
+
+def attack(levels: int) -> Attack:
+    """ODFA of so many grey levels at most, within what a photograph can be."""
+    mean, deviation = torch.tensor(MEAN), torch.tensor(STD)
+    return Attack(levels, -mean / deviation, (1 - mean) / deviation)
+
+
+def attacked(train: Train, step: int) -> bool:
+    """Whether a step of an epoch, from 0, sees its images attacked, too."""
+    return train.adversarial is not None and step % train.adversarial.every == 0
 
 
 def set_rates(train: Train, optimizer: torch.optim.Optimizer) -> None:

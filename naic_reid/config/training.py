@@ -197,6 +197,18 @@ class Change(Section):
         return self
 
 
+class Adversarial(Section):
+    """Adversarial training: images whose features were turned round are to be known all the same (ODFA)."""
+
+    weight: NotNegative = Field(0.1, description="factor of the identity loss of attacked images in the sum")
+    every: Count = Field(
+        10, description="steps from one that is attacked to the next; each epoch begins with one; U-turn: 40"
+    )
+    levels: Annotated[int, Field(ge=1, le=255)] = Field(
+        16, description="grey levels, of 255, by which a number of an image changes at most"
+    )
+
+
 class Train(Section):
     """The recipe that all models share."""
 
@@ -266,6 +278,9 @@ class Train(Section):
         None, exclude_if=lambda value: value is None,
         description="decay of a moving average with whose features triplets compare, not with the batch's",
     )  # fmt: skip
+    adversarial: Adversarial | None = Field(
+        None, exclude_if=not_, description="some steps see their images attacked, too; none: no"
+    )
     freeze: tuple[str, ...] = Field((), description="patterns of parameters kept, e.g. backbone.layer1.*")
     freeze_steps: Count | None = Field(None, exclude_if=not_, description="steps for which they are kept")
     freeze_epochs: Count | None = Field(None, description="epochs for which they are kept; none: all")

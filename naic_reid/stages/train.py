@@ -35,7 +35,7 @@ from naic_reid.heap import keep_freed_memory
 from naic_reid.models import weights
 from naic_reid.models.embedder import Embedder
 from naic_reid.progress import followed
-from naic_reid.training import loop, resume
+from naic_reid.training import attack, loop, resume
 from naic_reid.training.freezing import freeze, frozen_by
 from naic_reid.training.history import History
 from naic_reid.training.learner import Learner
@@ -257,6 +257,8 @@ class _Epochs:
         self.rows = self._sampler.rows
         """Of each batch of an epoch: int64 [steps, images]."""
         self._variation = augment.Recipe(**train.augment.model_dump())
+        attacks = train.adversarial and recipe.attack(train.adversarial.levels)
+        self._attack = partial(attacks, _embedder(state)) if attacks else None
         self._frozen: bool | None = None
         self._kept: list[Tensor] = []
         own = task.identities // task.team.size * train.num_instances
@@ -270,7 +272,16 @@ class _Epochs:
             workers=self._task.workers, pinned=device.type == "cuda",
         )  # fmt: skip
         for batch in made:
-            yield Batch(*batch.finished(device), batch.paths)
+            yield Batch(*batch.finished(device), batch.paths, self._start(epoch, batch.number))
+
+    def _start(self, epoch: int, step: int) -> Tensor | None:
+        """The first step of an attack on this process's images, where the recipe attacks them."""
+        train, geometry, device = self._task.train, self._task.source.geometry, self._task.team.device
+        if not recipe.attacked(train, step):
+            return None
+        shape = (self._task.identities * train.num_instances, 3, geometry.height, geometry.width)
+        drawn = attack.drawn(shape, self._task.seed, epoch, 1 + step, 1)[self._slice]
+        return (drawn.pin_memory() if device.type == "cuda" else drawn).to(device, non_blocking=True)
 
     def plan(self, epoch: int, step: int) -> Plan:
         """How a step is taken; sets the learning rates that the recipe has then."""
@@ -280,6 +291,7 @@ class _Epochs:
         return Plan(
             self._terms, steps, recipe.factor(train, epoch, step, steps), train.precision,
             train.clip, mean=self._task.team.mean, kept=self._kept, flags=self._asked.flags(),
+            attack=self._attack,
         )  # fmt: skip
 
     def _freeze(self, frozen: bool) -> None:

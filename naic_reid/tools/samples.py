@@ -20,6 +20,8 @@ from naic_reid.architecture import Architecture
 from naic_reid.config import Config, Extract, Model, Rerank
 
 if TYPE_CHECKING:  # torch, which --help need not wait for
+    from torch import Tensor
+
     from naic_reid.data.batches import Batch
 
 _P = ParamSpec("_P")
@@ -198,17 +200,20 @@ class _Steps:
         made = [_spent(lambda n=n: list(self._made(self.order[:n]))).busy for n in (1, len(self.order))]  # type: ignore[misc]
         making = made[1] / len(self.order)
         steps = self._steps()
-        usual = float(np.median(steps[1:]))
+        first, usual = steps[0], float(np.median(steps[1:]))
+        if adversarial := self.train.adversarial:  # of so many steps, one
+            (attacked,) = self._steps(attacked=True)
+            usual += max(attacked - usual, 0.0) / adversarial.every
         images = self.order.shape[1]
         reading = max(made[0] - making, 0.0) if self.fits else 0.0
-        return Cost(usual / images, (usual + making) / images), reading / images, max(steps[0] - usual, 0.0)
+        return Cost(usual / images, (usual + making) / images), reading / images, max(first - usual, 0.0)
 
-    def _steps(self) -> list[float]:
-        """Seconds of the computing thread in each step."""
+    def _steps(self, *, attacked: bool = False) -> list[float]:
+        """Seconds of the computing thread in each step; in one whose images are attacked, too."""
         clock = time.thread_time if self.device.type == "cpu" else time.monotonic
         found: list[float] = []
         began, last = time.monotonic(), clock()
-        for _ in self._taken():
+        for _ in self._taken(self.order[:1] if attacked else self.order, attacked):
             now = clock()
             found.append(now - last)
             last = now
@@ -219,19 +224,28 @@ class _Steps:
     def _made(self, order: NDArray[np.int64]) -> Iterator["Batch"]:
         return self.source.batches(order, self.recipe, 0, 0, workers=1)
 
-    def _taken(self) -> Iterator[None]:
+    def _taken(self, order: NDArray[np.int64], attacked: bool) -> Iterator[None]:
         from naic_reid import precision
 
-        for batch in self._made(self.order):
+        for batch in self._made(order):
             pixels, labels = batch.finished(self.device)
+            more = {"attacked": self._attacked(pixels)} if attacked else {}
             with precision.autocast(self.train.precision, self.device):
-                losses = self.learner(pixels, labels).losses
-                total = sum(weight * losses[name] for name, weight in self.terms.items())
+                losses = self.learner(pixels, labels, **more).losses
+                total = sum(self.terms[name] * loss for name, loss in losses.items())
             total.backward()
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             float(total.detach())  # waits for a GPU
             yield
+
+    def _attacked(self, pixels: "Tensor") -> "Tensor":
+        """The images as a training against attacks shows them."""
+        from naic_reid import recipe
+        from naic_reid.training import attack
+
+        start = attack.drawn(pixels.shape, 0).to(self.device)
+        return recipe.attack(self.train.adversarial.levels)(self.learner.embedder, pixels, start)
 
 
 def _extraction(checkpoint, extract: Extract, data: Path, paths: Sequence[str]) -> Cost:  # type: ignore[no-untyped-def]

@@ -91,9 +91,13 @@ def _numbers(last: Record, records: list[dict[str, Any]]) -> dict[str, Any]:
     def mean(values: list[float]) -> float:
         return sum(values) / len(values)
 
+    terms: dict[str, list[float]] = {}  # one that only some steps have, as of attacks, is theirs alone
+    for r in records:
+        for name, value in r["losses"].items():
+            terms.setdefault(name, []).append(value)
     line: dict[str, Any] = {
         "loss": mean([r["total"] for r in records]),
-        **{name: mean([r["losses"][name] for r in records]) for name in last.losses},
+        **{name: mean(values) for name, values in terms.items()},
         "accuracy": mean([r["accuracy"] for r in records]),
         **({"gradient": mean(taken)} if taken else {}),
         "rate": last.rate,

@@ -7,6 +7,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+ADVERSARIAL = "adversarial"
+"""The name of the term of attacked images."""
+
 
 class Judgement(NamedTuple):
     """What the terms say about a batch."""
@@ -67,8 +70,8 @@ class Learner(nn.Module):
         """The identity loss of the first group, whose `weight` has a row for each class."""
         return self.identity[0]
 
-    def forward(self, images: Tensor, labels: Tensor) -> Judgement:
-        """Of float32 [B, 3, H, W] and int64 [B]."""
+    def forward(self, images: Tensor, labels: Tensor, attacked: Tensor | None = None) -> Judgement:
+        """Of float32 [B, 3, H, W] and int64 [B]; of the images as an attack left them, a term of its own."""
         seen = self.embedder(images)
         losses: dict[str, Tensor] = {}
         right = None
@@ -87,8 +90,19 @@ class Learner(nn.Module):
                 others = group.rows(taught, on)
                 judged.append(_gathered(others) if together else others)
             _add(losses, name, group.weight * judge(*judged))
+        if attacked is not None:
+            losses[ADVERSARIAL] = self._identified(self.embedder(attacked), labels)
         assert right is not None, "a network has an identity term"
         return Judgement(losses, right)
+
+    def _identified(self, seen: Any, labels: Tensor) -> Tensor:
+        """The recipe's identity loss of what the embedder saw."""
+        first, _ = self._identity[0]
+        return torch.stack([
+            group.weight * judge(group.rows(seen, "feature"), labels)[0]
+            for (name, group), judge in zip(self._identity, self.identity, strict=True)
+            if name == first
+        ]).sum()  # fmt: skip
 
 
 def _add(losses: dict[str, Tensor], name: str, loss: Tensor) -> None:

@@ -35,6 +35,8 @@ class Batch(NamedTuple):
     """int64 [B] on the device."""
     names: Sequence[str]
     """Of the images, for messages."""
+    start: Tensor | None = None
+    """[B, 3, H, W] of −1 and 1 on the device, the first step of an attack on the images; none: no attack."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Plan:
     """Of the forward and backward pass: a word of `naic_reid.precision`."""
     clip: float | None = None
     """Greatest length of the gradient; none: any."""
+    attack: Callable[[Tensor, Tensor], Tensor] | None = None
+    """Images and their first steps → attacked images; for batches that have such."""
     micro_batch: int | None = None
     """Images that go through the learner at once; none: the whole batch."""
     mean: Callable[[Tensor], Tensor] = lambda values: values
@@ -185,13 +189,22 @@ def _judge(learner: nn.Module, batch: Batch, plan: Plan, scale: Tensor) -> tuple
     micro_batches = [slice(begin, begin + size) for begin in range(0, len(batch.labels), size)]
     for some in micro_batches:
         share = len(batch.labels[some]) / len(batch.labels)
+        more = _more(batch, plan, some)
         with _held_back(learner, held=some is not micro_batches[-1]):
             with precision.autocast(plan.precision, batch.images.device):
-                losses, right = learner(batch.images[some], batch.labels[some])
+                losses, right = learner(batch.images[some], batch.labels[some], **more)
                 total = torch.stack([plan.weights[name] * loss for name, loss in losses.items()]).sum()
             (share * scale * total).backward()  # type: ignore[no-untyped-call]
         seen.append(share * torch.stack([total, *losses.values(), right]).detach())
     return torch.stack(seen).sum(dim=0), tuple(losses)
+
+
+def _more(batch: Batch, plan: Plan, some: slice) -> dict[str, Tensor]:
+    """What the learner is shown of a micro-batch beside its images and labels."""
+    if batch.start is None:
+        return {}
+    assert plan.attack is not None, "a batch that is attacked has a plan for it"
+    return {"attacked": plan.attack(batch.images[some], batch.start[some])}
 
 
 def _held_back(learner: nn.Module, *, held: bool) -> contextlib.AbstractContextManager[Any]:

@@ -349,6 +349,7 @@ def test_every_word_of_the_recipe_works_together_and_resumes_to_the_same_bits(
         freeze_epochs=1, more_losses=[{"name": "center", "weight": 0.001}], cameras="_([0-9])",
         schedule={"kind": "cosine", "warmup_epochs": 1, "flat_epochs": 1, "each": "step"},
         augment={"rotation": 10, "scaling": 0.1, "policy": "augmix", "cmy": 0.1, "erasing_fill": "noise"},
+        adversarial={"every": 2, "levels": 2},
     )  # fmt: skip
     whole = _run(world, tmp_path / "whole", settings)
     assert len(Checkpoint.read(tmp_path / "whole" / "epoch_4.pt").identities) == 18
@@ -437,11 +438,29 @@ def test_a_models_own_words_train_as_if_they_stood_in_the_recipe(world: Path, tm
 def test_words_that_are_off_leave_no_trace_in_records() -> None:
     for section, words in (
         (MODEL, {"stripes", "carry_classes"}),
-        (TRAIN, {"accumulate_to_fit", "cameras"}),
+        (TRAIN, {"accumulate_to_fit", "cameras", "adversarial"}),
         (Extract(), {"stripes_weight"}),
     ):  # fmt: skip
         assert not words & section.model_dump().keys()
     assert MODEL.model_copy(update={"stripes": 2}).model_dump()["stripes"] == 2
+
+
+def test_attacked_steps_have_a_term_of_their_own_and_change_what_is_trained(
+    world: Path, tmp_path: Path
+) -> None:
+    _run(world, tmp_path / "plain", _settings(steps_per_epoch=3))
+    _run(world, tmp_path / "attacked", _settings(steps_per_epoch=3, adversarial={"every": 2, "levels": 2}))
+    plain, attacked = (
+        [json.loads(line) for line in (tmp_path / name / "history.jsonl").read_text().splitlines()]
+        for name in ("plain", "attacked")
+    )
+    assert [("adversarial" in line) for line in attacked] == [line["step"] in (1, 3) for line in attacked]
+    first = attacked[0]
+    assert first["arcface"] == plain[0]["arcface"]
+    assert first["loss"] == pytest.approx(plain[0]["loss"] + 0.1 * first["adversarial"])
+    assert first["adversarial"] != pytest.approx(first["arcface"], rel=1e-3)
+    ended = [_weights(tmp_path / name) for name in ("plain", "attacked")]
+    assert not torch.equal(*(weights["backbone.conv1.0.weight"] for weights in ended))
 
 
 def test_a_moving_average_lies_between_where_training_began_and_ended(world: Path, tmp_path: Path) -> None:
@@ -579,7 +598,9 @@ def test_two_processes_follow_the_curve_of_one_and_one_of_them_writes(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     norms = ("backbone.conv1.1.*", "backbone.conv1.4.*", "*.bn?.*", "*.downsample.2.*", "branches.*.neck.*")
-    settings = _settings(freeze=norms, optimizer="sgd", steps_per_epoch=3)
+    # By one level: the drawn step alone, for a slope of about 0 has another sign in another batch.
+    adversarial = {"weight": 1.0, "every": 2, "levels": 1}
+    settings = _settings(freeze=norms, optimizer="sgd", steps_per_epoch=3, adversarial=adversarial)
     _run(world, tmp_path / "alone", settings)
     _ports(tmp_path, 2)
     _together(world, tmp_path, settings, TWICE)

@@ -34,6 +34,15 @@ def test_lines_are_means_over_the_steps_since_the_last(tmp_path: Path) -> None:
     assert list((tmp_path / "curves").iterdir())
 
 
+def test_a_term_that_only_some_steps_have_is_the_mean_over_these(tmp_path: Path) -> None:
+    with History(tmp_path) as history:
+        for step in range(120):
+            more = {"adversarial": float(step)} if step % 4 == 0 else {}
+            history.add(_record(step, losses={"arcface": step / 2, **more}))
+    found = [line.get("adversarial") for line in _lines(tmp_path)]
+    assert found[:5] == [0.0, 4.0, 8.0, None, 12.0] and _lines(tmp_path)[1]["arcface"] == 2.0
+
+
 def test_a_run_that_goes_on_leaves_the_lines_of_one_that_was_not_cut(tmp_path: Path) -> None:
     with History(tmp_path / "whole") as history:
         for step in range(130):
