@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from naic_reid.artifacts import Floats
 from naic_reid.errors import ReidError
 from naic_reid.extractor import Extractor
-from naic_reid.models.embedder import Embedder
 
 
 def heat(extractor: Extractor, picture: NDArray[np.uint8]) -> Floats:
@@ -37,7 +36,8 @@ def heat(extractor: Extractor, picture: NDArray[np.uint8]) -> Floats:
         extractor.images([picture], batch=1)
     finally:
         watched.remove()
-    maps = _maps(extractor.network, seen[0], extractor.geometry.height / extractor.geometry.width)
+    aspect = extractor.geometry.height / extractor.geometry.width
+    maps = [_on_a_grid(each, aspect) for each in extractor.network.maps(seen[0])]
     lengths = [each[0].float().norm(dim=0) for each in maps]
     first, *others = lengths
     for other in others:
@@ -57,29 +57,44 @@ def _covered(start: int, length: int, scale: float) -> slice:
     return slice(first, max(first + 1, round(scale * (start + length))))
 
 
-def _maps(network: Embedder, output: Any, aspect: float) -> list[Tensor]:
-    """The last maps [1, C, h, w] of what a backbone returned; tokens [1, T, C] lie on a grid row by row."""
-    as_map = network._as_map
-    made = output if as_map is None else as_map(output)
-    maps = [made] if isinstance(made, Tensor) else list(made)
-    return [_on_a_grid(each, aspect) if each.shape[3] == 1 and each.shape[2] > 2 else each for each in maps]
-
-
-def _on_a_grid(column: Tensor, aspect: float) -> Tensor:
-    """Tokens [1, C, T, 1] of an input `aspect` times as high as wide as [1, C, h, w]."""
-    num = column.shape[2]
+def _on_a_grid(made: Tensor, aspect: float) -> Tensor:
+    """A map as it is; tokens [1, C, T, 1] of an input `aspect` times as high as wide as [1, C, h, w]."""
+    num = made.shape[2]
+    if made.shape[3] > 1 or num < 3:
+        return made
     height = min((h for h in range(1, num + 1) if num % h == 0), key=lambda h: abs(h * h / num - aspect))
-    return column.reshape(1, column.shape[1], height, num // height)
+    return made.reshape(1, made.shape[1], height, num // height)
 
 
 def overlay(
     picture: NDArray[np.uint8], strengths: Floats, limits: tuple[float, float] | None = None
 ) -> NDArray[np.uint8]:
-    """The picture under its heat, half and half, in the colours of viridis: dark is weak, yellow is strong.
+    """The picture under its heat, half and half.
 
     Args:
         picture: uint8 [h, w, 3], RGB.
-        strengths: float32 [h', w'], brought to the picture's size bilinearly.
+        strengths: see `coloured`.
+        limits: see `coloured`.
+
+    Returns:
+        uint8 [h, w, 3], RGB.
+
+    Raises:
+        ReidError: a strength is not finite.
+    """
+    colours = coloured(strengths, picture.shape[:2], limits)
+    mixed: NDArray[np.uint8] = np.rint((picture.astype(np.float32) + colours) / 2).astype(np.uint8)
+    return mixed
+
+
+def coloured(
+    strengths: Floats, size: tuple[int, ...], limits: tuple[float, float] | None = None
+) -> NDArray[np.uint8]:
+    """The heat alone, in the colours of viridis: dark is weak, yellow is strong.
+
+    Args:
+        strengths: float32 [h', w'], brought to the size bilinearly.
+        size: height and width in pixels.
         limits: what is darkest and what is brightest; None: the map's own least and greatest.
 
     Returns:
@@ -92,8 +107,7 @@ def overlay(
         raise ReidError("the network's last map is not finite: its weights are damaged, or fp16 overflowed")
     least, most = limits or (float(strengths.min()), float(strengths.max()))
     share = np.clip((strengths - least) / max(most - least, 1e-12), 0, 1)
-    height, width = picture.shape[:2]
-    wide = cv2.resize(share.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    colours = cv2.applyColorMap(np.rint(255 * wide).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
-    mixed: NDArray[np.uint8] = np.rint((picture.astype(np.float32) + colours) / 2).astype(np.uint8)
-    return mixed
+    wide = cv2.resize(share.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
+    blue_first = cv2.applyColorMap(np.rint(255 * wide).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
+    colours: NDArray[np.uint8] = blue_first[..., ::-1]
+    return colours

@@ -30,7 +30,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Walk:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     """The shortest walk, undisturbed."""
-    walk = Walk(tmp_path_factory.mktemp("tiny"), tiny_world() | {"report": {}})
+    walk = Walk(tmp_path_factory.mktemp("tiny"), tiny_world() | {"report": {"heat": 2}})
     walk.run()
     return walk
 
@@ -91,7 +91,7 @@ def test_no_temporary_file_is_left(finished: Walk) -> None:
 
 
 def test_another_run_from_scratch_gives_the_same_bytes(tiny: Walk, tmp_path: Path) -> None:
-    again = Walk(tmp_path / "again", tiny_world() | {"report": {}})
+    again = Walk(tmp_path / "again", tiny_world() | {"report": {"heat": 2}})
     again.run()
     first, second = tiny.artefacts(), again.artefacts()
     assert first.keys() == second.keys()
@@ -198,7 +198,7 @@ def test_without_a_word_about_the_config_a_folder_without_data_takes_the_toy(tmp
 
 
 def test_shards_end_with_the_same_bytes_and_leave_no_parts(tiny: Walk, tmp_path: Path) -> None:
-    raw = tiny_world() | {"report": {}, "shards": {"extract": 2, "search": 2, "rerank": 3}}
+    raw = tiny_world() | {"report": {"heat": 2}, "shards": {"extract": 2, "search": 2, "rerank": 3}}
     walk = Walk(tmp_path / "shards", raw)
     printed = walk.run()
     assert printed.count("rule gather:") == 4

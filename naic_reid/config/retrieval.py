@@ -211,6 +211,10 @@ class Report(Section):
     megabytes: Positive = Field(
         15.0, description="of the page at most: pictures shrink to fit, and the last are left out"
     )
+    heat: Annotated[int, Field(ge=0)] = Field(
+        20, exclude_if=(20).__eq__,
+        description="worst queries for whose pictures it can show where the first model looked; 0: none",
+    )  # fmt: skip
 
 
 class Shards(Section):

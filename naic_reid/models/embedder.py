@@ -44,12 +44,13 @@ class Embedder(nn.Module):
         """
         if self._standardise:
             images = F.instance_norm(images.float())
-        maps = self.backbone(images)
-        if self._as_map is not None:
-            maps = self._as_map(maps)
-        if isinstance(maps, Tensor):
-            maps = [maps]
+        maps = self.maps(self.backbone(images))
         return {name: branch(maps) for name, branch in self.branches.items()}
+
+    def maps(self, output: Tensor | list[Tensor]) -> list[Tensor]:
+        """What a backbone returned as the maps [B, C, h, w] that branches pool; tokens are [B, C, T, 1]."""
+        made = output if self._as_map is None else self._as_map(output)  # type: ignore[arg-type]
+        return [made] if isinstance(made, Tensor) else made
 
     def unit(self, seen: dict[str, Seen], parts_weight: float = 1.0) -> Tensor:
         """Rows of length 1 for search, float32 [B, `dimension`], of what the branches saw.

@@ -20,9 +20,11 @@ class Shown:
     queries: int = 0
     of: int = 0
     """Queries there are."""
+    heated: dict[str, Part] = field(default_factory=dict)
+    """Those of the parts whose heat is asked for."""
 
 
-def shown(domains: Sequence[Domain], data: Path, num_queries: int, best: int) -> Shown:
+def shown(domains: Sequence[Domain], data: Path, num_queries: int, best: int, heat: int = 0) -> Shown:
     """The worst `num_queries` queries of all domains, as evenly as there are, and their first `best`.
 
     Args:
@@ -30,25 +32,30 @@ def shown(domains: Sequence[Domain], data: Path, num_queries: int, best: int) ->
         data: the folder that paths of lists are relative to.
         num_queries: of all domains together.
         best: gallery images of each ranking.
+        heat: of these queries, the worst for whose pictures heat is asked for: their own and those of the
+            last ranking.
     """
     sizes = [len(domain.queries) if domain.rankings else 0 for domain in domains]
     found = Shown(of=sum(sizes))
     keys = _Keys(data)
-    for domain, number in zip(domains, _evenly(sizes, num_queries), strict=True):
+    shares = _evenly(sizes, num_queries), _evenly(sizes, min(heat, num_queries))
+    heated: dict[str, None] = {}
+    for domain, number, hot in zip(domains, *shares, strict=True):
         chosen = domain.worst_first[:number]
         found.queries += len(chosen)
         if chosen:
             told = _told(domain, chosen, best)
-            for query, own in zip(chosen, told["queries"], strict=True):
+            for place, (query, own) in enumerate(zip(chosen, told["queries"], strict=True)):
                 own["key"] = keys.of(domain.queries, query)
-                for image, *_ in own["found"][-1]:
-                    keys.of(domain.gallery, image)
+                mine = [own["key"], *(keys.of(domain.gallery, image) for image, *_ in own["found"][-1])]
+                heated |= dict.fromkeys(mine if place < hot else [])
             found.domains.append(told)
     named = {domain.name: domain for domain in domains}
     for told in found.domains:  # what only other rankings show is the first to be left out
         gallery = named[told["name"]].gallery
         told["keys"] = {image: keys.of(gallery, image) for image in told["gallery"]}
     found.parts = {key: part for part, key in keys.known.items()}
+    found.heated = {key: found.parts[key] for key in heated}
     return found
 
 

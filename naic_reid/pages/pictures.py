@@ -16,6 +16,7 @@ from naic_reid.data.crops import Part
 from naic_reid.errors import ReidError
 
 _STEPS = ((192, 82), (160, 76), (128, 70), (104, 64), (80, 58), (64, 50))  # height, JPEG quality
+_AROUND = 6  # bytes of JSON around a key and its picture
 _SAMPLE = 48  # pictures from which the step is chosen
 
 
@@ -73,17 +74,28 @@ def album(parts: Mapping[str, Path | Part], most: int) -> Album:
         mean = sum(len(picture or "") for picture in tried) / max(1, len(tried))
         if mean * len(keys) <= 0.92 * most:
             break
-    pictures: dict[str, str] = {}
+    return chosen(dict(zip(keys, _made([parts[key] for key in keys], height, quality), strict=True)), most)
+
+
+def chosen(made: Mapping[str, str | None], most: int) -> Album:
+    """Those for which there is room, in their order.
+
+    Args:
+        made: key → data: address; none: it cannot be read.
+        most: bytes of all as they stand in the page, as JSON.
+    """
+    found = Album({}, 0, 0)
     missing = left_out = used = 0
-    for key, picture in zip(keys, _made([parts[key] for key in keys], height, quality), strict=True):
+    for key, picture in made.items():
+        size = len(picture or "") + len(key) + _AROUND
         if picture is None:
             missing += 1
-        elif used + len(picture) > most:
+        elif used + size > most:
             left_out += 1
         else:
-            pictures[key] = picture
-            used += len(picture)
-    return Album(pictures, missing, left_out)
+            found.pictures[key] = picture
+            used += size
+    return found._replace(missing=missing, left_out=left_out)
 
 
 def _made(parts: Sequence[Path | Part], height: int, quality: int) -> list[str | None]:

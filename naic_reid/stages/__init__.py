@@ -49,7 +49,6 @@ WITHOUT_TORCH = frozenset(
         "submit",
         "card",
         "gather",
-        "report",
     )
 )
 """Stages that need none of the large libraries; a contract of imports keeps them so."""

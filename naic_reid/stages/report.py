@@ -1,17 +1,18 @@
 """One page to look at: score card, ranked lists, curves, distances, data, and what made all of it."""
 
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from naic_reid import __version__, files, pages
+from naic_reid import __version__, files
 from naic_reid import scores as scored
 from naic_reid.artifacts import ImageList, MadeBy, read_json, write_json
-from naic_reid.config import Report
-from naic_reid.pages import chain, curves, lists, pictures, ranked, tables
+from naic_reid.config import Extract, Report
+from naic_reid.pages import chain, curves, lists, ranked, tables
+from naic_reid.pages.fitted import fitted, script
+from naic_reid.pages.looking import Looking, looking
 
 REVISION = 2
 _log = logging.getLogger(__name__)
@@ -19,12 +20,14 @@ _log = logging.getLogger(__name__)
 
 def run(
     report: Report,
+    extract: Extract,
     *,
     data: Path,
     card: list[Path],
     scores: list[Path],
     heads: list[Path],
     rankings: list[Path],
+    checkpoint: list[Path],
     tested: list[Path],
     trained: Path,
     histories: list[Path],
@@ -32,6 +35,7 @@ def run(
     dropped: Path,
     page: Path,
     record: Path,
+    threads: int = 0,
 ) -> None:
     """Reads what a run ended with, writes the page and, beside it, its record.
 
@@ -40,13 +44,16 @@ def run(
         scores: of each domain whose answers are known, named like its file.
         heads: likewise.
         rankings: of each domain whose answers are not known.
+        checkpoint: at most one, of the network of which it is shown where it looked.
         tested: lists of all domains, `query_DOMAIN` and `gallery_DOMAIN`.
         histories: of every model, in a folder named like it.
+        threads: of the network on the processor; 0: as many as torch takes.
     """
     started = time.monotonic()
-    report = report or Report()
-    inputs = [*card, *scores, *heads, *rankings, *tested, trained, *histories, counts, dropped]
-    made_by = MadeBy.of("report", REVISION, {"report": report}, inputs)
+    settings = {"report": report} | ({"extract": extract} if report.heat else {})
+    networks = [path for path in checkpoint if report.heat and path.is_file()]
+    inputs = [*card, *scores, *heads, *rankings, *networks, *tested, trained, *histories, counts, dropped]
+    made_by = MadeBy.of("report", REVISION, settings, inputs)
     told = (
         read_json(card[0], "Card")[1]
         if card
@@ -55,8 +62,8 @@ def run(
     read = {path.stem: scored.read(path) for path in scores}
     images = {path.stem: ImageList.read(path) for path in tested}
     domains = [*ranked.judged(read, heads, images), *ranked.unjudged(rankings, images)]
-    shown = lists.shown(domains, data, report.queries, report.best)
-    links, settings = chain.told(made_by)
+    shown = lists.shown(domains, data, report.queries, report.best, report.heat)
+    links, of_steps = chain.told(made_by)
     content = {
         "title": f"Person re-identification: {', '.join(domain.name for domain in domains) or 'no queries'}",
         "summary": _summary(images),
@@ -72,11 +79,11 @@ def run(
             *tables.problems(counts, dropped),
         ],
         "chain": links,
-        "settings": settings,
+        "settings": of_steps,
         "footer": f"naic-reid {__version__}, from {len(links):,} files.",
-        "numbers_json": _script({"sections": told["sections"], "trained_on": told["trained_on"]}),
+        "numbers_json": script({"sections": told["sections"], "trained_on": told["trained_on"]}),
     }
-    text = _with_pictures(content, shown, report)
+    text = fitted(content, shown, report, *_looked(shown, checkpoint, extract, threads))
     with files.whole(page) as unfinished:
         unfinished.write_text(text, encoding="utf-8", errors="replace")
     write_json(record, "Report", made_by, {"page": files.digest(page), "queries": shown.queries})
@@ -109,33 +116,14 @@ def _headline(sections: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, 
     return {}
 
 
-def _script(value: Any) -> str:
-    """JSON that may stand in a page's script element."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c")  # so that nothing in it ends the element
-
-
-def _with_pictures(content: dict[str, Any], shown: lists.Shown, report: Report) -> str:
-    """The page, its pictures as large as the rest leaves room for."""
-    content |= {
-        "lists": shown,
-        "lists_json": _script({"domains": shown.domains}),
-        "pictures_json": _script({}),
-    }
-    notes = [
-        f"The worst {shown.queries:,} of {shown.of:,} queries; report.queries in the config asks for more."
-    ]
-    content["lists_notes"] = notes if shown.queries < shown.of else []
-    bare = len(pages.rendered("report.html.j2", **content).encode("utf-8", errors="replace"))
-    room = max(0, int(1e6 * report.megabytes) - bare - 16 * len(shown.parts) - 400)
-    found = pictures.album(shown.parts, room)
-    if found.left_out:
-        content["lists_notes"].append(
-            f"{found.left_out:,} pictures had no room in {report.megabytes:g} MB; report.megabytes in the "
-            "config gives more."
-        )
-    if found.missing:
-        content["lists_notes"].append(
-            f"{found.missing:,} images cannot be read any more, or are not what they were."
-        )
-    return pages.rendered("report.html.j2", **content | {"pictures_json": _script(found.pictures)})
+def _looked(
+    shown: lists.Shown, checkpoint: Sequence[Path], extract: Extract, threads: int
+) -> tuple[Looking | None, str]:
+    """Where the network looked in the pictures for which that is asked, or why nobody knows."""
+    if not shown.heated:
+        return None, ""
+    if not checkpoint:
+        return None, "Where the network looked is not shown: no checkpoint was given."
+    if not checkpoint[0].is_file():
+        return None, f"Where the network looked is not shown: {checkpoint[0]} is not there."
+    return looking(shown.heated, checkpoint[0], extract, threads), ""

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from naic_reid import config as settings
 from naic_reid import machine
-from naic_reid.config import Config
+from naic_reid.config import Config, Report
 from naic_reid.data import layouts
 from naic_reid.data.folders import flat
 from naic_reid.data.label_lists import parse
@@ -258,6 +258,19 @@ def estimated(config: Config, data: Data, cores: int) -> Iterator[Step]:
     yield Step("extract", members * rounds, Cost(*means), gpus or cores, memory, kept, cores)
     yield from _retrieval(config, data, members, dimension, heavy, cores)
     yield Step("submit, card", 2, plain(light.seconds), 1, light.bytes, 4000.0 * tested)
+    if config.report:
+        yield _page(config.report, data, networks[0], look, heavy if config.report.heat else light)
+
+
+def _page(report: Report, data: Data, network: samples.Network, look: float, start: samples.Start) -> Step:
+    """The report: drawings of the models and domains, pictures of the lists, and where the network looked."""
+    asked = min(report.queries, sum(queries for queries, _ in data.domains.values()))
+    drawings = (2 + 3 * len(data.domains)) * samples.drawing()
+    pictures = look * asked * (1 + report.best)
+    heat = network.extract_image.busy * min(report.heat, asked) * (1 + report.best)
+    seconds = start.seconds + drawings + pictures + heat
+    memory = start.bytes + (network.extract_bytes if report.heat else 0)
+    return Step("report", 1, Cost(seconds, seconds), 1, memory, 1e6 * report.megabytes)
 
 
 def _training(

@@ -94,6 +94,18 @@ def look(data: Path, paths: Sequence[str]) -> float:
     return _spent(lambda: list(looks(data, chosen))).busy / len(chosen)
 
 
+def drawing() -> float:
+    """Processor seconds of one of the report's drawings."""
+    from naic_reid.pages import charts
+
+    def once() -> str:
+        places = range(1, 21)
+        return charts.lines("sample", "a curve", ("k", "%"), {"one": (places, places)})
+
+    once()  # which loads what draws
+    return _spent(once).busy
+
+
 def rank(num: int, dimension: int, rerank: Rerank) -> tuple[float, float]:
     """Processor seconds of a process's first ranking of `num` rows, with what it loads, and of its second.
 

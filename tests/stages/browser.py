@@ -33,10 +33,18 @@ const set = (id, value) => { const one = document.getElementById(id);
 const seen = () => [...document.querySelectorAll(".query")].map((one) => ({
   title: one.querySelector("h3").textContent,
   marks: [...one.querySelectorAll("li .frame")].map((frame) => frame.className),
-  alts: [...one.querySelectorAll("img")].map((image) => image.alt),
-  drawn: [...one.querySelectorAll("img")].every((image) => image.naturalWidth > 0) }));
+  alts: [...one.querySelectorAll("img:not(.heat)")].map((image) => image.alt),
+  drawn: [...one.querySelectorAll("img:not(.heat)")].every((image) => image.naturalWidth > 0) }));
 const key = (name) => document.activeElement.dispatchEvent(
   new KeyboardEvent("keydown", { key: name, bubbles: true }));
+const overlays = () => [...document.querySelectorAll("img.heat")].filter((one) => one.offsetParent);
+const box = (image) => { const at = image.getBoundingClientRect();  // of what object-fit: contain shows
+  const scale = Math.min(at.width / image.naturalWidth, at.height / image.naturalHeight);
+  const [width, height] = [scale * image.naturalWidth, scale * image.naturalHeight];
+  const [left, top] = [at.left + (at.width - width) / 2, at.top + (at.height - height) / 2];
+  return [left, top, left + width, top + height]; };
+const apart = (heat) => { const [one, other] = [box(heat), box(heat.previousSibling)];
+  return Math.max(...one.map((edge, at) => Math.abs(edge - other[at]))); };
 const focused = () => [...document.querySelectorAll(".query")].indexOf(document.activeElement);
 addEventListener("load", () => setTimeout(() => {
   const page = document.documentElement;
@@ -51,7 +59,17 @@ addEventListener("load", () => setTimeout(() => {
   set("failed", false); set("order", "best"); told.best = seen();
   key("j"); key("j"); told.focus = focused();
   key("k"); told.back = focused();
-  tell(told);
+  set("order", "worst"); set("ranking", "fusion"); set("distance", "re-ranked"); set("domain", "");
+  told.cold = overlays().length;
+  document.querySelector(".strip").focus();
+  key("h");
+  const hot = overlays();
+  told.hot = hot.length; told.looked = document.getElementById("looked").offsetParent !== null;
+  Promise.all(hot.flatMap((one) => [one.decode(), one.previousSibling.decode()])).then(() => {
+    told.apart = Math.max(...hot.map(apart));
+    key("h"); told.cooled = overlays().length;
+    tell(told);
+  });
 }, 50));
 </script>
 """

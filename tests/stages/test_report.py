@@ -13,17 +13,23 @@ import cv2
 import numpy as np
 import pytest
 
-from naic_reid import files, lineage
+from naic_reid import files, heat, lineage
+from naic_reid.architecture import Architecture
 from naic_reid.artifacts import ImageList, MadeBy, write_table
-from naic_reid.config import Report
+from naic_reid.config import Extract, Report
 from naic_reid.errors import ReidError
+from naic_reid.extractor import Extractor
 from naic_reid.pages import charts, curves, lists, pictures, ranked, tables
 from naic_reid.stages import report
 from tests.stages import test_card
 from tests.stages.browser import AXE, JUDGES_IT, USES_IT, in_the_browser
 from tests.stages.members import World, world
+from tests.tools import house
 
 SIZES = {"green": (10, 40), "normal": (25, 60)}
+SHAPES = ((32, 16), (60, 18), (24, 40))
+HEAT = 3
+EXTRACT = Extract(geometry="pad", border="blank", precision="bf16")
 VOID = {"meta", "link", "br", "img", "input", "hr", "use"}
 
 
@@ -42,7 +48,9 @@ class Made:
             for role in ("query", "gallery"):
                 for path in ImageList.read(self.world.images(role, domain)).paths:
                     (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                    cv2.imwrite(str(folder / path), rng.integers(0, 256, (32, 16, 3), np.uint8))
+                    size = SHAPES[int(rng.integers(len(SHAPES)))]
+                    cv2.imwrite(str(folder / path), rng.integers(0, 256, (*size, 3), np.uint8))
+        house.model(folder / "a.pt", Architecture(backbone="resnet18", height=64, width=32))
         (folder / "train/a").mkdir(parents=True)
         lines = [{"epoch": epoch, "loss": 5 - epoch, "accuracy": epoch / 10} for epoch in (1, 1, 2, 3)]
         self.history = folder / "train/a/history.jsonl"
@@ -52,12 +60,16 @@ class Made:
         dropped = "train/<b>.png\tset/1\t3\tsame bytes\ttrain/c.png\t"
         write_table(folder / "dropped.tsv", "Dropped", MadeBy(), tables.DROPPED, [dropped])
 
-    def page(self, *, name: str = "index", truth: bool = True, **settings: Any) -> Path:
+    def page(
+        self, *, name: str = "index", truth: bool = True, checkpoint: str = "a.pt", **settings: Any
+    ) -> Path:
         page = self.folder / f"{name}.html"
         known = self.scores if truth else []
         report.run(
-            Report(**settings),
+            Report(**{"heat": 0} | settings),
+            EXTRACT,
             data=self.folder,
+            checkpoint=[self.folder / checkpoint] if checkpoint else [],
             card=[self.folder / "card.json"] if truth else [],
             scores=known,
             heads=[path.with_name(f"{path.stem}_heads.npz") for path in known],
@@ -83,7 +95,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.fixture(scope="module")
 def page(made: Made) -> str:
-    return made.page().read_text(encoding="utf-8")
+    return made.page(heat=HEAT).read_text(encoding="utf-8")
 
 
 def embedded(text: str, name: str) -> Any:
@@ -169,7 +181,7 @@ def test_the_page_is_whole_and_asks_for_nothing_outside(page: str) -> None:
 
 
 def test_equal_runs_give_equal_bytes_and_the_chain_is_told(made: Made, page: str) -> None:
-    again = made.page(name="again").read_text(encoding="utf-8")
+    again = made.page(name="again", heat=HEAT).read_text(encoding="utf-8")
     assert again == page
     record = lineage.record(made.folder / "index.html")
     assert record is not None and record.stage == "report"
@@ -267,6 +279,67 @@ def test_a_page_shows_the_parts_that_were_searched(tmp_path: Path) -> None:
     assert asked == {told["name"]: told["keys"][0] for told in shown.domains}
 
 
+def test_heat_is_of_the_worst_queries_and_of_their_pictures(made: Made, page: str) -> None:
+    """What `naic-reid heatmap` shows, in the picture's own shape, so that it lies over it at any width."""
+    told = {domain["name"]: domain for domain in embedded(page, "ranked")["domains"]}
+    heats, shown = embedded(page, "heats"), embedded(page, "pictures")
+    hot = {"green": told["green"]["queries"][:2], "normal": told["normal"]["queries"][:1]}
+    expected = [
+        key
+        for name, queries in hot.items()
+        for query in queries
+        for key in (query["key"], *(told[name]["keys"][str(hit[0])] for hit in query["found"][-1]))
+    ]
+    assert list(heats) == list(dict.fromkeys(expected))
+    extractor = Extractor.load(made.folder / "a.pt", "cpu", geometry="pad", border="blank")
+    for query in hot["green"]:
+        (path,) = made.folder.glob(f"test/query/{query['name']}")
+        picture = cv2.imread(str(path))[..., ::-1]
+        size = (96, round(96 * picture.shape[1] / picture.shape[0]))
+        seen = drawn(heats[query["key"]])
+        assert seen.shape == (*size, 3) and drawn(shown[query["key"]]).shape == picture.shape
+        ours = heat.coloured(heat.heat(extractor, picture), size)[..., ::-1].astype(int)
+        assert np.abs(seen.astype(int) - ours).mean() < 6
+    assert 'id="heat"' in page
+    assert re.search(r"how strongly [\w-]+, epoch 7 saw each part", page)
+    record = lineage.record(made.folder / "index.html")
+    assert record is not None and "a.pt" in [Path(name).name for name, _ in record.inputs]
+    assert json.loads(record.settings)["extract"]["geometry"] == "pad"
+
+
+def test_heat_that_cannot_be_is_left_out_and_said_so(made: Made) -> None:
+    def text(**given: Any) -> str:
+        return made.page(name="cold", **given).read_text(encoding="utf-8")
+
+    gone = text(heat=2, checkpoint="gone.pt")
+    assert "Where the network looked is not shown" in gone and "gone.pt is not there." in gone
+    assert "no checkpoint was given" in text(heat=2, checkpoint="")
+    unasked = text()
+    for page in (gone, unasked):
+        assert embedded(page, "heats") == {} and 'id="heat"' not in page
+    record = lineage.record(made.folder / "cold.html")
+    assert record is not None and "extract" not in json.loads(record.settings)
+    assert "a.pt" not in [Path(name).name for name, _ in record.inputs]
+    assert "is not shown" not in unasked
+    size = (len(unasked) - len(json.dumps(embedded(unasked, "pictures"))) + 60_000) / 1e6
+    small = text(heat=2, megabytes=size)
+    left = re.search(r"([0-9]+) heat maps had no room", small)
+    assert left and 0 < len(embedded(small, "heats")) < 22 and int(left[1])
+    assert len(small.encode()) <= 1e6 * size
+
+
+def test_an_image_that_is_gone_has_no_heat(made: Made) -> None:
+    whole = made.page(name="whole", heat=1, queries=1).read_text(encoding="utf-8")
+    query = embedded(whole, "ranked")["domains"][0]["queries"][0]
+    (path,) = made.folder.glob(f"test/query/{query['name']}")
+    kept = path.read_bytes()
+    path.unlink()
+    text = made.page(name="hole", heat=1, queries=1).read_text(encoding="utf-8")
+    path.write_bytes(kept)
+    assert "1 images cannot be read any more" in text
+    assert len(embedded(text, "heats")) == 10 and query["key"] not in embedded(text, "heats")
+
+
 def test_queries_are_shared_out_evenly() -> None:
     assert lists._evenly([100, 3, 100], 23) == [10, 3, 10]
     assert lists._evenly([0, 5], 500) == [0, 5]
@@ -298,6 +371,8 @@ def test_the_filter_changes_what_is_shown(page: str, tmp_path: Path) -> None:
     best = [precision(one["title"]) for one in told["best"]]
     assert best == sorted(best, reverse=True)
     assert (told["focus"], told["back"]) == (1, 0)
+    assert (told["cold"], told["cooled"]) == (0, 0) and told["hot"] >= 11 * HEAT and told["looked"]
+    assert told["apart"] < 1.5  # pixels between the edges of a picture and of its heat
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

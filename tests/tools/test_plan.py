@@ -1,5 +1,6 @@
 """The plan counts what there is and multiplies it by what was measured; here with measurements made up."""
 
+import copy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +33,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     monkeypatch.setattr(samples, "start", lambda module: samples.Start(1.0, 10**8))
     monkeypatch.setattr(samples, "look", lambda data, paths: asked.append(("look", len(paths))) or 0.01)
     monkeypatch.setattr(samples, "rank", lambda num, dimension, rerank: (2.0, 1.0))
+    monkeypatch.setattr(samples, "drawing", lambda: 0.5)
     monkeypatch.setattr(plan.machine, "gpus", lambda: [])
 
     def network(config: Any, model: Any, data: Path, paths: list[str], classes: int) -> samples.Network:
@@ -103,6 +105,50 @@ def test_a_training_lasts_as_long_as_its_steps(
     # A start, the longer first step, and every image read once.
     assert seconds[2] == pytest.approx(1 + plan._SNAKEMAKE + 2 + 2 * 2 * 16 * 0.1)
     assert busy[2] - seconds[2] == pytest.approx(0.03 * min(64, len(set(data.paths))) + 2 * 2 * 16 * 0.05)
+
+
+def loaded_of(raw: dict[str, Any], config: Path) -> settings.Config:
+    config.write_text(yaml.safe_dump(copy.deepcopy(raw)))
+    return settings.load(config)
+
+
+def steps_of(loaded: settings.Config, data: plan.Data) -> dict[str, plan.Step]:
+    return {step.name: step for step in plan.estimated(loaded, data, 2)}
+
+
+def test_the_report_counts_its_pictures_and_where_the_network_looked(
+    config: Path, tmp_path: Path, measured: list[tuple[str, Any]]
+) -> None:
+    words = {heat: {"report": {"queries": 5, "best": 9, "heat": heat}} for heat in (0, 2, 7)}
+    loaded = {heat: loaded_of(tiny_world() | word, config) for heat, word in words.items()}
+    data = plan.drawn(loaded[0], tmp_path)
+    page = {heat: steps_of(one, data) for heat, one in loaded.items()}
+    begun = 1 + plan._SNAKEMAKE + 5 * 0.5 + 0.01 * 5 * 10  # five drawings, ten pictures of five queries
+    expected = {0: begun, 2: begun + 0.03 * 2 * 10, 7: begun + 0.03 * 5 * 10}
+    assert {heat: steps["report"].seconds for heat, steps in page.items()} == pytest.approx(expected)
+    assert page[2]["report"].memory - page[0]["report"].memory == 10**7
+    assert "report" not in steps_of(loaded_of(tiny_world(), config), data)
+
+
+def test_partial_bodies_are_a_domain_as_large_as_the_one_that_is_cut(
+    config: Path, tmp_path: Path, measured: list[tuple[str, Any]]
+) -> None:
+    raw = tiny_world()
+    rule = raw["rerank"]["all"]
+    raw |= {"holdout": raw["holdout"] | {"share": 0.25}, "rerank": {"all": rule, "holdout": dict(rule)}}
+    whole = loaded_of(raw, config)
+    raw |= {"cut": {"legless": {"of": "holdout"}}, "rerank": raw["rerank"] | {"legless": dict(rule)}}
+    cut = loaded_of(raw, config)
+    data = plan.drawn(whole, tmp_path), plan.drawn(cut, tmp_path)
+    sizes = data[1].domains
+    assert sizes.keys() == {"all", "holdout", "legless"}
+    assert sizes["legless"] == sizes["holdout"] and sizes["holdout"][0] == 0.25 * len(data[1].labels)
+    plain, with_cut = steps_of(whole, data[0]), steps_of(cut, data[1])
+    images = sum(sizes["legless"])
+    assert with_cut["extract"].seconds - plain["extract"].seconds == pytest.approx(0.02 * images)
+    assert [with_cut[name].jobs - plain[name].jobs for name in ("search", "fuse")] == [1, 1]
+    looks = with_cut["split, tests"].busy - plain["split, tests"].busy
+    assert looks == pytest.approx(0.01 * images)
 
 
 def test_trainings_share_the_processors_and_other_steps_follow_each_other() -> None:

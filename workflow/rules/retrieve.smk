@@ -210,6 +210,17 @@ if CONFIG.report:
                 for domain in CONFIG.domains
                 if domain not in scored_domains()
             ],
+            # Where the first model looked, as it was trained last.
+            checkpoint=(
+                [
+                    CHECKPOINT.format(
+                        model=next(iter(CONFIG.models)),
+                        epoch=max(CONFIG.ensemble.epochs),
+                    )
+                ]
+                if CONFIG.report.heat
+                else []
+            ),
             tested=[
                 image_list(role, domain)
                 for domain in CONFIG.domains
@@ -224,8 +235,9 @@ if CONFIG.report:
             record=update(PAGE_RECORD),
         log:
             "logs/report.log",
+        threads: 1
         resources:
-            **needs(2000, 60),
+            **needs(6000 if CONFIG.report.heat else 2000, 60),
         params:
             **door("report"),
         shell:

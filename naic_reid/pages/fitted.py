@@ -1,0 +1,58 @@
+"""The report's page in so many bytes: its pictures are as large as the rest leaves room for."""
+
+import json
+from typing import Any
+
+from naic_reid import pages
+from naic_reid.config import Report
+from naic_reid.pages import pictures
+from naic_reid.pages.lists import Shown
+from naic_reid.pages.looking import Looking
+from naic_reid.pages.pictures import Album
+
+_HEAT = 0.1  # of the room that pictures have
+
+
+def script(value: Any) -> str:
+    """JSON that may stand in a page's script element."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")  # so that nothing in it ends the element
+
+
+def fitted(content: dict[str, Any], shown: Shown, report: Report, looked: Looking | None, why: str) -> str:
+    """The page.
+
+    Args:
+        content: what its template is filled with, but for lists and pictures.
+        shown: the ranked lists.
+        report: how large it may be.
+        looked: where the network looked in some of the pictures; none: nobody knows.
+        why: nobody knows; empty: it was not asked.
+    """
+    maps = looked.heats if looked else {}
+    more = f"had no room in {report.megabytes:g} MB; report.megabytes in the config gives more."
+
+    def page(album: Album, heats: Album) -> str:
+        notes = {
+            f"The worst {shown.queries:,} of {shown.of:,} queries; report.queries in the config asks for "
+            "more.": shown.queries < shown.of,
+            f"{album.left_out:,} pictures {more}": album.left_out,
+            f"{album.missing:,} images cannot be read any more, or are not what they were.": album.missing,
+            f"{heats.left_out:,} heat maps {more}": heats.left_out,
+            why: why,
+        }
+        inside = {
+            "lists": shown,
+            "lists_json": script({"domains": shown.domains}),
+            "lists_notes": [note for note, holds in notes.items() if holds],
+            "heat": looked.network if looked and maps else "",
+            "heat_json": script(heats.pictures),
+            "pictures_json": script(album.pictures),
+        }
+        return pages.rendered("report.html.j2", **content | inside)
+
+    bare = page(Album({}, 10**6, 10**6), Album({}, 0, 10**6))
+    room = max(0, int(1e6 * report.megabytes) - len(bare.encode("utf-8", errors="replace")))
+    heats = pictures.chosen(maps, int(_HEAT * room))
+    used = len(script(heats.pictures))
+    return page(pictures.album(shown.parts, room - used), heats)
