@@ -193,7 +193,9 @@ def test_equal_runs_give_equal_bytes_and_the_chain_is_told(made: Made, page: str
     assert '"lambda":0.3'.replace('"', "&#34;") in page
 
 
-def test_the_page_keeps_its_budget_and_says_what_it_left_out(made: Made, page: str) -> None:
+@pytest.mark.usefixtures("undrawn")
+def test_the_page_keeps_its_budget_and_says_what_it_left_out(made: Made) -> None:
+    page = made.page(name="large").read_text(encoding="utf-8")
     assert len(embedded(page, "pictures")) == 135
     assert "had no room" not in page
     bare = len(page.encode()) - len(json.dumps(embedded(page, "pictures")))
@@ -205,6 +207,7 @@ def test_the_page_keeps_its_budget_and_says_what_it_left_out(made: Made, page: s
     assert "135 pictures had no room in 0.0001 MB" in tiny and embedded(tiny, "pictures") == {}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_answers_there_are_lists_and_curves_alone(made: Made) -> None:
     text = made.page(name="unknown", truth=False).read_text(encoding="utf-8")
     ranked = embedded(text, "ranked")["domains"]
@@ -307,6 +310,13 @@ def test_heat_is_of_the_worst_queries_and_of_their_pictures(made: Made, page: st
     assert json.loads(record.settings)["extract"]["geometry"] == "pad"
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves are not drawn, which takes longest."""
+    monkeypatch.setattr(charts, "_finished", lambda *given: "<svg></svg>")
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_heat_that_cannot_be_is_left_out_and_said_so(made: Made) -> None:
     def text(**given: Any) -> str:
         return made.page(name="cold", **given).read_text(encoding="utf-8")
@@ -328,6 +338,7 @@ def test_heat_that_cannot_be_is_left_out_and_said_so(made: Made) -> None:
     assert len(small.encode()) <= 1e6 * size
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_image_that_is_gone_has_no_heat(made: Made) -> None:
     whole = made.page(name="whole", heat=1, queries=1).read_text(encoding="utf-8")
     query = embedded(whole, "ranked")["domains"][0]["queries"][0]
