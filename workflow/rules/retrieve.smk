@@ -200,6 +200,13 @@ rule card:
 
 if CONFIG.report:
 
+    def looking():
+        """The network of which the report shows where it looked: the first model, as it was trained last."""
+        if not CONFIG.report.heat:
+            return []
+        model, epoch = next(iter(CONFIG.models)), max(CONFIG.ensemble.epochs)
+        return [CHECKPOINT.format(model=model, epoch=epoch)]
+
     rule report:
         input:
             card=[CARD] if scored_domains() else [],
@@ -210,17 +217,7 @@ if CONFIG.report:
                 for domain in CONFIG.domains
                 if domain not in scored_domains()
             ],
-            # Where the first model looked, as it was trained last.
-            checkpoint=(
-                [
-                    CHECKPOINT.format(
-                        model=next(iter(CONFIG.models)),
-                        epoch=max(CONFIG.ensemble.epochs),
-                    )
-                ]
-                if CONFIG.report.heat
-                else []
-            ),
+            checkpoint=looking(),
             tested=[
                 image_list(role, domain)
                 for domain in CONFIG.domains
