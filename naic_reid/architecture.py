@@ -96,6 +96,10 @@ class Architecture(BaseModel):
     stripes: Annotated[int, Field(ge=0, le=12)] = Field(
         0, exclude_if=not_, description="stripes of the map with features of their own; 0: none; PCB: 6"
     )
+    regions: Annotated[int, Field(ge=0, le=12)] = Field(
+        0, exclude_if=not_,
+        description="visible regions (VPM) of a body, compared where both images show them; 0: none; VPM: 6",
+    )  # fmt: skip
     resize: Literal["area", "bicubic"] = Field(
         "area", exclude_if="area".__eq__,
         description="how images are resized; bicubic: antialiased, as Pillow does, as FastReID's were",
@@ -123,6 +127,7 @@ class Architecture(BaseModel):
     def _options_of_the_family(self) -> Self:
         family = re.split(r"\d|/", self.backbone)[0]
         deep = self.backbone.endswith(("50", "101")) or re.search(r"(50|101)_", self.backbone)
+        plain = self.head == "single" and not self.stripes and not self.regions
         wrong = {
             "last_stride": self.last_stride is not None and family not in ("resnet", "se_resnet", "resnest"),
             "non_local": self.non_local and not (deep and family in ("resnet", "se_resnet", "resnest")),
@@ -131,9 +136,10 @@ class Architecture(BaseModel):
             "dilated": self.dilated and family != "resnest",
             "head": self.head != "single" and family not in ("resnet", "se_resnet"),
             "height": self.head != "single" and self.height < 80,  # of whose map a third would be nothing
-            "stripes": bool(self.stripes) and self.head != "single",
-            "reduction": bool(self.reduction) and (self.head != "single" or bool(self.stripes)),
-            "neck_relu": self.neck_relu and (self.head != "single" or bool(self.stripes)),
+            "stripes": bool(self.stripes) and (self.head != "single" or bool(self.regions)),
+            "regions": bool(self.regions) and self.head != "single",
+            "reduction": bool(self.reduction) and not plain,
+            "neck_relu": self.neck_relu and not plain,
         }
         for option, there in wrong.items():
             if there:
@@ -141,6 +147,7 @@ class Architecture(BaseModel):
                     f"{option}: {getattr(self, option)} cannot be had with backbone {self.backbone}"
                     + (f" and head {self.head}" if self.head != "single" else "")
                     + (f" and {self.stripes} stripes" if self.stripes else "")
+                    + (f" and {self.regions} regions" if self.regions else "")
                     + ": leave it out"
                 )
         if self.non_local and self.head != "single":

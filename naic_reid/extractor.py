@@ -13,7 +13,9 @@
 **What a feature is**: the picture brought to the input's size (`geometry`), R, G, B with ImageNet's mean and
 deviation removed, through the network to behind its bottleneck; with `flip`, plus the same of its mirror
 image; with `scales`, plus the same of both at other sizes; scaled to length 1. So the cosine of two features
-is their product, and 2 − 2·cos their squared distance.
+is their product, and 2 − 2·cos their squared distance. A network with visible regions (`regions: p`) gives
+the regions' features times their masses, and last the p masses, of which `rank`, `score` and the stages make
+its cosine (`Features.regions` tells them).
 
 **What changes a feature**: the checkpoint, the words of `extract` in a config (`config.Extract` lists them),
 and the device. What does not: whether the stage or a program asks, in which folder a file lies, how many
@@ -119,8 +121,10 @@ class Extractor(nn.Module):
         self._masks = self.how.border == "masked"
         if self._sight and self.how.scale:
             self._sight.scale = _scale(self.how, checkpoint.architecture)
-        self.dimension = _dimension(self.network.dimension, self.how.channels)
+        self.dimension = _dimension(self.network, self.how.channels)
         """D, of a feature."""
+        self.regions = self.network.regions
+        """How many of these numbers, the last, are masses of visible regions (`Features.regions`)."""
         if self.geometry.policy == "pad":
             _require_no_statistics(self.network, seen.architecture)
         self.eval().requires_grad_(False)
@@ -378,7 +382,7 @@ class Extractor(nn.Module):
         reasons = tuple((names[row], str(error)) for row, error in skipped)
         network = {"model": self.checkpoint.architecture.options, "epoch": self.checkpoint.epoch}
         settings = {"extract": self.options, **network}
-        return Extracted(kept, values, MadeBy(settings=canonical(settings)), reasons)
+        return Extracted(kept, values, MadeBy(settings=canonical(settings)), reasons, regions=self.regions)
 
     def _all(
         self,
@@ -479,10 +483,13 @@ def _prepared(checkpoint: Checkpoint, how: Extract, device: torch.device) -> tup
     return quick.to(device).to(memory_format=torch.channels_last), look
 
 
-def _dimension(dimension: int, channels: Channels | None) -> int:
+def _dimension(network: Embedder, channels: Channels | None) -> int:
     """Of a feature of which so many numbers are kept."""
+    dimension = network.dimension
     if channels is None:
         return dimension
+    if network.regions:
+        raise ReidError("extract.channels: features of visible regions keep all their numbers: leave it out")
     if dimension % channels.keep:
         raise ReidError(f"extract.channels.keep: {channels.keep} does not divide the feature's {dimension}")
     return channels.keep

@@ -93,7 +93,7 @@ def read(
     for name, one, other, rows in zip(
         names(models, ensemble), files.query, files.gallery, jaccard, strict=True
     ):
-        pair = Features.read(one), Features.read(other)
+        pair = paired(one, other)
         for side, path, features in zip((0, 1), (one, other), pair, strict=True):
             if lists and features.names not in (lists[side].names, lists[side].paths):
                 raise ReidError(f"{path}: its images are not those of the list: extract the features again")
@@ -106,8 +106,24 @@ def read(
             )
         known = [features.names for features in pair]
         overlap = _overlap(rows, reader, [one, other], (len(known[0]), len(known[1]))) if rows else None
-        members.append(Member(pair[0].values, pair[1].values, overlap, name.weight, device))
+        values = pair[0].values, pair[1].values
+        members.append(Member(*values, overlap, name.weight, device, regions=pair[0].regions))
     return Read(members, known[0], known[1])
+
+
+def paired(query: Path, gallery: Path) -> tuple[Features, Features]:
+    """The features of query and gallery images, of one kind.
+
+    Raises:
+        ReidError: one file cannot be read; or the two end in different numbers of masses of regions.
+    """
+    of_query, of_gallery = Features.read(query), Features.read(gallery)
+    if of_query.regions != of_gallery.regions:
+        raise ReidError(
+            f"{gallery}: features of {of_gallery.regions} regions, and {query} of {of_query.regions}: "
+            "extract both with one model"
+        )
+    return of_query, of_gallery
 
 
 def _overlap(path: Path, reader: MadeBy, features: list[Path], shape: tuple[int, int]) -> JaccardRows:

@@ -67,10 +67,10 @@ def write(path: Path, kind: str, rows: Rows, arrays: _Arrays, made_by: MadeBy) -
 
 
 def streamed_features(
-    path: Path, names: Sequence[str], dimension: int, made_by: MadeBy, rows: Rows
+    path: Path, names: Sequence[str], dimension: int, made_by: MadeBy, rows: Rows, more: _Arrays
 ) -> AbstractContextManager[Callable[[Floats], None]]:
     """As `artifacts.streamed_features`, for a part with these rows; `names` are its own."""
-    more = _saying("Features", rows)
+    more = _saying("Features", rows) | dict(more)
     return artifacts.streamed_features(path, names, dimension, made_by, kind="Part", more=more)
 
 
@@ -165,7 +165,8 @@ def _write_features(parts: Sequence[Part], whole: Path) -> None:
     if len(dimensions) > 1:
         raise ValueError(f"their features have {sorted(dimensions)} numbers")
     names = _joined(parts, "names").tolist()
-    with artifacts.streamed_features(whole, names, dimensions.pop(), parts[0].made_by) as append:
+    more = artifacts.saying_regions(int(parts[0].arrays.get("regions", 0)))
+    with artifacts.streamed_features(whole, names, dimensions.pop(), parts[0].made_by, more=more) as append:
         for part in parts:
             append(part.arrays["values"])
 

@@ -11,11 +11,13 @@ from naic_reid import losses
 from naic_reid.config import Loss, Train
 from naic_reid.data.augment import MEAN, STD
 from naic_reid.errors import ReidError
+from naic_reid.losses.regions import Regions
 from naic_reid.models.embedder import Embedder
+from naic_reid.models.regions import WIDTH
 from naic_reid.training import optimizers, schedule
 from naic_reid.training.attack import Attack
 from naic_reid.training.average import Average, Equal, Moving
-from naic_reid.training.learner import ADVERSARIAL, Learner, Term
+from naic_reid.training.learner import ADVERSARIAL, Learner, Located, Term
 from naic_reid.training.teacher import Teacher
 
 _log = logging.getLogger(__name__)
@@ -24,6 +26,8 @@ _log = logging.getLogger(__name__)
 def terms(train: Train, embedder: Embedder) -> dict[str, float]:
     """The weight of each term of the loss, by name; a head's own terms weigh 1."""
     own = {group.term: 1.0 for group in embedder.identity_groups if group.term}
+    if embedder.located is not None:
+        own |= {"regions": 1.0, "locator": 0.5}  # VPM's
     attacked = {ADVERSARIAL: train.adversarial.weight} if train.adversarial else {}
     return {loss.name: loss.weight for loss in _losses(train)} | own | attacked
 
@@ -50,10 +54,19 @@ def learner(train: Train, embedder: Embedder, num_classes: int) -> Learner:
         build = losses.build_identity if of_classes else losses.build_metric
         plain = [group for group in embedder.identity_groups if not group.term]
         for group in plain if of_classes else embedder.metric_groups:
-            judge = build(loss.name, num_classes, embedder.width(group.branches), **options(loss))
+            more = {} if of_classes else {"regions": embedder.regions}
+            judge = build(loss.name, num_classes, embedder.width(group.branches), **options(loss), **more)
             (identity if of_classes else metrics).append(Term(loss.name, group, judge, train.metric_on))
     teacher = None if train.teacher is None else Teacher(embedder, train.teacher)
-    return Learner(embedder, identity, metrics, teacher)
+    return Learner(embedder, identity, metrics, teacher, _located(embedder, num_classes))
+
+
+def _located(embedder: Embedder, num_classes: int) -> Located | None:
+    """What teaches a network with visible regions where these are."""
+    if embedder.located is None:
+        return None
+    regions, locator = embedder.located
+    return Located(regions, locator, Regions(num_classes, WIDTH, embedder.regions))
 
 
 def optimizer(train: Train, learner: Learner) -> torch.optim.Optimizer:

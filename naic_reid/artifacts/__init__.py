@@ -13,7 +13,7 @@ mapped, not read.
 
 from naic_reid.artifacts.arrays import read_arrays, write_arrays
 from naic_reid.artifacts.checks import Floats, Ints
-from naic_reid.artifacts.features import UNIT_TOLERANCE, Features, read_npy, streamed_features
+from naic_reid.artifacts.features import UNIT_TOLERANCE, Features, read_npy, saying_regions, streamed_features
 from naic_reid.artifacts.image_list import DISTRACTOR, JUNK, ImageList
 from naic_reid.artifacts.json_files import read_json, write_json
 from naic_reid.artifacts.made_by import MadeBy, canonical
@@ -43,6 +43,7 @@ __all__ = [
     "read_npy",
     "read_table",
     "record",
+    "saying_regions",
     "stream_table",
     "streamed_features",
     "write_arrays",

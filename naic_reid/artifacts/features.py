@@ -29,9 +29,14 @@ class Features:
     names: tuple[str, ...]
     values: Floats
     made_by: MadeBy = field(default_factory=MadeBy)
+    regions: int = field(default=0, kw_only=True)
+    """How many numbers at the end of each row are masses of visible regions, whose features times them stand
+    before: such rows are compared by two products (`retrieval.exact`); 0: none, by one."""
 
     def __post_init__(self) -> None:
         hold(self.values.ndim == 2 and self.values.dtype == np.float32, "float32 values of shape [N, D]")
+        hold(0 <= self.regions <= max(self.values.shape[1] - 1, 0), "masses of regions beside features")
+        hold(not self.regions or bool((self.values[:, -self.regions :] >= 0).all()), "masses from 0")
         hold(len(self.names) == len(self.values), "as many names as rows")
         hold(len(set(self.names)) == len(self.names), "unique names")
         for start in range(0, len(self.values), _BLOCK):
@@ -43,14 +48,21 @@ class Features:
                 hold(False, f"finite rows of length 1, which the row of {name} is not")
 
     def write(self, path: Path) -> None:
-        with streamed_features(path, self.names, self.values.shape[1], self.made_by) as append:
+        size, more = self.values.shape[1], saying_regions(self.regions)
+        with streamed_features(path, self.names, size, self.made_by, more=more) as append:
             append(self.values)
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """The file's features; `values` is mapped read-only from the file, not held in memory."""
         made_by, arrays = read_arrays(path, "Features", mapped="values")
-        return built(path, lambda: cls(strings(arrays["names"]), arrays["values"], made_by))
+        regions = int(arrays.get("regions", np.array(0)))
+        return built(path, lambda: cls(strings(arrays["names"]), arrays["values"], made_by, regions=regions))
+
+
+def saying_regions(regions: int) -> dict[str, NDArray[Any]]:
+    """The array that tells of masses of regions in a file; none where there are none."""
+    return {"regions": np.array(regions, np.int64)} if regions else {}
 
 
 @contextmanager
@@ -65,8 +77,8 @@ def streamed_features(
 ) -> Iterator[Callable[[Floats], None]]:
     """A function that appends blocks of rows [·, D] to a `Features` file, whole when the block ends.
 
-    Memory does not grow with N. The rows must add up to one per name. A file of another `kind` holds
-    `more` arrays beside names and values.
+    Memory does not grow with N. The rows must add up to one per name. `more` are arrays beside names and
+    values, of a file of another `kind` or of `saying_regions`.
     """
     written = 0
     with whole(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:

@@ -25,7 +25,7 @@ from naic_reid.config.retrieval import (
     Shards,
 )
 from naic_reid.config.section import HOLDOUT, Name, Section, require
-from naic_reid.config.training import Train
+from naic_reid.config.training import METRIC_LOSSES, Train
 from naic_reid.errors import ReidError
 
 SUBMITTED = 200  # names the competition reads of each list; a test keeps it and the room's equal
@@ -178,6 +178,38 @@ class Config(Section):
             self.extract.stripes_weight == 1 or any(model.stripes for model in self.models.values()),
             "extract.stripes_weight: none of the models has stripes",
         )
+        return self
+
+    @model_validator(mode="after")
+    def _visible_regions_are_served(self) -> Self:
+        for name, model in self.models.items():
+            train = self.train.adapted(model.recipe)
+            judged = {"metric_loss": train.metric_loss} | {
+                f"more_losses[{place}]": loss for place, loss in enumerate(train.more_losses)
+            }
+            for place, loss in judged.items():
+                sees = loss is not None and loss.name == "visible_triplet"
+                judges = loss is not None and loss.name in METRIC_LOSSES
+                require(
+                    not judges or sees == bool(model.regions),
+                    f"{place} of models.{name}: visible regions are judged by visible_triplet and no other: "
+                    + ("take it, or none" if model.regions else "take another, or set regions"),
+                )
+            words = {
+                "search.engine": (self.search.engine, "exact"),
+                "fuse.of": (self.fuse.of, "distances"),
+                "extract.channels": (self.extract.channels, None),
+                "extract.border": (self.extract.border, "zero"),
+                "extract.scale": (self.extract.scale, None),
+                f"train.metric_on of models.{name}": (train.metric_on, "embedding"),
+                f"train.augment.crop_then of models.{name}": (train.augment.crop_then, "stretch"),
+            }
+            for word, (given, served) in words.items() if model.regions else ():
+                require(
+                    given == served,
+                    f"{word}: {given}: not with the visible regions of models.{name}: "
+                    + ("leave it out" if served is None else f"set {served}"),
+                )
         return self
 
     @model_validator(mode="after")

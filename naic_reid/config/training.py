@@ -30,6 +30,7 @@ METRIC_LOSSES: dict[str, tuple[str, ...]] = {
     "hard_triplet": ("margin",),
     "pull_triplet": ("margin",),
     "relative_triplet": ("margin",),
+    "visible_triplet": ("margin",),
     "center": (),
     "pairwise_cosface": ("scale", "margin"),
     "pairwise_circle": ("scale", "margin"),

@@ -42,6 +42,9 @@ class Batch:
     """What rectangles become without noise, R, G, B in normalised space."""
     frames: Tensor | None = None
     """int64 [B, 4], outside of which images are blank; None: nowhere."""
+    kept: Tensor | None = None
+    """float32 [B, 2], the part that is stretched to the whole image: where it begins, and how much it is, as
+    shares of the height; None: all of it."""
 
     def pinned(self) -> Self:
         """The same in memory from which a GPU copies while the host goes on."""
@@ -54,6 +57,10 @@ class Batch:
         """
         sent = self._moved(lambda tensor: tensor.to(device, non_blocking=True))
         return augment.finish(sent.pixels, sent.erase, sent.noise, sent.erased, sent.frames), sent.labels
+
+    def parts(self, device: torch.device) -> Tensor | None:
+        """`kept` on the device."""
+        return None if self.kept is None else self.kept.to(device, non_blocking=True)
 
     def _moved(self, move: Callable[[Tensor], Tensor]) -> Self:
         """The same with each of its tensors moved."""
@@ -132,11 +139,12 @@ class TrainingImages:
             rows = order[number, own]
             given = np.stack([self._image(int(row)) for row in rows])
             varied = augment.vary(given, draws, recipe.policy, recipe.crop_then)
-            blanks = draws.crop is not None and recipe.crop_then == "blank"
+            blanks = recipe.crops and recipe.crop_then == "blank"
+            stretches = recipe.crops and not blanks
             batch = Batch(
                 number, torch.from_numpy(varied), torch.from_numpy(draws.erase), augment.noise(draws),
                 torch.from_numpy(self.labels[rows]), tuple(self.paths[row] for row in rows), erased,
-                torch.from_numpy(draws.crop) if blanks else None,
+                torch.from_numpy(draws.crop) if blanks else None, _kept(draws, height) if stretches else None,
             )  # fmt: skip
             return batch.pinned() if pinned else batch
 
@@ -160,6 +168,12 @@ class TrainingImages:
         if digest:
             self._digests[path] = ""  # the sum costs a tenth of the decoding: once is enough
         return pixels
+
+
+def _kept(draws: augment.Draws, height: int) -> Tensor:
+    """Where each image's part begins and how much it is, float32 [B, 2], as shares of the height."""
+    assert draws.crop is not None
+    return torch.from_numpy((draws.crop[:, [0, 2]] / height).astype(np.float32))
 
 
 def with_shuffled_channels(

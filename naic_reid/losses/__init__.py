@@ -30,6 +30,7 @@ from naic_reid.losses.triplet import (
     HardTriplet,
     PullTriplet,
     RelativeTriplet,
+    VisibleTriplet,
     WeightedTriplet,
     WeightedTripletFastReID,
 )
@@ -51,6 +52,7 @@ METRIC_LOSSES: dict[str, Callable[..., nn.Module]] = {
     "hard_triplet": HardTriplet,
     "pull_triplet": PullTriplet,
     "relative_triplet": RelativeTriplet,
+    "visible_triplet": VisibleTriplet,
     "center": Center,
     "pairwise_cosface": PairwiseCosFace,
     "pairwise_circle": PairwiseCircle,
@@ -90,15 +92,24 @@ def build_metric(
     scale: float | None = None,
     margin: float | None = None,
     smoothing: float | None = None,
+    regions: int | None = None,
 ) -> nn.Module:
     """The metric loss of that name; the sizes matter only to one that keeps something per class.
 
+    `regions` are the network's visible regions; None: it is not known whether it has any.
+
     Raises:
-        ReidError: no such loss, or the loss has no such option.
+        ReidError: no such loss, the loss has no such option, or it does not judge such a network.
     """
     factory = _found(METRIC_LOSSES, name, "metric")
     options = _accepted(factory, name, {"scale": scale, "margin": margin, "smoothing": smoothing})
-    if "num_classes" in inspect.signature(factory).parameters:
+    known = inspect.signature(factory).parameters
+    if regions is not None and bool(regions) != ("regions" in known):
+        remedy = "take visible_triplet, or none" if regions else "take another, or set regions"
+        raise ReidError(f"metric_loss {name}: visible regions are judged by no other loss: {remedy}")
+    if regions:
+        return factory(regions=regions, **options)
+    if "num_classes" in known:
         return factory(num_classes, dimension, **options)
     return factory(**options)
 

@@ -27,8 +27,13 @@ class Linear(nn.Module):
             labels: int64 [B], the class index of each row.
         """
         with torch.autocast(features.device.type, enabled=False):
-            logits = F.linear(features.float(), self.weight.float())
+            logits = self.logits(features)
             return self._loss(logits, labels), logits.detach()
+
+    def logits(self, features: Tensor) -> Tensor:
+        """float32 [B, C] of features [B, D]."""
+        with torch.autocast(features.device.type, enabled=False):
+            return F.linear(features.float(), self.weight.float())
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, label_smoothing=self.smoothing)

@@ -56,6 +56,38 @@ class RelativeTriplet(nn.Module):
         return F.relu(farthest / nearest.detach() - self.margin).mean()
 
 
+class VisibleTriplet(nn.Module):
+    """Batch-hard triplet on what both images show: d = Σ_i w_i ‖f_i − f'_i‖ (VPM, Sun et al. 2019).
+
+    Rows are regions' unit features times their masses, then the p masses; w_i = C_i C'_i / Σ_j C_j C'_j.
+    """
+
+    def __init__(self, margin: float | None = None, *, regions: int = 1) -> None:
+        """`regions` is p; VPM's margin is 1."""
+        super().__init__()
+        self.margin, self.regions = margin, regions
+
+    def forward(self, embeddings: Tensor, labels: Tensor, others: Tensor | None = None) -> Tensor:
+        """The mean over anchors; embeddings [B, p·D + p], labels int64 [B], `others` as of `HardTriplet`."""
+        features, masses = self._parted(embeddings)
+        compared, theirs = self._parted(embeddings if others is None else others)
+        common = masses[:, None] * theirs
+        weights = common / common.sum(2, keepdim=True).clamp(min=_LEAST_DISTANCE)
+        pairs = [
+            _distances(own, labels, None if others is None else other)
+            for own, other in zip(features, compared, strict=True)
+        ]
+        total = (weights * torch.stack([distances for distances, _ in pairs], 2)).sum(2)
+        farthest, nearest = _hardest(total, pairs[0][1])
+        return _violation(farthest - nearest, self.margin)
+
+    def _parted(self, rows: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Unit features [B, D] of each region, and masses [B, p], these without gradient."""
+        rows = rows.float()
+        parts = rows[:, : -self.regions].chunk(self.regions, 1)
+        return [F.normalize(part) for part in parts], rows[:, -self.regions :].detach()
+
+
 class WeightedTriplet(nn.Module):
     """Triplet of softmax-weighted mean distances (AGW, Ye et al. 2021, eq. 6; the original's loss).
 

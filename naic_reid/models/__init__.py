@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from naic_reid.architecture import Architecture
 from naic_reid.errors import ReidError, extra
-from naic_reid.models import heads, mgn, resnet_ibn
+from naic_reid.models import heads, mgn, regions, resnet_ibn
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.osnet import OSNETS, OSNet
 from naic_reid.models.pooling import POOLINGS
@@ -103,6 +103,8 @@ def _head(architecture: Architecture, dimension: int) -> heads.Head:
     pooling = POOLINGS[architecture.pooling]
     if architecture.head != "single":
         return mgn.head(pooling, dimension, relu=architecture.head == "mgn_relu")
+    if architecture.regions:
+        return regions.head(pooling(), dimension, architecture.regions)
     if architecture.stripes:
         return heads.stripes(pooling(), POOLINGS["average"](), dimension, architecture.stripes)
     return heads.single(

@@ -31,9 +31,12 @@ class Embedder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.branches = nn.ModuleDict(head.branches)
-        self.identity_groups, self.metric_groups = head.identity, head.metric
+        self.locator = head.locator
+        self.identity_groups, self.metric_groups, self.located = head.identity, head.metric, head.located
         self.dimension = head.dimension
         """Of what `unit` gives."""
+        self.regions = head.regions
+        """How many of these numbers, the last, are masses of visible regions; 0: none."""
         self._unit, self._as_map, self._standardise = head.unit, as_map, standardise
 
     def forward(self, images: Tensor) -> dict[str, Seen]:
@@ -45,6 +48,8 @@ class Embedder(nn.Module):
         if self._standardise:
             images = F.instance_norm(images.float())
         maps = self.maps(self.backbone(images))
+        if self.locator is not None:
+            maps = [*maps, self.locator(maps[0])]
         return {name: branch(maps) for name, branch in self.branches.items()}
 
     def maps(self, output: Tensor | list[Tensor]) -> list[Tensor]:

@@ -3,7 +3,7 @@
 To add one: a function here or in a module of its own, a line in `build`, an option in `architecture.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -42,7 +42,7 @@ class Group(NamedTuple):
 class Head(NamedTuple):
     """What follows the backbone."""
 
-    branches: dict[str, Branch]
+    branches: Mapping[str, nn.Module]
     identity: tuple[Group, ...]
     """Judged by identity losses, by their features; the first carries the recipe's own."""
     metric: tuple[Group, ...]
@@ -51,6 +51,15 @@ class Head(NamedTuple):
     """What the branches saw, and the weight of parts beside the whole → rows of length 1, float32 [B, D]."""
     dimension: int
     """D, of what `unit` gives."""
+    locator: nn.Module | None = None
+    """Makes logits [B, p, R] of regions of the first map, which branches find after the maps."""
+    located: tuple[Group, Group] | None = None
+    """Whose features visible regions are learnt by: the regions side by side, and the locator's logits."""
+
+    @property
+    def regions(self) -> int:
+        """p: how many numbers at the end of a unit row are masses of visible regions."""
+        return len(self.located[0].branches) if self.located else 0
 
 
 def single(

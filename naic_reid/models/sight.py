@@ -179,7 +179,7 @@ def require_plain(architecture: Architecture) -> None:
     """
     others = [
         word
-        for word in ("non_local", "usam", "stripes", "ceil_pool", "standardise")
+        for word in ("non_local", "usam", "stripes", "regions", "ceil_pool", "standardise")
         if getattr(architecture, word)
     ]
     if architecture.backbone not in PLAIN or architecture.head != "single" or others:

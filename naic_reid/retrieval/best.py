@@ -7,6 +7,7 @@ import torch
 from numba import njit
 
 from naic_reid.artifacts import Floats, Ints
+from naic_reid.errors import ReidError
 from naic_reid.retrieval import distances, parallel
 from naic_reid.retrieval.distances import Member, Mix
 
@@ -129,7 +130,15 @@ def concatenated(members: Sequence[Member]) -> tuple[Floats, Floats]:
     """Query and gallery features [Q, ΣD], [G, ΣD]; their distance is the members' weighted mean.
 
     Each member's unit rows times the root of its share of the weights, side by side; held in memory.
+
+    Raises:
+        ReidError: a member's rows end in masses of regions, whose distance is no product of rows.
     """
+    if any(member.vectors.regions for member in members):
+        raise ReidError(
+            "fuse.of features: features of visible regions cannot stand side by side with others: set "
+            "fuse.of: distances"
+        )
     total = sum(member.weight for member in members)
     num_query, num_gallery = members[0].vectors.num_query, members[0].vectors.num_gallery
     parts = [

@@ -7,6 +7,7 @@ Search aside, whatever looks at distances (fusion, evaluation, pseudo-labels) lo
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -53,6 +54,7 @@ class Member:
         jaccard: its Jaccard rows; None where only `PLAIN` is asked for.
         weight: factor of this member's distances in the sum.
         device: where to compute.
+        regions: masses of visible regions at the end of each row, see `exact`.
 
     Raises:
         ReidError: a row is zero or not finite.
@@ -65,8 +67,10 @@ class Member:
         jaccard: JaccardRows | None = None,
         weight: float = 1.0,
         device: str = "cpu",
+        *,
+        regions: int = 0,
     ):
-        self.vectors = Vectors(query, gallery, device)
+        self.vectors = Vectors(query, gallery, device, regions=regions)
         self.weight = weight
         shape = (len(query), len(gallery))
         self.similarity = jaccard.similarity if jaccard else sp.csr_array(shape, dtype=np.float32)
@@ -129,11 +133,15 @@ class Member:
         # A farthest distance of 0 means that all rows are equal, and every D is 0.
         return torch.where(farthest > 0, farthest, 1)
 
+    @cached_property
+    def _rounding(self) -> tuple[float, float]:
+        return self.vectors.rounding()
+
     def error(self, mix: Mix, start: int, stop: int) -> torch.Tensor:
         """A bound on the error that `add` makes in each query's distances, float64 [B]."""
         largest = 1.0 if mix.norm == "rowmax" else 2.0
         slope = mix.lambda_ * 2 / self._scales(mix, start, stop).double()
-        of_cosine, _ = vectors.rounding(self.vectors.dimension)
+        of_cosine, _ = self._rounding
         error = slope * mix.power * largest ** (mix.power - 1) * of_cosine
         return self.weight * (error + (1 + slope + largest**mix.power) * 2.0**-21)
 

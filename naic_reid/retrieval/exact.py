@@ -6,6 +6,11 @@ order, divided by the rows' lengths and rounded to float32. Products of two floa
 in float64, so even a fused multiply-add changes nothing; the distance 2 − 2·cos follows from the
 rounded cosine. Two neighbours are tied when their float32 cosines are equal, and then the lower
 index comes first. Fast code elsewhere only decides *which* pairs have to be looked at here.
+
+Rows of visible regions (VPM, Sun et al. 2019) end in p masses C_i: what stands before are the regions' unit
+features times them, u = (C_i f_i)_i. Their cosine is ⟨u, u'⟩ / ⟨C, C'⟩, the mean of the regions' cosines
+weighted by how much both images show of each, and so 2 − 2·cos is Σ C_i C'_i ‖f_i − f'_i‖² / Σ C_i C'_i. The
+length of a row cancels. Of images that share next to nothing (`LEAST_SHARED`) it goes to 0: strangers.
 """
 
 from typing import NamedTuple
@@ -19,6 +24,9 @@ from naic_reid.errors import ReidError
 
 Doubles = NDArray[np.float64]
 
+LEAST_SHARED = 0.005
+"""What ⟨C, C'⟩ of rows of length 1, at most 1/2, is taken for where it is less."""
+
 _STEEPEST = 1 / float(np.finfo(np.float32).tiny)  # of 1/length: shorter rows have lost digits already
 
 
@@ -28,9 +36,11 @@ class Rows(NamedTuple):
     query: Floats
     gallery: Floats
     inverse: Doubles
+    regions: int
+    """How many numbers at the end of a row are masses of visible regions; 0: none."""
 
 
-def rows(query: Floats, gallery: Floats) -> Rows:
+def rows(query: Floats, gallery: Floats, regions: int = 0) -> Rows:
     """The union of query and gallery; rows may have any length, they are normalised inside.
 
     Raises:
@@ -42,6 +52,8 @@ def rows(query: Floats, gallery: Floats) -> Rows:
             f"query features have {query.shape[1]} numbers and gallery features {gallery.shape[1]}: "
             "extract both with the same model"
         )
+    if not 0 <= regions <= max(query.shape[1] - 1, 0):
+        raise ReidError(f"features of {query.shape[1]} numbers cannot end in {regions} masses of regions")
     inverse = np.concatenate([_inverse_lengths(query), _inverse_lengths(gallery)])
     wrong = np.flatnonzero(~(inverse < _STEEPEST) | (inverse == 0))
     if len(wrong):
@@ -51,7 +63,7 @@ def rows(query: Floats, gallery: Floats) -> Rows:
             f"features: the row of {which} (from 0) is zero, all but zero or not finite, and so are "
             f"{len(wrong) - 1} others: extract them again"
         )
-    return Rows(query, gallery, inverse)
+    return Rows(query, gallery, inverse, regions)
 
 
 def _read_only(values: Floats) -> Floats:
@@ -103,7 +115,12 @@ def cosine(union, i, j):  # type: ignore[no-untyped-def]
     num_query = len(union.query)
     a = union.query[i] if i < num_query else union.gallery[i - num_query]
     b = union.query[j] if j < num_query else union.gallery[j - num_query]
-    return np.float32(dot(a, b) * (union.inverse[i] * union.inverse[j]))
+    scale = union.inverse[i] * union.inverse[j]
+    if union.regions == 0:
+        return np.float32(dot(a, b) * scale)
+    first = len(a) - union.regions
+    shared = max(dot(a[first:], b[first:]) * scale, LEAST_SHARED)
+    return np.float32(dot(a[:first], b[:first]) * scale / shared)
 
 
 @njit(nogil=True, cache=True)

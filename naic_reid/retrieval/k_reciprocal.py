@@ -35,6 +35,7 @@ def jaccard_rows(
     k1: int,
     k2: int,
     *,
+    regions: int = 0,
     norm: str = "rowmax",
     power: int = 1,
     count_self: bool = False,
@@ -51,6 +52,7 @@ def jaccard_rows(
         gallery: float32 [G, D].
         k1: neighbours that must be mutual; at most N − 1 are used.
         k2: rows averaged in query expansion, the row itself among them; 1 means none.
+        regions: masses of visible regions at the end of each row, see `exact`.
         norm: "rowmax" or "none".
         power: exponent of D̂, 1 or 2.
         count_self: whether k counts the row itself.
@@ -66,7 +68,7 @@ def jaccard_rows(
     assert kept >= min(max(first, k2), num), (kept, k1, k2, num)
     mutual = _mutual_of_all(neighbours.rows, first, threads)
     mutual_half = _mutual_of_all(neighbours.rows, max(half, 1), threads)
-    union = exact.rows(query, gallery)
+    union = exact.rows(query, gallery, regions)
     farthest = neighbours.farthest if norm == "rowmax" else np.ones(num, np.float32)
     known = neighbours.rows, neighbours.distances, farthest
     encoding = sparse.built(_encode, (union, *known, power, mutual, mutual_half), (num, num), threads)

@@ -22,7 +22,7 @@ from numba import njit
 
 from naic_reid.artifacts import Floats, Ints
 from naic_reid.errors import ReidError
-from naic_reid.retrieval import exact, multiplying, parallel, vectors
+from naic_reid.retrieval import exact, multiplying, parallel
 from naic_reid.retrieval.vectors import Vectors
 
 BLOCK = 1024
@@ -102,7 +102,7 @@ def of_rows(
 
     def tile(pair: tuple[int, int]) -> None:
         (a, a_stop), (b, b_stop) = spans[pair[0]], spans[pair[1]]
-        product = (operand(a, a_stop) @ operand(b, b_stop).T).float().numpy()
+        product = features.multiplied(operand(a, a_stop), operand(b, b_stop)).float().numpy()
         # The lower block is always taken first, so that two threads cannot wait for each other.
         with locks[pair[0]], locks[pair[1]] if a != b else nullcontext():
             if a == b:
@@ -207,7 +207,7 @@ def _operand(
         return float(unit.sub_(made).square_().sum(1).max()) ** 0.5 if how.rounded else 0.0
 
     lost = max(multiplying.each(fill, parallel.spans(num, 256), threads), default=0.0)
-    bound = vectors.rounding(dimension, lost if how.rounded else None)
+    bound = features.rounding(lost if how.rounded else None)
     return (lambda start, stop: kept[start:stop]) if how.whole else make, *bound
 
 

@@ -55,7 +55,10 @@ def pseudo_labels(
     block = block_length(max(num_query, num_gallery), memory, threads=threads)
     features = [member.vectors.union for member in members]
     weights = [member.weight for member in members]
-    turned = [Member(rows.gallery, rows.query, None, w) for rows, w in zip(features, weights, strict=True)]
+    turned = [
+        Member(rows.gallery, rows.query, None, weight, regions=rows.regions)
+        for rows, weight in zip(features, weights, strict=True)
+    ]
     nearest, found = best(turned, PLAIN, 1, threads=threads, block=block)
     radians = _angles(found[:, 0], members)
     owner = np.where(radians < threshold, nearest[:, 0], -1).astype(np.int32)
@@ -78,7 +81,11 @@ def _angles(distances: Floats, members: Sequence[Member]) -> Floats:
 
 def _united(members: Sequence[Member], threshold: float, block: int, threads: int) -> Ints:
     """The first of the queries that each query is linked to, over any number of links below the threshold."""
-    among = [Member(m.vectors.union.query, m.vectors.union.query, None, m.weight) for m in members]
+    features = [member.vectors.union for member in members]
+    among = [
+        Member(rows.query, rows.query, None, member.weight, regions=rows.regions)
+        for rows, member in zip(features, members, strict=True)
+    ]
     num = among[0].vectors.num_query
 
     def links(start: int, stop: int) -> sp.coo_array:

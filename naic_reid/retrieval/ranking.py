@@ -32,6 +32,7 @@ def rank(
     best: int = 200,
     *,
     rerank: Reranking | None = None,
+    regions: int = 0,
     device: str = "auto",
     threads: int = 0,
     memory: str = "",
@@ -43,6 +44,8 @@ def rank(
         gallery: float32 [G, D].
         best: how many of the gallery are returned.
         rerank: by re-ranked distances, see `Reranking`; None: by 1 − cos.
+        regions: how many numbers at the end of each row are masses of visible regions; `Features` say it
+            themselves.
         device: cpu, cuda or auto.
         threads: 0 means all processors.
         memory: such as "6GB"; by default half of what is free.
@@ -61,7 +64,10 @@ def rank(
     >>> print(best, distances.round(3))
     [[1 2]] [[0.  0.2]]
     """
-    return fuse([(query, gallery)], None, best, rerank=rerank, device=device, threads=threads, memory=memory)
+    return fuse(
+        [(query, gallery)], None, best,
+        rerank=rerank, regions=regions, device=device, threads=threads, memory=memory,
+    )  # fmt: skip
 
 
 def fuse(
@@ -70,6 +76,7 @@ def fuse(
     best: int = 200,
     *,
     rerank: Reranking | None = None,
+    regions: int = 0,
     device: str = "auto",
     threads: int = 0,
     memory: str = "",
@@ -82,6 +89,7 @@ def fuse(
         weights: of each member; None: 1 each.
         best: how many of the gallery are returned.
         rerank: as for `rank`, each member by itself.
+        regions: as for `rank`, of every member whose rows are arrays.
         device: as for `rank`.
         threads: as for `rank`.
         memory: as for `rank`.
@@ -104,9 +112,17 @@ def fuse(
     device = vectors.choose(device)
     allowed = budget(memory, device)
     built = []
-    for pair, factor in zip(pairs, factors, strict=True):
-        rows = rerank and rerank.of_features(*pair, device=device, threads=threads, memory=allowed)
-        built.append(Member(*pair, rows, factor, device))
+    for pair, given, factor in zip(pairs, members, factors, strict=True):
+        masses = {row.regions if isinstance(row, Features) else regions for row in given}
+        if len(masses) > 1:
+            raise ReidError(
+                f"query and gallery: features of {sorted(masses)} regions: one network gives both"
+            )
+        own = masses.pop()
+        rows = rerank and rerank.of_features(
+            *pair, regions=own, device=device, threads=threads, memory=allowed
+        )
+        built.append(Member(*pair, rows, factor, device, regions=own))
     block = nearest_of.block_length(len(pairs[0][1]), allowed, threads=threads)
     return nearest_of.best(built, rerank.mix if rerank else PLAIN, best, threads=threads, block=block)
 

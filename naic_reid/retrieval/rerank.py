@@ -63,7 +63,7 @@ class Reranking(NamedTuple):
             raise ReidError(f"graph re-ranking: k2 = {self.k2}, and it gathers from 2 neighbours at least")
 
     def rows(
-        self, neighbours: Neighbours, query: Floats, gallery: Floats, *,
+        self, neighbours: Neighbours, query: Floats, gallery: Floats, *, regions: int = 0,
         asking: tuple[int, int] | None = None, threads: int = 0,
     ) -> JaccardRows:  # fmt: skip
         """The similarity of query × gallery by the neighbours of all `once`: see `k_reciprocal` and `graph`.
@@ -77,17 +77,20 @@ class Reranking(NamedTuple):
                 neighbours, self.k1, self.k2, num_gallery=len(gallery), asking=asking, threads=threads
             )
         return k_reciprocal.jaccard_rows(
-            neighbours, query, gallery, self.k1, self.k2, norm=self.norm, power=self.power,
+            neighbours, query, gallery, self.k1, self.k2, regions=regions, norm=self.norm, power=self.power,
             count_self=self.count_self, asking=asking, threads=threads,
         )  # fmt: skip
 
     def of_features(
-        self, query: Floats, gallery: Floats, *, device: str = "cpu", threads: int = 0, memory: int
-    ) -> JaccardRows:
+        self, query: Floats, gallery: Floats, *, regions: int = 0, device: str = "cpu", threads: int = 0,
+        memory: int,
+    ) -> JaccardRows:  # fmt: skip
         """Search and `rows` in one."""
         union = once(query, gallery)
-        found = search.k_nearest(*union, self.keep, device=device, threads=threads, memory=memory)
-        return self.rows(found, query, gallery, threads=threads)
+        found = search.k_nearest(
+            *union, self.keep, regions=regions, device=device, threads=threads, memory=memory
+        )
+        return self.rows(found, query, gallery, regions=regions, threads=threads)
 
 
 def once(query: Floats, gallery: Floats) -> tuple[Floats, Floats]:
@@ -106,6 +109,7 @@ def expanded(
     k: int,
     alpha: float,
     *,
+    regions: int = 0,
     device: str = "cpu",
     threads: int = 0,
     memory: int,
@@ -113,10 +117,11 @@ def expanded(
     """One round of αQE on query ∪ gallery: each row becomes Σ cos^alpha · neighbour, at unit length.
 
     The sum runs over the row's k nearest, itself among them (fast-reid: k = 5, alpha = 3); negative
-    cosines count as 0. Radenović et al., TPAMI 2018, section 3.4.
+    cosines count as 0. Radenović et al., TPAMI 2018, section 3.4. With `regions` the masses are summed alike:
+    distances to the sum are means of those to its rows, weighted by what each shares.
     """
     union = once(query, gallery)
-    found = search.k_nearest(*union, k, device=device, threads=threads, memory=memory)
+    found = search.k_nearest(*union, k, regions=regions, device=device, threads=threads, memory=memory)
     features = vectors.Vectors(*union)
     out = np.empty((len(features), features.dimension), np.float32)
     cosines = np.clip(1 - found.distances.astype(np.float64) / 2, 0, 1)

@@ -30,6 +30,7 @@ def score(
     *,
     protocol: str = "market",
     rerank: Reranking | None = None,
+    regions: int = 0,
     seed: int = 0,
     device: str = "auto",
     threads: int = 0,
@@ -49,6 +50,7 @@ def score(
         gallery_cameras: [G].
         protocol: one of `protocols.PROTOCOLS`, whose module says what each means.
         rerank: by re-ranked distances, in which junk takes no part; Market's custom: `Reranking(20, 6, 0.3)`.
+        regions: how many numbers at the end of each row are masses of visible regions (`Features.regions`).
         seed: of a protocol's draws.
         device: "cpu", "cuda" or "auto".
         threads: 0 means all processors.
@@ -74,12 +76,15 @@ def score(
     device = vectors.choose(device)
     evaluation = Evaluation(rule, of_query, of_gallery, seed)
     if rerank is None:
-        member = Member(query, gallery, device=device)
+        member = Member(query, gallery, device=device, regions=regions)
         if rule.trial == "whole":
             return _by_pieces(member, evaluation, threads)
         return _by_rows(member, PLAIN, evaluation, threads)
-    rows = rerank.of_features(query, gallery, device=device, threads=threads, memory=budget(memory, device))
-    return _by_rows(Member(query, gallery, rows, device=device), rerank.mix, evaluation, threads)
+    rows = rerank.of_features(
+        query, gallery, regions=regions, device=device, threads=threads, memory=budget(memory, device)
+    )
+    member = Member(query, gallery, rows, device=device, regions=regions)
+    return _by_rows(member, rerank.mix, evaluation, threads)
 
 
 def score_distances(
@@ -152,9 +157,9 @@ def _by_pieces(member: Member, evaluation: Evaluation, threads: int) -> dict[str
         mine, first = pairs.of(start, stop), int(pairs.begin[start])
         mine_same = same[first : first + len(mine.positives)]
         nearer: Ints64 = np.zeros(len(mine.positives), np.int64)
-        unit = features.unit(start, stop).neg_()
+        unit = features.unit(start, stop)
         for at, end in features.spans:
-            tile = (features.products(unit, at, end).add_(1)).cpu().numpy()
+            tile = features.products(unit, at, end).neg_().add_(1).cpu().numpy()
             nearer += metrics.count(tile, at, mine_same, mine)
             if roc is not None:
                 roc.add(tile)

@@ -24,13 +24,17 @@ class Vectors:
         gallery: float32 [G, D].
         device: where to compute.
         compiled: measure by `exact`'s kernel; None: on a processor.
+        regions: how many numbers at the end of a row are masses of visible regions, see `exact`.
 
     Raises:
         ReidError: a row is zero or not finite, or query and gallery do not fit each other.
     """
 
-    def __init__(self, query: Floats, gallery: Floats, device: str = "cpu", *, compiled: bool | None = None):
-        self.union = exact.rows(query, gallery)
+    def __init__(
+        self, query: Floats, gallery: Floats, device: str = "cpu", *, compiled: bool | None = None,
+        regions: int = 0,
+    ):  # fmt: skip
+        self.union = exact.rows(query, gallery, regions)
         self.device = torch.device(device)
         self.compiled = self.device.type == "cpu" if compiled is None else compiled
         self.parts = [_tensor(part).to(self.device) for part in (self.union.query, self.union.gallery)]
@@ -42,6 +46,10 @@ class Vectors:
     @property
     def dimension(self) -> int:
         return int(self.union.gallery.shape[1])
+
+    @property
+    def regions(self) -> int:
+        return self.union.regions
 
     @property
     def num_query(self) -> int:
@@ -72,10 +80,38 @@ class Vectors:
         return self.rows(chosen) * self.inverse[chosen, None].float()
 
     def products(self, factors: torch.Tensor, start: int, stop: int) -> torch.Tensor:
-        """Products of `factors` [B, D] with unit gallery rows start … stop, float32 [B, stop − start]."""
-        made = factors @ self.parts[1][start:stop].T
-        made *= self.inverse[None, self.num_query + start : self.num_query + stop].float()
+        """Cosines of unit rows [B, D] with gallery rows start … stop, float32 [B, stop − start]."""
+        lengths = self.inverse[None, self.num_query + start : self.num_query + stop].float()
+        return self.multiplied(factors, self.parts[1][start:stop], lengths)
+
+    def multiplied(
+        self, factors: torch.Tensor, others: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Cosines to rounding [B, L] of unit rows [B, D] with rows [L, D] that are times 1/`lengths`."""
+        first = factors.shape[1] - self.regions
+        made = factors[:, :first] @ others[:, :first].T
+        if lengths is not None:
+            made *= lengths
+        if self.regions:
+            shared = factors[:, first:] @ others[:, first:].T
+            if lengths is not None:
+                shared *= lengths
+            made /= shared.clamp_(min=exact.LEAST_SHARED)
         return made
+
+    def rounding(self, lost: float | None = None) -> tuple[float, float]:
+        """The bound (slack, share) of the error of `multiplied`; see the function.
+
+        With regions a quotient v = a/c of two such products, |a| ≤ c: their errors over c, twice. No c is
+        less than the sum over regions of the squares of their least masses.
+        """
+        slack, share = rounding(self.dimension, lost)
+        if not self.regions:
+            return slack, share
+        assert lost is None, "quotients are taken of float32 rows"
+        masses = torch.cat([part[:, -self.regions :] for part in self.parts]) * self.inverse[:, None]
+        least = float(masses.amin(0).square().sum()) if len(self) else 0.0
+        return 2 * slack / max(least * 0.999, exact.LEAST_SHARED) + 2.0**-21, share
 
     @property
     def spans(self) -> list[tuple[int, int]]:
@@ -96,17 +132,33 @@ class Vectors:
 
     def _cosines(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         made = self.rows(one).double() * self.rows(other).double()
-        whole = made.shape[1] // exact.LANES * exact.LANES
-        sums = torch.zeros((len(one), exact.LANES), dtype=torch.float64, device=made.device)
-        for start in range(0, whole, exact.LANES):
-            sums += made[:, start : start + exact.LANES]
-        sums = (sums[:, 0:8] + sums[:, 8:16]) + (sums[:, 16:24] + sums[:, 24:32])
-        for half in (4, 2, 1):
-            sums = sums[:, :half] + sums[:, half:]
-        total = sums[:, 0]
-        for column in range(whole, made.shape[1]):
-            total = total + made[:, column]
-        return (total * (self.inverse[one] * self.inverse[other])).float()
+        scale = self.inverse[one] * self.inverse[other]
+        if not self.regions:
+            return (_summed(made) * scale).float()
+        shared = (_summed(made[:, -self.regions :]) * scale).clamp(min=exact.LEAST_SHARED)
+        return (_summed(made[:, : -self.regions]) * scale / shared).float()
+
+
+def _summed(made: torch.Tensor) -> torch.Tensor:
+    """Sums of rows of float64 products [B, D], in the order of `exact.dot`."""
+    whole = made.shape[1] // exact.LANES * exact.LANES
+    sums = torch.zeros((len(made), exact.LANES), dtype=torch.float64, device=made.device)
+    for start in range(0, whole, exact.LANES):
+        sums += made[:, start : start + exact.LANES]
+    sums = (sums[:, 0:8] + sums[:, 8:16]) + (sums[:, 16:24] + sums[:, 24:32])
+    for half in (4, 2, 1):
+        sums = sums[:, :half] + sums[:, half:]
+    total = sums[:, 0]
+    for column in range(whole, made.shape[1]):
+        total = total + made[:, column]
+    return total
+
+
+def similarities(query: Floats, gallery: Floats, regions: int = 0) -> Floats:
+    """Cosines float32 [Q, G] to rounding, of a few rows of any length; with `regions`, of what both show."""
+    features = Vectors(query, gallery, regions=regions)
+    made: Floats = features.products(features.unit(0, len(query)), 0, len(gallery)).numpy()
+    return made
 
 
 def multiplies_bfloat16() -> bool:

@@ -137,8 +137,10 @@ class _Scoring:
                 )
             union = member.vectors.union
             query, kept = protocols.averaged(union.query, labels.query, more, labels.multi_query)
-            rows = members.reranking(self.rerank).of_features(query, union.gallery, **self.speed)
-            made.append(Member(query, union.gallery, rows, member.weight, self.speed["device"]))
+            how, regions = members.reranking(self.rerank), union.regions
+            rows = how.of_features(query, union.gallery, regions=regions, **self.speed)
+            place = self.speed["device"]
+            made.append(Member(query, union.gallery, rows, member.weight, place, regions=regions))
         _log.info("evaluate: multiple queries: %d of %d have none and stay single", kept, len(labels.query))
         return [entry | {"multiple": True} for entry in self.entries(named, made, None)[0]]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from naic_reid import parts
-from naic_reid.artifacts import Floats, ImageList, MadeBy, streamed_features
+from naic_reid.artifacts import Floats, ImageList, MadeBy, saying_regions, streamed_features
 from naic_reid.config import Extract
 from naic_reid.data.crops import Part
 from naic_reid.errors import ReidError
@@ -107,7 +107,7 @@ class _Job:
         Raises:
             ReidError: of the first image that cannot be read, or has changed since it was listed.
         """
-        with self._opened(extractor.dimension) as append:
+        with self._opened(extractor) as append:
             sources = [Part.of(data, self._listed, row) for row in self.rows]
             for block in extractor.blocks(sources, Part.read, batch=batch, workers=workers):
                 for _, error in block.faults:
@@ -115,8 +115,10 @@ class _Job:
                 append(block.values)
                 yield from block.rows
 
-    def _opened(self, dimension: int) -> AbstractContextManager[Callable[[Floats], None]]:
+    def _opened(self, extractor: Extractor) -> AbstractContextManager[Callable[[Floats], None]]:
         """A function that appends rows to the file, which is whole when the block ends."""
+        opened = self._features, self._names, extractor.dimension, self._made_by
+        more = saying_regions(extractor.regions)
         if self._part is None:
-            return streamed_features(self._features, self._names, dimension, self._made_by)
-        return parts.streamed_features(self._features, self._names, dimension, self._made_by, self._part)
+            return streamed_features(*opened, more=more)
+        return parts.streamed_features(*opened, self._part, more)

@@ -4,7 +4,7 @@ import logging
 import time
 from pathlib import Path
 
-from naic_reid import lineage
+from naic_reid import lineage, members
 from naic_reid.artifacts import Features, MadeBy
 from naic_reid.config import QueryExpansion
 from naic_reid.retrieval import vectors
@@ -31,7 +31,7 @@ def run(
     `memory` is the search's; the new features, as large as the old, come on top.
     """
     started = time.monotonic()
-    of_query, of_gallery = Features.read(query), Features.read(gallery)
+    of_query, of_gallery = members.paired(query, gallery)
     lineage.require_twins(query, of_query.made_by, gallery, of_gallery.made_by)
     _log.info(
         "query_expansion: %d + %d features towards their %d nearest, by cosine to the power %g",
@@ -40,14 +40,14 @@ def run(
     device = vectors.choose(device)
     values = expanded(
         of_query.values, of_gallery.values, query_expansion.k, query_expansion.alpha,
-        device=device, threads=threads, memory=budget(memory, device),
+        regions=of_query.regions, device=device, threads=threads, memory=budget(memory, device),
     )  # fmt: skip
     settings = lineage.network(of_query.made_by) | {"query_expansion": query_expansion}
     made_by = MadeBy.of("query_expansion", REVISION, settings, [query, gallery])
     for path, names, rows in zip(
         (new_query, new_gallery), (of_query.names, of_gallery.names), values, strict=True
     ):
-        Features(names, rows, made_by).write(path)
+        Features(names, rows, made_by, regions=of_query.regions).write(path)
     _log.info(
         "query_expansion: wrote %s and %s in %.1f s", new_query, new_gallery, time.monotonic() - started
     )

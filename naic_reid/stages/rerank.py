@@ -35,7 +35,7 @@ def run(
     """
     started = time.monotonic()
     found = Neighbours.read(neighbours)
-    of_query, of_gallery = Features.read(query), Features.read(gallery)
+    of_query, of_gallery = members.paired(query, gallery)
     num, kept = found.rows.shape
     how = members.reranking(rerank)
     made_by = MadeBy.of("rerank", REVISION, {"rerank": rerank}, [neighbours, query, gallery])
@@ -56,7 +56,9 @@ def run(
         len(of_query.names), len(of_gallery.names), rerank.k1, rerank.k2,
         f", of these {asking}" if shard else "",
     )  # fmt: skip
-    rows = how.rows(found, *values, asking=(asking.start, asking.stop), threads=threads)
+    rows = how.rows(
+        found, *values, regions=of_query.regions, asking=(asking.start, asking.stop), threads=threads
+    )
     if shard:
         parts.write(jaccard, "JaccardRows", asking, rows.arrays, made_by)
     else:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from naic_reid import lineage, parts
-from naic_reid.artifacts import Features, Floats, Ints, MadeBy, Neighbours, canonical
+from naic_reid import lineage, members, parts
+from naic_reid.artifacts import Floats, Ints, MadeBy, Neighbours, canonical
 from naic_reid.config import Search
 from naic_reid.errors import ReidError, extra
 from naic_reid.progress import shown
@@ -38,7 +38,7 @@ def run(
     `shard` I/N makes a part for `gather`: the neighbours of the I-th of N ranges of rows.
     """
     started = time.monotonic()
-    of_query, of_gallery = Features.read(query), Features.read(gallery)
+    of_query, of_gallery = members.paired(query, gallery)
     values = once(of_query.values, of_gallery.values)
     rows = parts.rows_of(shard, sum(map(len, values)))
     _log.info(
@@ -50,11 +50,16 @@ def run(
         raise ReidError(
             f"--shard {shard}: {search.engine} searches in one piece; search.engine: exact has shards"
         )
+    if of_query.regions and search.engine != "exact":
+        raise ReidError(
+            f"{query}: features of visible regions are compared by two products, which {search.engine} does "
+            "not know: set search.engine: exact"
+        )
     settings: dict[str, object] = {"search": search}
     made_by = MadeBy.of("search", REVISION, settings, [query, gallery])
     lineage.require_twins(query, of_query.made_by, gallery, of_gallery.made_by)
     if search.engine == "exact":
-        found = _exact(*values, search.keep, rows, vectors.choose(device), threads, memory)
+        found = _exact(*values, search.keep, rows, of_query.regions, vectors.choose(device), threads, memory)
         if shard:
             arrays = dict(zip(("rows", "distances", "farthest"), found, strict=True))
             arrays["num_query"] = np.array(len(of_query.names))
@@ -68,13 +73,14 @@ def run(
 
 
 def _exact(
-    query: Floats, gallery: Floats, keep: int, rows: parts.Rows, device: str, threads: int, memory: str
-) -> tuple[Ints, Floats, Floats]:
+    query: Floats, gallery: Floats, keep: int, rows: parts.Rows, regions: int, device: str, threads: int,
+    memory: str,
+) -> tuple[Ints, Floats, Floats]:  # fmt: skip
     allowed = budget(memory, device)
     _log.info("search: on %s, at most %d MB beyond the features", device, allowed // 10**6)
     return searching.of_rows(
-        query, gallery, keep, (rows.start, rows.stop), device=device, threads=threads, memory=allowed,
-        watch=lambda steps, total: shown(steps, "search: tiles", total),
+        query, gallery, keep, (rows.start, rows.stop), regions=regions, device=device, threads=threads,
+        memory=allowed, watch=lambda steps, total: shown(steps, "search: tiles", total),
     )  # fmt: skip
 
 

@@ -272,7 +272,8 @@ class _Epochs:
             workers=self._task.workers, pinned=device.type == "cuda",
         )  # fmt: skip
         for batch in made:
-            yield Batch(*batch.finished(device), batch.paths, self._start(epoch, batch.number))
+            start, parts = self._start(epoch, batch.number), batch.parts(device)
+            yield Batch(*batch.finished(device), batch.paths, start, parts)
 
     def _start(self, epoch: int, step: int) -> Tensor | None:
         """The first step of an attack on this process's images, where the recipe attacks them."""

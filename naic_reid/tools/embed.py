@@ -50,7 +50,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"skipped {name}: {reason}")
     count, width = found.values.shape
     written = ", ".join(str(path) for path in outputs if path)
-    print(f"{written}: {count} images, {width} numbers each")
+    masses = f", the last {found.regions} masses of visible regions" if found.regions else ""
+    print(f"{written}: {count} images, {width} numbers each{masses}")
     return 0
 
 

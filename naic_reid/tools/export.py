@@ -84,6 +84,11 @@ def run(options: argparse.Namespace) -> int:
             f"{options.model}: takes pictures by geometry {extractor.geometry.policy}, whose sizes differ, "
             "and a graph takes one size: save the model with geometry resize"
         )
+    if extractor.regions:
+        raise ReidError(
+            f"{options.model}: has visible regions, whose features are compared by two products, which those "
+            "who take a graph's features do not know: use naic_reid.Extractor"
+        )
     pixels, described = _pixels(extractor, options.images, options.compare)
     expected = _own(extractor, pixels)
     from naic_reid.tools import onnx_model

@@ -5,8 +5,9 @@
 
 The gallery's features are remembered between calls and taken anew for files that changed. On a terminal a
 table is shown for each photograph; into a pipe go lines of photograph, rank, similarity and name, with tabs
-between. Similarity is the cosine of two features, 1 for the same picture. --rerank orders by k-reciprocal
-re-ranking (Zhong et al. 2017), which asks whether two images are among each other's nearest.
+between. Similarity is the cosine of two features, 1 for the same picture; of a network with visible regions,
+that of what both pictures show. --rerank orders by k-reciprocal re-ranking (Zhong et al. 2017), which asks
+whether two images are among each other's nearest.
 """
 
 import argparse
@@ -46,6 +47,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prints what was found, and writes the page."""
+    from naic_reid.retrieval.vectors import similarities  # torch, which --help need not wait for
+
     _require(options)
     model.apart(options, [options.html], [*options.photos, options.gallery])
     extractor = model.loaded(options)
@@ -56,10 +59,12 @@ def run(options: argparse.Namespace) -> int:
         mean = queries.mean(0, keepdims=True)
         groups, queries = [[Path(name) for name in asked.names]], mean / np.linalg.norm(mean)
     answers = []
-    for photos, query, best, far in zip(groups, queries, *_ranked(queries, rows, options), strict=True):
+    near = similarities(queries, rows, extractor.regions)
+    ranked = _ranked(queries, rows, near, extractor.regions, options)
+    for photos, similar, best, far in zip(groups, near, *ranked, strict=True):
         files = [options.gallery / names[at] for at in best]
         same = [any(file.samefile(photo) for photo in photos) for file in files]
-        columns = ([names[at] for at in best], (rows[best] @ query).tolist(), far.tolist(), same)
+        columns = ([names[at] for at in best], similar[best].tolist(), far.tolist(), same)
         answers.append([Hit(*hit) for hit in zip(*columns, strict=True)])
     _print([" + ".join(map(str, photos)) for photos in groups], answers, options.rerank)
     if options.html:
@@ -82,7 +87,9 @@ def _require(options: argparse.Namespace) -> None:
         raise ReidError(f"--in: {options.gallery} is no folder")
 
 
-def _ranked(queries: Floats, rows: Floats, options: argparse.Namespace) -> tuple[list[list[int]], Floats]:
+def _ranked(
+    queries: Floats, rows: Floats, near: Floats, regions: int, options: argparse.Namespace
+) -> tuple[list[list[int]], Floats]:
     """Rows of the gallery for each query, best first, and the distances that say so."""
     if options.rerank:
         from naic_reid.retrieval.ranking import rank
@@ -90,9 +97,9 @@ def _ranked(queries: Floats, rows: Floats, options: argparse.Namespace) -> tuple
 
         neighbours = min(options.k1, len(queries) + len(rows) - 1)
         how = Reranking(neighbours, min(options.k2, neighbours + 1), options.lambda_)
-        order, distances = rank(queries, rows, options.best, rerank=how, device="cpu")
+        order, distances = rank(queries, rows, options.best, rerank=how, regions=regions, device="cpu")
         return order.tolist(), distances
-    distances = 1 - queries @ rows.T
+    distances = 1 - near
     best = np.argsort(distances, axis=1, kind="stable")[:, : options.best]
     return best.tolist(), np.take_along_axis(distances, best, 1)
 

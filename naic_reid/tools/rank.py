@@ -21,6 +21,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this tool's options."""
     parser.add_argument("query", type=Path, metavar="QUERY.npy", help="float32 [Q, D]")
     parser.add_argument("gallery", type=Path, metavar="GALLERY.npy", help="float32 [G, D]")
+    parser.add_argument("--regions", type=int, default=0, metavar="P",
+                        help="the last P numbers of a row are masses of visible regions")  # fmt: skip
     parser.add_argument("--indices", type=Path, required=True, metavar="FILE", help="int32 [Q, R], written")
     parser.add_argument("--distances", type=Path, metavar="FILE", help="float32 [Q, R], written")
     parser.add_argument("--k1", type=int, default=30, help="neighbours that must be mutual; default 30")
@@ -58,13 +60,14 @@ def run(options: argparse.Namespace) -> int:
         raise ReidError("--alpha must be a number from 0")
     files.apart([options.indices, options.distances], [options.query, options.gallery])
     how = Reranking(*(getattr(options, name) for name in Reranking._fields))
-    speed = {name: getattr(options, name) for name in ("device", "threads", "memory")}
+    speed = {name: getattr(options, name) for name in ("regions", "device", "threads", "memory")}
     query, gallery = read_npy(options.query), read_npy(options.gallery)
     if options.query_expansion:
         device = choose(options.device)
         query, gallery = expanded(
             query, gallery, options.query_expansion, options.alpha,
-            device=device, threads=options.threads, memory=budget(options.memory, device),
+            regions=options.regions, device=device, threads=options.threads,
+            memory=budget(options.memory, device),
         )  # fmt: skip
     indices, distances = rank(query, gallery, options.best, rerank=how, **speed)
     for path, values in ((options.indices, indices), (options.distances, distances)):

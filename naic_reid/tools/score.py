@@ -16,6 +16,7 @@ from naic_reid import files
 from naic_reid.artifacts import read_npy
 from naic_reid.errors import ReidError
 
+_SETTINGS = ("regions", "protocol", "seed", "device", "threads", "memory")
 COLUMNS = ("identity", "camera")
 
 
@@ -25,6 +26,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("gallery", type=Path, metavar="GALLERY.npy", help="float32 [G, D]")
     parser.add_argument("--query-list", type=Path, required=True, metavar="CSV", help="identity,camera")
     parser.add_argument("--gallery-list", type=Path, required=True, metavar="CSV", help="identity,camera")
+    parser.add_argument("--regions", type=int, default=0, metavar="P",
+                        help="the last P numbers of a row are masses of visible regions")  # fmt: skip
     parser.add_argument("--protocol", default="market", help="naic, market, market_trapezoid, single_shot, "
                         "vehicleid; default market")  # fmt: skip
     parser.add_argument("--rerank", action="store_true", help="by re-ranking")
@@ -64,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     asked = _listed(options.query_list, len(query), options.query)
     searched = _listed(options.gallery_list, len(gallery), options.gallery)
     how = Reranking(options.k1, options.k2, options.lambda_, options.method) if options.rerank else None
-    settings = {name: getattr(options, name) for name in ("protocol", "seed", "device", "threads", "memory")}
+    settings = {name: getattr(options, name) for name in _SETTINGS}
     scores = score(
         query, gallery, asked["identity"], searched["identity"], asked["camera"], searched["camera"],
         rerank=how, **settings,

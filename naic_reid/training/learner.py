@@ -40,6 +40,17 @@ class Term(NamedTuple):
     """What a metric loss judges: `embedding` or `feature`."""
 
 
+class Located(NamedTuple):
+    """What teaches where a picture's visible regions are."""
+
+    regions: Judged
+    """Their features, side by side."""
+    locator: Judged
+    """Its logits of the map's rows."""
+    loss: nn.Module
+    """Of both, the labels and the parts that are shown: several losses by name."""
+
+
 class Learner(nn.Module):
     """Images and labels → losses.
 
@@ -55,6 +66,7 @@ class Learner(nn.Module):
         identity: Sequence[Term],
         metrics: Sequence[Term],
         teacher: nn.Module | None = None,
+        located: Located | None = None,
     ) -> None:
         """The first identity term's logits give the accuracy; metric losses compare with a teacher's rows."""
         super().__init__()
@@ -62,6 +74,8 @@ class Learner(nn.Module):
         self.embedder = embedder
         self.identity = nn.ModuleList(term.loss for term in identity)
         self.metrics = nn.ModuleList(term.loss for term in metrics)
+        self._located = located
+        self.located = nn.ModuleList() if located is None else nn.ModuleList([located.loss])
         self._identity = [(term.name, term.group) for term in identity]
         self._metrics = [(term.name, term.group, term.on) for term in metrics]
 
@@ -70,8 +84,13 @@ class Learner(nn.Module):
         """The identity loss of the first group, whose `weight` has a row for each class."""
         return self.identity[0]
 
-    def forward(self, images: Tensor, labels: Tensor, attacked: Tensor | None = None) -> Judgement:
-        """Of float32 [B, 3, H, W] and int64 [B]; of the images as an attack left them, a term of its own."""
+    def forward(
+        self, images: Tensor, labels: Tensor, attacked: Tensor | None = None, parts: Tensor | None = None
+    ) -> Judgement:
+        """Of float32 [B, 3, H, W] and int64 [B]; of the images as an attack left them, a term of its own.
+
+        `parts` are those of pictures that are shown, as in `step.Batch`.
+        """
         seen = self.embedder(images)
         losses: dict[str, Tensor] = {}
         right = None
@@ -80,6 +99,9 @@ class Learner(nn.Module):
             _add(losses, name, group.weight * loss)
             if right is None:
                 right = (logits.detach().argmax(dim=1) == labels).float().mean()
+        if self._located is not None:
+            regions, locator, judge = self._located
+            losses |= judge(regions.rows(seen, "feature"), locator.rows(seen, "feature"), labels, parts)
         together = bool(self._metrics) and dist.is_initialized()
         everyones = _gathered(labels) if together else labels
         taught = None if self.teacher is None or not self.training else self.teacher(images)

@@ -37,6 +37,9 @@ class Batch(NamedTuple):
     """Of the images, for messages."""
     start: Tensor | None = None
     """[B, 3, H, W] of −1 and 1 on the device, the first step of an attack on the images; none: no attack."""
+    parts: Tensor | None = None
+    """float32 [B, 2] on the device: where in a whole picture, as a share of its height, what is shown begins,
+    and how much that is. None: all are whole."""
 
 
 @dataclass(frozen=True)
@@ -201,10 +204,11 @@ def _judge(learner: nn.Module, batch: Batch, plan: Plan, scale: Tensor) -> tuple
 
 def _more(batch: Batch, plan: Plan, some: slice) -> dict[str, Tensor]:
     """What the learner is shown of a micro-batch beside its images and labels."""
-    if batch.start is None:
-        return {}
-    assert plan.attack is not None, "a batch that is attacked has a plan for it"
-    return {"attacked": plan.attack(batch.images[some], batch.start[some])}
+    more = {} if batch.parts is None else {"parts": batch.parts[some]}
+    if batch.start is not None:
+        assert plan.attack is not None, "a batch that is attacked has a plan for it"
+        more["attacked"] = plan.attack(batch.images[some], batch.start[some])
+    return more
 
 
 def _held_back(learner: nn.Module, *, held: bool) -> contextlib.AbstractContextManager[Any]:

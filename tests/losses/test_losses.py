@@ -316,7 +316,8 @@ def test_the_configs_tables_are_the_rooms() -> None:
         assert list(table) == list(room)
         for name, factory in room.items():
             options = tuple(inspect.signature(factory).parameters)
-            assert table[name] == tuple(o for o in options if o not in ("num_classes", "dimension")), name
+            given = ("num_classes", "dimension", "regions")  # by the network
+            assert table[name] == tuple(o for o in options if o not in given), name
 
 
 def _slope(function, rows: list[list[float]], row: int, column: int, step: float = 1e-5) -> float:  # type: ignore[no-untyped-def]
