@@ -181,6 +181,30 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _models_fit_their_recipes(self) -> Self:
+        for (one, first), (other, second) in itertools.combinations(self.models.items(), 2):
+            require(
+                first.model_copy(update={"weight": second.weight}) != second,
+                f"models.{one} and models.{other} are the same network: give one a larger weight instead",
+            )
+        for name, model in self.models.items():
+            require(
+                bool(model.pretrained) or not model.carry_classes,
+                f"models.{name}.carry_classes needs pretrained: a checkpoint of this project",
+            )
+            try:
+                train = self.train.adapted(model.recipe)
+            except ReidError as error:
+                raise ValueError(f"models.{name}.{error}") from None
+            late = [epoch for epoch in self.ensemble.epochs if epoch > train.epochs]
+            require(
+                not late, f"ensemble.epochs {late} lie beyond train.epochs {train.epochs} of models.{name}"
+            )
+            idle = train.schedule.beyond(train.epochs)
+            require(not idle, f"train.schedule of models.{name}: {idle} beyond train.epochs {train.epochs}")
+        return self
+
+    @model_validator(mode="after")
     def _visible_regions_are_served(self) -> Self:
         for name, model in self.models.items():
             train = self.train.adapted(model.recipe)
@@ -210,30 +234,6 @@ class Config(Section):
                     f"{word}: {given}: not with the visible regions of models.{name}: "
                     + ("leave it out" if served is None else f"set {served}"),
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _models_fit_their_recipes(self) -> Self:
-        for (one, first), (other, second) in itertools.combinations(self.models.items(), 2):
-            require(
-                first.model_copy(update={"weight": second.weight}) != second,
-                f"models.{one} and models.{other} are the same network: give one a larger weight instead",
-            )
-        for name, model in self.models.items():
-            require(
-                bool(model.pretrained) or not model.carry_classes,
-                f"models.{name}.carry_classes needs pretrained: a checkpoint of this project",
-            )
-            try:
-                train = self.train.adapted(model.recipe)
-            except ReidError as error:
-                raise ValueError(f"models.{name}.{error}") from None
-            late = [epoch for epoch in self.ensemble.epochs if epoch > train.epochs]
-            require(
-                not late, f"ensemble.epochs {late} lie beyond train.epochs {train.epochs} of models.{name}"
-            )
-            idle = train.schedule.beyond(train.epochs)
-            require(not idle, f"train.schedule of models.{name}: {idle} beyond train.epochs {train.epochs}")
         return self
 
     @model_validator(mode="after")
