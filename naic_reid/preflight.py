@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from naic_reid.config import Config
+from naic_reid.data import label_lists
 from naic_reid.data.labelled import Labelled
 from naic_reid.errors import ReidError, listing
 from naic_reid.files import regular
 from naic_reid.pretrained import at_hand, located
 
 _UNSET = object()
-_LABEL = re.compile(rb"([0-9]+)[ \t\r]*$", re.MULTILINE)  # of a label list's line
 _WILDCARD = re.compile(r"\{[^{}]+\}")
 _PERIODIC = re.compile(r"(.+?)\1{19}")  # Snakemake takes such a wildcard for the sign of an endless rule
 
@@ -153,7 +153,8 @@ def batches_fit(config: Config, data: Path, surveys: Mapping[str, Path]) -> None
     most = 0
     for source in config.collect.sources:
         if source.listed:
-            most += len(set(_LABEL.findall(regular(data / source.list).read_bytes())))
+            entries, _ = label_lists.parse(regular(data / source.list).read_bytes(), source.list)
+            most += len({entry.label for entry in entries})
         else:
             most += len(
                 {row.identity for row in Labelled.read(surveys[source.name]).rows if row.role == "train"}

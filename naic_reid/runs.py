@@ -18,7 +18,7 @@ import numpy as np
 from naic_reid import lineage, preflight, scores
 from naic_reid.artifacts import Heads, canonical
 from naic_reid.config import HOLDOUT
-from naic_reid.errors import ReidError
+from naic_reid.errors import ReidError, listing
 from naic_reid.retrieval import comparison
 from naic_reid.retrieval.comparison import Difference
 from naic_reid.retrieval.metrics import Doubles
@@ -98,6 +98,17 @@ class Comparison:
         found = preflight.differences(self.first.runs[0].settings, self.other.runs[0].settings)
         return [f"{'.'.join(place)}: {differs}" for place, differs in found]
 
+    def unpaired(self, rankings: Sequence[str]) -> Iterator[str]:
+        """What has no pair: domains that are left out, and these rankings where not all runs have them."""
+        names = f"{self.first.name} and {self.other.name}"
+        for domain, reason in self.left_out.items():
+            yield f"{names}: {domain}: {reason}"
+        for domain in dict.fromkeys(line.domain for line in self.lines):
+            compared = {line.ranking for line in self.lines if line.domain == domain}
+            for ranking in rankings:
+                if ranking not in compared:
+                    yield f"{names}: {domain}: not all of them rank by {ranking}"
+
     def size(self, domain: str) -> str:
         """How many persons and queries a domain has, in words."""
         scored = self.first.runs[0].domains[domain]
@@ -131,6 +142,7 @@ def compare(
     runs: Sequence[str | Path],
     *,
     rankings: Sequence[str] = ("fusion, plain", "fusion, re-ranked"),
+    paired: bool = False,
     level: float = comparison.LEVEL,
     draws: int = comparison.DRAWS,
     seed: int = 0,
@@ -142,12 +154,14 @@ def compare(
     Args:
         runs: folders in which the workflow ended; their order is that of the recipes.
         rankings: those compared, as the card calls them with a comma: `large/epoch_10, plain`.
+        paired: leave nothing out: every domain of every run must have met the same queries, and be ranked so.
         level: of the intervals.
         draws: of persons and trainings.
         seed: of the draws.
 
     Raises:
-        ReidError: a folder holds no scores, there are fewer than two recipes, or nothing in common.
+        ReidError: a folder holds no scores, there are fewer than two recipes, or nothing in common; or
+            something is left out that `paired` asks for.
     """
     recipes = grouped([read(Path(folder)) for folder in runs])
     if len(recipes) < 2:
@@ -155,7 +169,12 @@ def compare(
             f"{', '.join(map(str, runs))}: differ in nothing but the seed, one recipe: name another, too"
         )
     how = {"level": level, "draws": draws, "seed": seed}
-    return [_compared(recipes[0], other, rankings, how) for other in recipes[1:]]
+    found = [_compared(recipes[0], other, rankings, how) for other in recipes[1:]]
+    if paired and (problems := [problem for one in found for problem in one.unpaired(rankings)]):
+        raise listing(
+            problems, "not every query has its pair (--paired); leave the word out to compare the rest"
+        )
+    return found
 
 
 def grouped(runs: Sequence[Run]) -> list[Recipe]:
@@ -252,7 +271,7 @@ def _compared(first: Recipe, other: Recipe, rankings: Sequence[str], how: Mappin
     runs = [*first.runs, *other.runs]
     lines: list[Line] = []
     left_out: dict[str, str] = {}
-    for domain in first.runs[0].domains:
+    for domain in dict.fromkeys(name for run in runs for name in run.domains):
         if reason := _apart(domain, runs):
             left_out[domain] = reason
             continue

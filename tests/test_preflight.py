@@ -27,7 +27,7 @@ def test_a_batch_may_ask_for_as_many_identities_as_the_sources_name(tmp_path: Pa
     (tmp_path / "a.txt").write_bytes(b"x/1.png:7\r\n\ny 2.png 8\nz.png\t9 \nz2.png,9")
     settings = config.parse(TEXT, "c")
     preflight.batches_fit(settings, tmp_path, {"m": tmp_path / "m.tsv"})  # 3 and 2: five, and five are asked
-    (tmp_path / "a.txt").write_bytes(b"x/1.png:7\ny 2.png 7\n9.png 8\n")
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfx/1.png:7\ny 2.png 07\n9.png 8\n")
     with pytest.raises(
         ReidError, match=r"models.small: train.batch 20 is 5 identities .* name 4: at most 16"
     ):

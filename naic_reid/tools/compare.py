@@ -3,12 +3,14 @@
     naic-reid compare before after              folders in which runs ended, with results/ in them
     naic-reid compare before after --html changed.html --data DATA    also as a page, with pictures
     naic-reid compare a1 a2 a3 b1 b2 b3         runs that differ in nothing but the seed are one recipe
+    naic-reid compare before after --paired     refuse runs of which something has no pair
 
 Every other recipe is held against the first: the difference of R1, mAP and mINP in each domain with its
 95 % interval, by a paired bootstrap over identities, and a p-value, never below that of swapping the two for
 each person. "not shown": 0 lies in the interval, or p is not below 5 %, so the difference may be luck. With
 one run of a recipe persons are drawn anew but trainings are not: that two runs differ is no proof that
-their recipes do. Exit status 0, whatever is found.
+their recipes do. Only the same queries are compared: a domain where they differ is left out, which is said;
+with --paired it is an error. Exit status 0, whatever is found.
 """
 
 import argparse
@@ -36,6 +38,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder in which a run ended")
     parser.add_argument("--ranking", action="append", metavar="NAME", help="as on the card, with a comma: "
                         "'small/epoch_10, plain'; may be repeated; default: the fusion's two")  # fmt: skip
+    parser.add_argument("--paired", action="store_true",
+                        help="every domain and ranking of every run must have its pair in all others: else "
+                        "status 2, where such are left out otherwise")  # fmt: skip
     parser.add_argument("--html", type=Path, metavar="FILE", help="a page with pictures, written")
     parser.add_argument("--data", type=Path, metavar="FOLDER",
                         help="of the pictures; default: the first run's toy or data/MyDataSet")  # fmt: skip
@@ -55,7 +60,12 @@ def run(options: argparse.Namespace) -> int:
     _apart(options.html, options.runs)
     rankings = {"rankings": options.ranking} if options.ranking else {}
     found = runs.compare(
-        options.runs, level=options.level, draws=options.draws, seed=options.seed, **rankings
+        options.runs,
+        paired=options.paired,
+        level=options.level,
+        draws=options.draws,
+        seed=options.seed,
+        **rankings,
     )
     console = Console(highlight=False, width=None if Console().is_terminal else 110)
     for one in found:

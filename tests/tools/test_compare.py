@@ -1,5 +1,6 @@
 """Two runs side by side: better, worse or not shown; seeds of a recipe together; what is refused."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,35 @@ def test_the_page_shows_both_lists_of_what_changed_most(
     checked = Checked()
     checked.feed(page)
     assert checked.open == [] and checked.asked <= set(checked.ids)
+
+
+def test_paired_leaves_nothing_out(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, found in (("a", ranks(0.3)), ("b", ranks(0.6)), ("fewer", ranks(0.6)[:20])):
+        run(inside / name, found, batch=ord(name[0]))
+        results = inside / name / "results/evaluate"
+        if name != "fewer":  # another domain, of the same queries everywhere
+            shutil.copy(results / "market.json", results / "duke.json")
+        else:
+            shutil.copy(inside / "a/results/evaluate/market.json", results / "duke.json")
+    assert cli.main(["compare", "a", "fewer"]) == 0
+    printed = capsys.readouterr().out
+    assert "market is left out: other queries" in printed and "duke: 30 persons" in printed
+    assert cli.main(["compare", "a", "fewer", "--paired"]) == 2
+    assert "a and fewer: market: other queries, or other persons on them" in capsys.readouterr().err
+    assert compare(["a", "b"], paired=True)[0].lines == compare(["a", "b"])[0].lines
+    shutil.copy(inside / "b/results/evaluate/market.json", inside / "b/results/evaluate/more.json")
+    assert "more is left out: not in all of them" in told(["a", "b"], capsys)
+    with pytest.raises(ReidError, match="a and b: more: not in all of them"):
+        compare(["a", "b"], paired=True)
+    (inside / "b/results/evaluate/more.json").unlink()
+    rankings = ["fusion, plain", "a/epoch_1, plain"]
+    with pytest.raises(ReidError, match="duke: not all of them rank by a/epoch_1, plain"):
+        compare(["a", "b"], rankings=rankings, paired=True)
+
+
+def told(folders: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert cli.main(["compare", *folders]) == 0
+    return capsys.readouterr().out
 
 
 def test_what_cannot_be_compared_is_refused(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
