@@ -117,8 +117,8 @@ def ours(
     checkpoint = folder / f"{seed}.pt"
     last = config.Ensemble(epochs=(recipe.adapted(model.recipe).epochs,))
     train.run(
-        seed, recipe, model, last, data=data, scratch=folder, images=listed, pretrained=pretrained,
-        checkpoints=[checkpoint], history=folder / f"{seed}.jsonl", threads=1,
+        seed, recipe, model, last, data=data, scratch=folder, images=listed, unlabelled=[],
+        pretrained=pretrained, checkpoints=[checkpoint], history=folder / f"{seed}.jsonl", threads=1,
     )  # fmt: skip
     return checkpoint
 

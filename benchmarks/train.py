@@ -258,8 +258,9 @@ def run(options: argparse.Namespace) -> None:
         train.run(
             0, settings, Model(backbone=options.backbone, height=options.height, width=options.width),
             Ensemble(epochs=(2,)), data=folder, scratch=folder / "scratch", images=folder / "images.tsv",
-            pretrained=[], checkpoints=[folder / "epoch_2.pt"], history=folder / "history.jsonl",
-            workers=options.workers, device=options.device, threads=options.threads,
+            unlabelled=[], pretrained=[], checkpoints=[folder / "epoch_2.pt"],
+            history=folder / "history.jsonl", workers=options.workers, device=options.device,
+            threads=options.threads,
         )  # fmt: skip
         (speeds,) = folder.glob("scratch/train/*/speeds.jsonl")
         lines = [json.loads(line) for line in speeds.read_text().splitlines()]

@@ -3,12 +3,13 @@
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from naic_reid import losses
-from naic_reid.config import Loss, Train
+from naic_reid.config import Loss, Train, Unlabelled
 from naic_reid.data.augment import MEAN, STD
 from naic_reid.errors import ReidError
 from naic_reid.losses.regions import Regions
@@ -17,7 +18,8 @@ from naic_reid.models.regions import WIDTH
 from naic_reid.training import optimizers, schedule
 from naic_reid.training.attack import Attack
 from naic_reid.training.average import Average, Equal, Moving
-from naic_reid.training.learner import ADVERSARIAL, Learner, Located, Term
+from naic_reid.training.consistency import Consistency, Logits
+from naic_reid.training.learner import ADVERSARIAL, UNLABELLED, Learner, Located, Term
 from naic_reid.training.teacher import Teacher
 
 _log = logging.getLogger(__name__)
@@ -28,8 +30,9 @@ def terms(train: Train, embedder: Embedder) -> dict[str, float]:
     own = {group.term: 1.0 for group in embedder.identity_groups if group.term}
     if embedder.located is not None:
         own |= {"regions": 1.0, "locator": 0.5}  # VPM's
-    attacked = {ADVERSARIAL: train.adversarial.weight} if train.adversarial else {}
-    return {loss.name: loss.weight for loss in _losses(train)} | own | attacked
+    added = {ADVERSARIAL: train.adversarial, UNLABELLED: train.unlabelled}
+    more = {name: term.weight for name, term in added.items() if term}
+    return {loss.name: loss.weight for loss in _losses(train)} | own | more
 
 
 def learner(train: Train, embedder: Embedder, num_classes: int) -> Learner:
@@ -58,7 +61,9 @@ def learner(train: Train, embedder: Embedder, num_classes: int) -> Learner:
             judge = build(loss.name, num_classes, embedder.width(group.branches), **options(loss), **more)
             (identity if of_classes else metrics).append(Term(loss.name, group, judge, train.metric_on))
     teacher = None if train.teacher is None else Teacher(embedder, train.teacher)
-    return Learner(embedder, identity, metrics, teacher, _located(embedder, num_classes))
+    unlabelled = train.unlabelled
+    consistency = None if unlabelled is None else _consistency(unlabelled, embedder, identity)
+    return Learner(embedder, identity, metrics, teacher, _located(embedder, num_classes), consistency)
 
 
 def _located(embedder: Embedder, num_classes: int) -> Located | None:
@@ -69,11 +74,22 @@ def _located(embedder: Embedder, num_classes: int) -> Located | None:
     return Located(regions, locator, Regions(num_classes, WIDTH, embedder.regions))
 
 
+def _consistency(words: Unlabelled, embedder: Embedder, identity: Sequence[Term]) -> Consistency:
+    """By the recipe's identity loss, which stands first."""
+    own = [term for term in identity if term.name == identity[0].name]
+    logits = Logits(embedder, [term.group for term in own], [term.loss for term in own])
+    decay = words.decay if words.form == "teacher" else None
+    return Consistency(logits, losses.CONSISTENCIES[words.form], decay)
+
+
 def optimizer(train: Train, learner: Learner) -> torch.optim.Optimizer:
     """The backbone's parameters, and the head's: branches, and what the losses hold per class."""
-    named = [(name, tensor) for name, tensor in learner.named_parameters() if not name.startswith("teacher.")]
+    teachers = [module for module in learner.modules() if isinstance(module, Teacher)]
+    taught = {id(parameter) for teacher in teachers for parameter in teacher.parameters()}
     grouped: dict[str, list[nn.Parameter]] = {}
-    for name, parameter in named:
+    for name, parameter in learner.named_parameters():
+        if id(parameter) in taught:
+            continue
         place = "body" if name.startswith("embedder.backbone.") else "head"
         grouped.setdefault(f"{place} biases" if name.endswith(".bias") else place, []).append(parameter)
     rates = _rates(train)
@@ -161,6 +177,11 @@ def identities(batch: int, num_instances: int, classes: int, cuts: int) -> int:
         _log.warning("train: batches of %d identities instead of %d: %d to show, cut into %d",
                      found, wanted, classes, cuts)  # fmt: skip
     return found
+
+
+def unlabelled(batch: int, cuts: int) -> int:
+    """Images without labels to a batch: half as many as it has, 8 at least, a multiple of `cuts`."""
+    return -(-max(8, batch // 2) // cuts) * cuts
 
 
 def micro_batches(identities: int, num_instances: int, accumulate: int) -> list[int]:

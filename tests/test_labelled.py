@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -120,7 +121,10 @@ def test_a_data_set_walks_through_snakemake_and_only_what_changed_runs_again(tmp
     market = {"name": "market", "layout": "market1501", "folder": "market1501"}
     test = {"duke": {"layout": "dukemtmc", "folder": "dukemtmc"}}
     raw = small([market], test)
-    raw["train"]["cameras"] = "known"
+    raw["train"] |= {"cameras": "known", "unlabelled": {"images": "more", "after": 0}}
+    given = sorted((tmp_path / "data/veri776").rglob("*.jpg"))
+    (tmp_path / "data/more").mkdir()
+    shutil.copy(given[0], tmp_path / "data/more")
     walk = Walk(tmp_path, raw)
     data = ("--config", "data=data")
     walk.run(*data)
@@ -131,3 +135,7 @@ def test_a_data_set_walks_through_snakemake_and_only_what_changed_runs_again(tmp
     again = walk.would_run(*data)
     assert not {"collect", "dedupe", "holdout", "train"} & again.keys()
     assert again["tests"] == 1
+    shutil.copy(given[1], tmp_path / "data/more")
+    assert walk.would_run(*data)["train"] == 1
+    shutil.rmtree(tmp_path / "data/more")
+    assert "train.unlabelled.images: there is no data/more: name a folder" in walk.run(*data, status=1)

@@ -36,7 +36,15 @@ from naic_reid.config.retrieval import (
     Shards,
 )
 from naic_reid.config.section import HOLDOUT, Section
-from naic_reid.config.training import IDENTITY_LOSSES, METRIC_LOSSES, Augment, Loss, Schedule, Train
+from naic_reid.config.training import (
+    IDENTITY_LOSSES,
+    METRIC_LOSSES,
+    Augment,
+    Loss,
+    Schedule,
+    Train,
+    Unlabelled,
+)
 
 __all__ = [
     "HOLDOUT",
@@ -71,6 +79,7 @@ __all__ = [
     "Test",
     "Toy",
     "Train",
+    "Unlabelled",
     "describe",
     "load",
     "parse",

@@ -11,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from naic_reid.config.section import Count, NotNegative, Positive, Section, Share, require, validated
+from naic_reid.config.section import Count, Inside, NotNegative, Positive, Section, Share, require, validated
 
 # The keys of losses.IDENTITY_LOSSES and losses.METRIC_LOSSES, and the options each takes.
 IDENTITY_LOSSES: dict[str, tuple[str, ...]] = {
@@ -210,6 +210,32 @@ class Adversarial(Section):
     )
 
 
+class Unlabelled(Section):
+    """Further images that nobody has labelled: two variations of each are to be the same to the network."""
+
+    images: Inside = Field(description="folder in the data folder, looked through with its sub-folders")
+    weight: NotNegative = Field(0.1, description="factor of this term in the sum; published with twin: 0.01")
+    after: Share = Field(
+        0.8, description="share of the epochs after which it begins; 0: with the first; published: 0.1"
+    )
+    form: Literal["teacher", "twin"] = Field(
+        "teacher",
+        description="teacher: the second variation is judged by a moving average of the network, and both "
+        "are drawn together; twin: by the network itself, and both are drawn to the product of their shares",
+    )
+    decay: Annotated[float, Field(ge=0, lt=1)] = Field(0.996, description="teacher: of the moving average")
+
+    @model_validator(mode="after")
+    def _decay_is_a_teachers(self) -> Self:
+        idle = self.form == "twin" and self.decay != type(self).model_fields["decay"].default
+        require(not idle, "decay is a word of form teacher: leave it out")
+        return self
+
+    def at(self, epoch: int, epochs: int) -> bool:
+        """Whether it is at work in an epoch, from 0, of so many."""
+        return self.after == 0 or epoch > self.after * epochs
+
+
 class Train(Section):
     """The recipe that all models share."""
 
@@ -282,6 +308,9 @@ class Train(Section):
     adversarial: Adversarial | None = Field(
         None, exclude_if=not_, description="some steps see their images attacked, too; none: no"
     )
+    unlabelled: Unlabelled | None = Field(
+        None, exclude_if=not_, description="each step sees half as many images without labels, too; none: no"
+    )
     freeze: tuple[str, ...] = Field((), description="patterns of parameters kept, e.g. backbone.layer1.*")
     freeze_steps: Count | None = Field(None, exclude_if=not_, description="steps for which they are kept")
     freeze_epochs: Count | None = Field(None, description="epochs for which they are kept; none: all")
@@ -349,6 +378,12 @@ class Train(Section):
         require(places == sorted(set(places)), "changes must come in the order of their epochs and steps")
         late = [epoch for epoch, _ in places if epoch > self.epochs]
         require(not late, f"changes in the epochs {late} lie beyond train.epochs {self.epochs}")
+        return self
+
+    @model_validator(mode="after")
+    def _unlabelled_images_are_seen(self) -> Self:
+        seen = self.unlabelled is None or self.unlabelled.at(self.epochs - 1, self.epochs)
+        require(seen, f"unlabelled.after: of {self.epochs} epochs none is left: lower it")
         return self
 
     @model_validator(mode="after")

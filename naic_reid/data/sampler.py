@@ -127,6 +127,16 @@ def _taken(group: int, owners: list[int], chosen: dict[int, int], identities: in
     return True
 
 
+def shuffled_pairs(images: int, size: int, steps: int, seed: int, epoch: int) -> _Ints:
+    """An epoch of batches without classes: rows int64 [steps, 2 · size], each twice, side by side.
+
+    Shuffled passes through all images, one after another. Determined by (seed, epoch).
+    """
+    rng = np.random.default_rng((seed, epoch))
+    passes = [rng.permutation(images) for _ in range(-(-steps * size // images))]
+    return np.concatenate(passes)[: steps * size].reshape(steps, size).repeat(2, axis=1)
+
+
 def cameras_of(paths: Sequence[str], pattern: str, known: Mapping[str, str] | None = None) -> _Ints:
     """The camera of each image by number [N]: what the pattern's group finds in its path.
 

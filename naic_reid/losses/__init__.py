@@ -24,6 +24,7 @@ from naic_reid.losses.batch import (
     MinedTriplet,
 )
 from naic_reid.losses.center import Center
+from naic_reid.losses.consistency import CONSISTENCIES as CONSISTENCIES
 from naic_reid.losses.linear import Linear, LinearFastReID
 from naic_reid.losses.pairwise import PairwiseCircle, PairwiseCosFace
 from naic_reid.losses.triplet import (

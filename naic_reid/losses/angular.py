@@ -37,10 +37,17 @@ class _Angular(nn.Module):
             labels: int64 [B], the class index of each row.
         """
         with torch.autocast(features.device.type, enabled=False):
-            rows = F.normalize(self.weight.float())
-            cosines = F.linear(F.normalize(features.float()), rows)
+            cosines = self._cosines(features)
             loss = self._judged(self.scale * self._moved(cosines, labels), labels)
             return loss, self.scale * cosines.detach()
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Of each class without the margin, float32 [B, C], with gradients."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.scale * self._cosines(features)
+
+    def _cosines(self, features: Tensor) -> Tensor:
+        return F.linear(F.normalize(features.float()), F.normalize(self.weight.float()))
 
     def _judged(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels)

@@ -31,7 +31,7 @@ class Linear(nn.Module):
             return self._loss(logits, labels), logits.detach()
 
     def logits(self, features: Tensor) -> Tensor:
-        """float32 [B, C] of features [B, D]."""
+        """Of each class, float32 [B, C], with gradients."""
         with torch.autocast(features.device.type, enabled=False):
             return F.linear(features.float(), self.weight.float())
 

@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from hashlib import blake2b
+from itertools import repeat
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,9 +28,11 @@ from naic_reid.architecture import Architecture
 from naic_reid.artifacts import ImageList, MadeBy, canonical
 from naic_reid.config import Ensemble, Model, Train
 from naic_reid.data import augment
+from naic_reid.data import unlabelled as unlabelled_images
+from naic_reid.data.batches import Batch as VariedBatch
 from naic_reid.data.batches import TrainingImages, TrainingList, with_shuffled_channels
 from naic_reid.data.geometry import Geometry
-from naic_reid.data.sampler import Sampler, cameras_of
+from naic_reid.data.sampler import Sampler, cameras_of, shuffled_pairs
 from naic_reid.errors import ReidError
 from naic_reid.files import known_digest, whole
 from naic_reid.heap import keep_freed_memory
@@ -47,6 +51,8 @@ from naic_reid.training.team import Team, joined
 
 REVISION = 3
 
+_APART = 1 << 64
+"""Of the seeds of labelled batches and of those of images without labels: no two draws are the same."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 _log = logging.getLogger(__name__)
@@ -61,6 +67,7 @@ def run(
     data: Path,
     scratch: Path,
     images: Path,
+    unlabelled: list[Path],
     pretrained: list[Path],
     checkpoints: list[Path],
     history: Path,
@@ -76,6 +83,7 @@ def run(
     Args:
         train: the recipe; `model.recipe` holds the words that differ.
         images: the training list.
+        unlabelled: at most one table of `train.unlabelled.images`; none: the folder is looked through.
         pretrained: at most one file of weights for the backbone to start from.
         scratch: where unfinished runs live.
         workers: threads that make batches; 0: one for each processor.
@@ -88,9 +96,9 @@ def run(
     started = time.monotonic()
     listed = ImageList.read(images)
     train = train.adapted(model.recipe)
-    contents = {"images": known_digest(images), "pretrained": [known_digest(path) for path in pretrained]}
-    home = _Home(scratch / "train", seed, train, model, contents)
-    made_by = MadeBy.of("train", REVISION, home.settings(train), [images, *pretrained])
+    further = _further(train, data, unlabelled)
+    home = _Home(scratch / "train", seed, train, model, _contents(images, pretrained, further))
+    made_by = MadeBy.of("train", REVISION, home.settings(train), [images, *pretrained, *unlabelled])
     with contextlib.ExitStack() as stack:
         stack.enter_context(repeatable(threads, deterministic=train.deterministic))
         team = stack.enter_context(joined(device))
@@ -102,15 +110,37 @@ def run(
             home.refuse_lost(ensemble.epochs, train.epochs)
         else:
             source, classes = _source(data, listed, images, model, train, seed, machine.amount(image_memory))
-            task = _Task(seed, train, model, source, classes, team, workers)
+            task = _Task(seed, train, model, source, classes, team, workers, further)
             _learn(task, home, {*ensemble.epochs}, made_by, _state(task, pretrained, compiled), save_seconds)
         if team.leads:
             for epoch, path in zip(ensemble.epochs, checkpoints, strict=True):
                 home.hand_over(epoch, path, made_by)
-            with whole(history) as unfinished:
-                shutil.copyfile(home.path / "history.jsonl", unfinished)
+            _copy(home.path / "history.jsonl", history)
             _log.info("train: wrote %d checkpoints in %.1f s", len(checkpoints), time.monotonic() - started)
         team.first_says(True)  # none leaves before all is there
+
+
+def _copy(path: Path, to: Path) -> None:
+    with whole(to) as unfinished:
+        shutil.copyfile(path, unfinished)
+
+
+def _further(train: Train, data: Path, tables: list[Path]) -> unlabelled_images.Rows:
+    """The images without labels that the recipe asks for, if it does."""
+    if train.unlabelled is None:
+        return []
+    folder = train.unlabelled.images
+    return unlabelled_images.read(tables[0]) if tables else unlabelled_images.found(data, folder)
+
+
+def _contents(images: Path, pretrained: list[Path], further: unlabelled_images.Rows) -> dict[str, Any]:
+    """Digests of what is read."""
+    found: dict[str, Any] = {
+        "images": known_digest(images),
+        "pretrained": [known_digest(path) for path in pretrained],
+    }
+    more = {"unlabelled": blake2b(repr(further).encode(), digest_size=16).hexdigest()} if further else {}
+    return found | more
 
 
 @dataclass(frozen=True)
@@ -163,8 +193,7 @@ class _Home:
         _log.info("train: takes over what %s trained before the change in epoch %d", before.path, last.epoch)
         if leads:
             for path in (*before.path.glob("epoch_*.pt"), before.path / "history.jsonl"):
-                with whole(self.path / path.name) as unfinished:
-                    shutil.copyfile(path, unfinished)
+                _copy(path, self.path / path.name)
         return found
 
     def refuse_lost(self, epochs: Iterable[int], passed: int) -> None:
@@ -201,6 +230,19 @@ class _Task:
     classes: tuple[str, ...]
     team: Team
     workers: int
+    further: unlabelled_images.Rows
+    """Images without labels."""
+
+    @cached_property
+    def unlabelled(self) -> tuple[TrainingImages, int] | None:
+        """Images without labels, and how many a batch of the whole team has of them."""
+        if not self.further:
+            return None
+        shown = TrainingList([path for path, _ in self.further], [0] * len(self.further))
+        # Read whenever they are shown: there may be very many.
+        found = TrainingImages(self.source.data, shown, self.source.geometry, memory=0)
+        batch = self.identities * self.train.num_instances
+        return found, recipe.unlabelled(batch, self.train.accumulate * self.team.size)
 
     @cached_property
     def identities(self) -> int:
@@ -264,16 +306,43 @@ class _Epochs:
         own = task.identities // task.team.size * train.num_instances
         self._slice = slice(task.team.rank * own, (task.team.rank + 1) * own)
 
+    def images(self, epoch: int) -> Iterator[tuple[Tensor]]:
+        """Labelled images of an epoch's batches, normalised."""
+        for batch in self._made(epoch, 0):
+            yield (batch.finished(self._task.team.device)[0],)
+
+    def _made(self, epoch: int, first: int) -> Iterator[VariedBatch]:
+        return self._task.source.batches(
+            self.rows(epoch), self._variation, self._task.seed, epoch, first=first, own=self._slice,
+            workers=self._task.workers, pinned=self._task.team.device.type == "cuda",
+        )  # fmt: skip
+
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
         """Those of an epoch from a step on, this process's slice of each."""
-        device = self._task.team.device
-        made = self._task.source.batches(
-            self.rows(epoch), self._variation, self._task.seed, epoch, first=first, own=self._slice,
-            workers=self._task.workers, pinned=device.type == "cuda",
+        device, made = self._task.team.device, self._made(epoch, first)
+        for batch, views in zip(made, self._views(epoch, first), strict=False):
+            start, parts = self._start(epoch, batch.number), batch.parts(device)
+            yield Batch(*batch.finished(device), batch.paths, start, parts, views)
+
+    def _views(self, epoch: int, first: int) -> Iterator[Tensor | None]:
+        """Of each batch this process's images without labels, each varied twice; none: the epoch has none."""
+        words, unlabelled = self._task.train.unlabelled, self._task.unlabelled
+        if words is None or unlabelled is None or not words.at(epoch, self._task.train.epochs):
+            return repeat(None)
+        return self._varied_twice(*unlabelled, epoch, first)
+
+    def _varied_twice(self, images: TrainingImages, number: int, epoch: int, first: int) -> Iterator[Tensor]:
+        """float32 [U, 2, 3, H, W] for each batch, in which the team has so many images."""
+        team, seed = self._task.team, self._task.seed + _APART
+        order = shuffled_pairs(len(images.paths), number, len(self.rows(epoch)), seed, epoch)
+        own = 2 * number // team.size
+        made = images.batches(
+            order, self._variation, seed, epoch, first=first, workers=self._task.workers,
+            own=slice(team.rank * own, (team.rank + 1) * own), pinned=team.device.type == "cuda",
         )  # fmt: skip
         for batch in made:
-            start, parts = self._start(epoch, batch.number), batch.parts(device)
-            yield Batch(*batch.finished(device), batch.paths, start, parts)
+            varied, _ = batch.finished(team.device)
+            yield varied.reshape(-1, 2, *varied.shape[1:])
 
     def _start(self, epoch: int, step: int) -> Tensor | None:
         """The first step of an attack on this process's images, where the recipe attacks them."""
@@ -413,7 +482,7 @@ def _keep(task: _Task, state: State, epochs: _Epochs, home: _Home, writer: Write
         return
     learner, epoch, network = _learner(state), state.epoch, _embedder(state)
     if state.average is not None and state.average.count:
-        network = state.average.settled(epochs.batches(epoch - 1, 0))
+        network = state.average.settled(epochs.images(epoch - 1))
     architecture = Architecture.within(task.model.model_dump())
 
     def write(tensors: tuple[dict[str, Tensor], dict[str, Tensor]]) -> None:

@@ -213,19 +213,27 @@ class _Steps:
         making = made[1] / len(self.order)
         steps = self._steps()
         first, usual = steps[0], float(np.median(steps[1:]))
-        if adversarial := self.train.adversarial:  # of so many steps, one
-            (attacked,) = self._steps(attacked=True)
-            usual += max(attacked - usual, 0.0) / adversarial.every
+        for more, share in self._shares():
+            (longer,) = self._steps(more)
+            usual += share * max(longer - usual, 0.0)
         images = self.order.shape[1]
         reading = max(made[0] - making, 0.0) if self.fits else 0.0
         return Cost(usual / images, (usual + making) / images), reading / images, max(first - usual, 0.0)
 
-    def _steps(self, *, attacked: bool = False) -> list[float]:
-        """Seconds of the computing thread in each step; in one whose images are attacked, too."""
+    def _shares(self) -> Iterator[tuple[str, float]]:
+        """What some steps see beside their images, as the learner calls it, and the share of these steps."""
+        if self.train.adversarial:
+            yield "attacked", 1 / self.train.adversarial.every
+        if self.train.unlabelled:
+            epochs = range(self.train.epochs)
+            yield "views", sum(self.train.unlabelled.at(n, len(epochs)) for n in epochs) / len(epochs)
+
+    def _steps(self, more: str = "") -> list[float]:
+        """Seconds of the computing thread in each step; in one that sees more, too."""
         clock = time.thread_time if self.device.type == "cpu" else time.monotonic
         found: list[float] = []
         began, last = time.monotonic(), clock()
-        for _ in self._taken(self.order[:1] if attacked else self.order, attacked):
+        for _ in self._taken(self.order[:1] if more else self.order, more):
             now = clock()
             found.append(now - last)
             last = now
@@ -236,14 +244,14 @@ class _Steps:
     def _made(self, order: NDArray[np.int64]) -> Iterator["Batch"]:
         return self.source.batches(order, self.recipe, 0, 0, workers=1)
 
-    def _taken(self, order: NDArray[np.int64], attacked: bool) -> Iterator[None]:
+    def _taken(self, order: NDArray[np.int64], more: str) -> Iterator[None]:
         from naic_reid import precision
 
         for batch in self._made(order):
             pixels, labels = batch.finished(self.device)
-            more = {"attacked": self._attacked(pixels)} if attacked else {}
+            given = {more: self._attacked(pixels) if more == "attacked" else pixels.chunk(2)} if more else {}
             with precision.autocast(self.train.precision, self.device):
-                losses = self.learner(pixels, labels, **more).losses
+                losses = self.learner(pixels, labels, **given).losses
                 total = sum(self.terms[name] * loss for name, loss in losses.items())
             total.backward()
             self.optimizer.step()

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 ADVERSARIAL = "adversarial"
 """The name of the term of attacked images."""
+UNLABELLED = "unlabelled"
+"""The name of the term of images without labels."""
 
 
 class Judgement(NamedTuple):
@@ -67,10 +69,15 @@ class Learner(nn.Module):
         metrics: Sequence[Term],
         teacher: nn.Module | None = None,
         located: Located | None = None,
+        consistency: nn.Module | None = None,
     ) -> None:
-        """The first identity term's logits give the accuracy; metric losses compare with a teacher's rows."""
+        """The first identity term's logits give the accuracy; metric losses compare with a teacher's rows.
+
+        `consistency` judges two variations of images without labels.
+        """
         super().__init__()
         self.teacher = teacher
+        self.consistency = consistency
         self.embedder = embedder
         self.identity = nn.ModuleList(term.loss for term in identity)
         self.metrics = nn.ModuleList(term.loss for term in metrics)
@@ -85,9 +92,17 @@ class Learner(nn.Module):
         return self.identity[0]
 
     def forward(
-        self, images: Tensor, labels: Tensor, attacked: Tensor | None = None, parts: Tensor | None = None
+        self,
+        images: Tensor,
+        labels: Tensor,
+        attacked: Tensor | None = None,
+        parts: Tensor | None = None,
+        views: tuple[Tensor, Tensor] | None = None,
     ) -> Judgement:
-        """Of float32 [B, 3, H, W] and int64 [B]; of the images as an attack left them, a term of its own.
+        """Of float32 [B, 3, H, W] and int64 [B].
+
+        A term of its own each have the images as an attack left them, and two variations of further images
+        without labels, each float32 [U, 3, H, W].
 
         `parts` are those of pictures that are shown, as in `step.Batch`.
         """
@@ -114,6 +129,9 @@ class Learner(nn.Module):
             _add(losses, name, group.weight * judge(*judged))
         if attacked is not None:
             losses[ADVERSARIAL] = self._identified(self.embedder(attacked), labels)
+        if views is not None:
+            assert self.consistency is not None, "somebody judges images without labels"
+            losses[UNLABELLED] = self.consistency(*views)
         assert right is not None, "a network has an identity term"
         return Judgement(losses, right)
 

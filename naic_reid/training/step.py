@@ -40,6 +40,8 @@ class Batch(NamedTuple):
     parts: Tensor | None = None
     """float32 [B, 2] on the device: where in a whole picture, as a share of its height, what is shown begins,
     and how much that is. None: all are whole."""
+    views: Tensor | None = None
+    """float32 [U, 2, 3, H, W] on the device: images without labels, each in two variations; none: none."""
 
 
 @dataclass(frozen=True)
@@ -190,9 +192,12 @@ def _judge(learner: nn.Module, batch: Batch, plan: Plan, scale: Tensor) -> tuple
     seen = []
     size = plan.micro_batch or len(batch.labels)
     micro_batches = [slice(begin, begin + size) for begin in range(0, len(batch.labels), size)]
-    for some in micro_batches:
+    views = (
+        [None] * len(micro_batches) if batch.views is None else batch.views.tensor_split(len(micro_batches))
+    )
+    for some, two in zip(micro_batches, views, strict=True):
         share = len(batch.labels[some]) / len(batch.labels)
-        more = _more(batch, plan, some)
+        more = _more(batch, plan, some, two)
         with _held_back(learner, held=some is not micro_batches[-1]):
             with precision.autocast(plan.precision, batch.images.device):
                 losses, right = learner(batch.images[some], batch.labels[some], **more)
@@ -202,12 +207,14 @@ def _judge(learner: nn.Module, batch: Batch, plan: Plan, scale: Tensor) -> tuple
     return torch.stack(seen).sum(dim=0), tuple(losses)
 
 
-def _more(batch: Batch, plan: Plan, some: slice) -> dict[str, Tensor]:
-    """What the learner is shown of a micro-batch beside its images and labels."""
-    more = {} if batch.parts is None else {"parts": batch.parts[some]}
+def _more(batch: Batch, plan: Plan, some: slice, views: Tensor | None) -> dict[str, Any]:
+    """What the learner is shown with a micro-batch beside its images and labels."""
+    more: dict[str, Any] = {} if batch.parts is None else {"parts": batch.parts[some]}
     if batch.start is not None:
         assert plan.attack is not None, "a batch that is attacked has a plan for it"
         more["attacked"] = plan.attack(batch.images[some], batch.start[some])
+    if views is not None:
+        more["views"] = views.unbind(1)
     return more
 
 

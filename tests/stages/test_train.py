@@ -72,7 +72,7 @@ def _run(
     arguments: dict[str, object] = {"threads": 1, "device": "cpu", **knobs}
     train.run(
         7, settings, model, ensemble, data=world, scratch=scratch or out / "scratch",
-        images=world / "images.tsv", pretrained=list(pretrained), checkpoints=paths,
+        images=world / "images.tsv", unlabelled=[], pretrained=list(pretrained), checkpoints=paths,
         history=out / "history.jsonl", **arguments,  # type: ignore[arg-type]
     )  # fmt: skip
     return [path.read_bytes() for path in paths]
@@ -349,7 +349,7 @@ def test_every_word_of_the_recipe_works_together_and_resumes_to_the_same_bits(
         freeze_epochs=1, more_losses=[{"name": "center", "weight": 0.001}], cameras="_([0-9])",
         schedule={"kind": "cosine", "warmup_epochs": 1, "flat_epochs": 1, "each": "step"},
         augment={"rotation": 10, "scaling": 0.1, "policy": "augmix", "cmy": 0.1, "erasing_fill": "noise"},
-        adversarial={"every": 2, "levels": 2},
+        adversarial={"every": 2, "levels": 2}, unlabelled={"images": ".", "after": 0.1},
     )  # fmt: skip
     whole = _run(world, tmp_path / "whole", settings)
     assert len(Checkpoint.read(tmp_path / "whole" / "epoch_4.pt").identities) == 18
@@ -438,7 +438,7 @@ def test_a_models_own_words_train_as_if_they_stood_in_the_recipe(world: Path, tm
 def test_words_that_are_off_leave_no_trace_in_records() -> None:
     for section, words in (
         (MODEL, {"stripes", "carry_classes"}),
-        (TRAIN, {"accumulate_to_fit", "cameras", "adversarial"}),
+        (TRAIN, {"accumulate_to_fit", "cameras", "adversarial", "unlabelled"}),
         (Extract(), {"stripes_weight"}),
     ):  # fmt: skip
         assert not words & section.model_dump().keys()
@@ -461,6 +461,42 @@ def test_attacked_steps_have_a_term_of_their_own_and_change_what_is_trained(
     assert first["adversarial"] != pytest.approx(first["arcface"], rel=1e-3)
     ended = [_weights(tmp_path / name) for name in ("plain", "attacked")]
     assert not torch.equal(*(weights["backbone.conv1.0.weight"] for weights in ended))
+
+
+@pytest.mark.parametrize("form", ["teacher", "twin"])
+def test_images_without_labels_are_learnt_from_in_their_epochs_and_the_run_resumes_to_the_same_bits(
+    world: Path, tmp_path: Path, form: str
+) -> None:
+    settings = _settings(unlabelled={"images": ".", "after": 0.25, "form": form, "weight": 0.5})
+    whole = _run(world, tmp_path / "whole", settings)
+    lines = [json.loads(line) for line in (tmp_path / "whole/history.jsonl").read_text().splitlines()]
+    assert [("unlabelled" in line) for line in lines] == [line["epoch"] > 2 for line in lines]
+    last = lines[-1]
+    terms = last["arcface"] + last["weighted_triplet"] + 0.5 * last["unlabelled"]
+    assert last["loss"] == pytest.approx(terms) and last["unlabelled"] > 1e-4
+    with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train._Asked, "flags", _stop_at(4))
+        _run(world, tmp_path / "cut", settings, workers=2)
+    assert _run(world, tmp_path / "cut", settings) == whole
+    assert (tmp_path / "cut/history.jsonl").read_bytes() == (tmp_path / "whole/history.jsonl").read_bytes()
+
+
+def test_images_without_labels_that_are_not_there_are_refused_before_anything_is_trained(
+    world: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ReidError, match=r"train\.unlabelled\.images: there is no .*/nowhere: name a folder"):
+        _run(world, tmp_path, _settings(unlabelled={"images": "nowhere"}, epochs=10))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_images_without_labels_are_another_run(world: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(world, data)
+    settings = _settings(unlabelled={"images": ".", "after": 0}, epochs=1)
+    for number in range(2):
+        _run(data, tmp_path / "out", settings, ensemble=Ensemble(epochs=(1,)), scratch=tmp_path / "scratch")
+        assert len(list((tmp_path / "scratch/train").iterdir())) == 1 + number
+        shutil.copy(data / "0_0.png", data / "another.png")
 
 
 def test_a_moving_average_lies_between_where_training_began_and_ended(world: Path, tmp_path: Path) -> None:
@@ -600,7 +636,8 @@ def test_two_processes_follow_the_curve_of_one_and_one_of_them_writes(
     norms = ("backbone.conv1.1.*", "backbone.conv1.4.*", "*.bn?.*", "*.downsample.2.*", "branches.*.neck.*")
     # By one level: the drawn step alone, for a slope of about 0 has another sign in another batch.
     adversarial = {"weight": 1.0, "every": 2, "levels": 1}
-    settings = _settings(freeze=norms, optimizer="sgd", steps_per_epoch=3, adversarial=adversarial)
+    settings = _settings(freeze=norms, optimizer="sgd", steps_per_epoch=3, adversarial=adversarial,
+                         unlabelled={"images": ".", "after": 0, "form": "twin", "weight": 1.0})  # fmt: skip
     _run(world, tmp_path / "alone", settings)
     _ports(tmp_path, 2)
     _together(world, tmp_path, settings, TWICE)

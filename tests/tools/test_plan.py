@@ -192,27 +192,29 @@ def test_every_scale_of_an_extraction_is_measured(
     assert seen == [2] * (2 * views)  # once to warm up
 
 
-def test_of_steps_that_are_attacked_the_share_is_counted(
+def test_of_steps_that_see_more_the_share_is_counted(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = one_model()
     raw["train"]["adversarial"] = {"every": 5, "levels": 1}
+    raw["train"]["unlabelled"] = {"images": "none", "after": 0}
     config.write_text(yaml.safe_dump(raw))
     loaded = settings.load(config)
     steps = samples._Steps._steps
     taken: list[int] = []
+    seconds = {"": [3.0, 1.0, 1.0], "attacked": [61.0], "views": [20.0]}
 
-    def counted(self: Any, *, attacked: bool = False) -> list[float]:
-        taken.append(len(steps(self, attacked=attacked)))
-        return [61.0] if attacked else [3.0, 1.0, 1.0]
+    def counted(self: Any, more: str = "") -> list[float]:
+        taken.append(len(steps(self, more)))
+        return seconds[more]
 
     monkeypatch.setattr(samples._Steps, "_steps", counted)
     monkeypatch.setattr(samples, "_alone", lambda function, *given: function(*given))
     data = plan.drawn(loaded, tmp_path)
     found = samples.network(loaded, next(iter(loaded.models.values())), tmp_path, data.paths, 12)
-    assert taken[1:] == [1]
+    assert taken[1:] == [1, 1]
     batch = loaded.train.adapted(next(iter(loaded.models.values())).recipe).batch
-    assert found.step_image.alone * min(batch, 24) == pytest.approx(1 + 60 / 5, rel=0.01)
+    assert found.step_image.alone * min(batch, 24) == pytest.approx(1 + 60 / 5 + (20 - 13), rel=0.01)
 
 
 def test_one_network_is_measured_on_this_machine(config: Path, tmp_path: Path) -> None:

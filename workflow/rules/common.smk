@@ -61,6 +61,7 @@ SOURCE_SURVEYS = [
     if not source.listed
 ]
 SET_SURVEY = "results/survey/tests/{domain}.tsv"
+UNLABELLED_SURVEY = "results/survey/unlabelled/{model}.tsv"
 TOY_TRUTH = "results/toy/truth.csv"
 COLLECTED = "results/collect/images.tsv"
 DEDUPED = "results/dedupe/images.tsv"
@@ -89,6 +90,12 @@ PAGE = "results/report/index.html"
 PAGE_RECORD = "results/report/index.record.json"
 
 SHARDS = {step: num for step, num in CONFIG.shards if num > 1}
+
+UNLABELLED = {
+    name: words.images
+    for name, model in CONFIG.models.items()
+    if (words := CONFIG.train.adapted(model.recipe).unlabelled)
+}  # model → folder of further images
 
 # With pseudo-labels, all models are trained twice: the first time under this name, for `pseudo_label` to ask.
 FIRST = "first/"

@@ -11,7 +11,7 @@ import tempfile
 import time
 
 from naic_reid import lineage, preflight
-from naic_reid.data import changes
+from naic_reid.data import changes, unlabelled
 from naic_reid.stages import survey
 
 
@@ -121,6 +121,10 @@ def look_at_data():
         raise WorkflowError(
             f"{error}\n(the data folder is {DATA}; --data or --config data=… names another)"
         ) from None
+    for model, folder in UNLABELLED.items():
+        table = place / UNLABELLED_SURVEY.format(model=model)
+        in_a_sentence(unlabelled.survey, DATA, folder, table)
+        sets.append(UNLABELLED_SURVEY.format(model=model))
     test = [TEST_SURVEY] if CONFIG.split else []
     for path in [TRAIN_SURVEY, *test, *SOURCE_SURVEYS, *sets]:
         if not same_content(path, place / path):

@@ -21,9 +21,17 @@ def training_list(wildcards):
     return PSEUDO_LABELLED if again else TRAINING
 
 
+def unlabelled_list(wildcards):
+    """The table of the images without labels that the model's recipe names; a toy's are not there yet."""
+    model = wildcards.model.removeprefix(FIRST)
+    listed = model in UNLABELLED and not CONFIG.toy
+    return [surveyed(UNLABELLED_SURVEY.format(model=model))] if listed else []
+
+
 rule train:
     input:
         images=training_list,
+        unlabelled=unlabelled_list,
         pretrained=pretrained,
     output:
         checkpoints=expand(CHECKPOINT, epoch=CONFIG.ensemble.epochs, allow_missing=True),
