@@ -192,11 +192,13 @@ def graph_of_neighbours(num_query: int, num_gallery: int, dimension: int, thread
     """Graph re-ranking after the search, beside the product of all pairs: ratios and extra memory."""
     rows = features(num_query + num_gallery, dimension)
     query, gallery = rows[:num_query], rows[num_query:]
-    similar_rows(k_nearest(query[:20], gallery[:200], 27), 26, 7)
+    similar_rows(k_nearest(query[:20], gallery[:200], 27), 26, 7, num_gallery=200)
     meter = Meter()
     _, seconds, floor_used, _ = meter(lambda: floor(query, gallery, threads))
     found, _, search_used, _ = meter(lambda: k_nearest(query, gallery, 27, threads=threads))
-    similar, own, used, extra = meter(lambda: similar_rows(found, 26, 7, threads=threads))
+    similar, own, used, extra = meter(
+        lambda: similar_rows(found, 26, 7, num_gallery=num_gallery, threads=threads)
+    )
     return {
         "seconds / floor": own / seconds,
         "used / floor": used / floor_used,

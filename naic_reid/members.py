@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from naic_reid import lineage
-from naic_reid.artifacts import Features, ImageList, JaccardRows, MadeBy
+from naic_reid.artifacts import Features, Floats, ImageList, JaccardRows, MadeBy
 from naic_reid.config import Ensemble, Model, Rerank
 from naic_reid.errors import ReidError
-from naic_reid.retrieval.best import concatenated
 from naic_reid.retrieval.distances import Member
 from naic_reid.retrieval.rerank import Reranking
 
@@ -145,6 +146,30 @@ def side_by_side(
     members: Sequence[Member], settings: Rerank, *, device: str, threads: int, memory: int
 ) -> Member:
     """One member with all features side by side, re-ranked once, in the place of the members' sum."""
-    query, gallery = concatenated(members)
+    query, gallery = _concatenated(members)
     rows = reranking(settings).of_features(query, gallery, device=device, threads=threads, memory=memory)
     return Member(query, gallery, rows, device=device)
+
+
+def _concatenated(members: Sequence[Member]) -> tuple[Floats, Floats]:
+    """Query and gallery features [Q, ΣD], [G, ΣD]; their distance is the members' weighted mean.
+
+    Each member's unit rows times the root of its share of the weights, side by side; held in memory.
+
+    Raises:
+        ReidError: a member's rows end in masses of regions, whose distance is no product of rows.
+    """
+    if any(member.vectors.regions for member in members):
+        raise ReidError(
+            "fuse.of features: features of visible regions cannot stand side by side with others: set "
+            "fuse.of: distances"
+        )
+    total = sum(member.weight for member in members)
+    num_query, num_gallery = members[0].vectors.num_query, members[0].vectors.num_gallery
+    parts = [
+        member.vectors.unit(0, num_query + num_gallery).cpu().numpy()
+        * np.float32((member.weight / total) ** 0.5)
+        for member in members
+    ]
+    both = np.concatenate(parts, axis=1)
+    return both[:num_query], both[num_query:]

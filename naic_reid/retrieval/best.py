@@ -7,7 +7,6 @@ import torch
 from numba import njit
 
 from naic_reid.artifacts import Floats, Ints
-from naic_reid.errors import ReidError
 from naic_reid.retrieval import distances, parallel
 from naic_reid.retrieval.distances import Member, Mix
 
@@ -34,11 +33,9 @@ def best(
     def fill(start: int, stop: int) -> tuple[Ints, Floats]:
         return of_block(members, mix, distances.summed(members, mix, start, stop), start, num_best)
 
-    num_query, num_gallery = members[0].vectors.num_query, members[0].vectors.num_gallery
-    nothing = np.empty((0, min(num_best, num_gallery)))
-    found = [(nothing.astype(np.int32), nothing.astype(np.float32))]
-    found += distances.each_block(fill, num_query, threads=threads, block=block, watch=watch)
-    indices, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    num_query = members[0].vectors.num_query
+    found = distances.each_block(fill, num_query, threads=threads, block=block, watch=watch)
+    indices, values = (np.concatenate(parts) for parts in zip(fill(0, 0), *found, strict=True))
     return indices, values
 
 
@@ -58,12 +55,13 @@ def of_block(
     assert isinstance(width, torch.Tensor)
     # Columns stand in the order of index, which the sort below keeps among equals.
     if members[0].vectors.compiled:
-        near = torch.from_numpy(_columns(total.numpy(), *_limits(total.numpy(), num_best, width.numpy())))
+        near, held = map(torch.from_numpy, _columns(total.numpy(), num_best, width.numpy()))
     else:
         near = _columns_by_topk(total, num_best, width)
+        held = torch.ones_like(near, dtype=torch.bool)
     sums = sum(member.measured(near, mix, start) for member in members)
     assert isinstance(sums, torch.Tensor)
-    final, order = sums.float().sort(stable=True)
+    final, order = sums.float().where(held, torch.inf).sort(stable=True)
     return near.gather(1, order)[:, :num_best].int().cpu().numpy(), final[:, :num_best].cpu().numpy()
 
 
@@ -80,32 +78,15 @@ def _columns_by_topk(total: torch.Tensor, num_best: int, width: torch.Tensor) ->
 
 
 @njit(nogil=True, cache=True)
-def _limits(total, num_best, width):  # type: ignore[no-untyped-def]
-    """Of each row the num_best-th smallest value and `width`, and how many lie within that at most."""
-    limits, most = np.empty(len(total)), 0
-    for r in range(len(total)):
-        limits[r] = np.float64(_smallest(total[r], num_best)) + width[r]
-        most = max(most, (total[r] <= limits[r]).sum())
-    return limits, most
-
-
-@njit(nogil=True, cache=True)
-def _columns(total, limits, length):  # type: ignore[no-untyped-def]
-    """int64 [B, length]: the columns of values up to each row's limit, then the first of the others."""
-    near = np.empty((len(total), length), np.int64)
-    for r in range(len(total)):
-        at = 0
-        for column in range(total.shape[1]):
-            if total[r, column] <= limits[r]:
-                near[r, at] = column
-                at += 1
-        column = 0
-        while at < length:
-            if total[r, column] > limits[r]:
-                near[r, at] = column
-                at += 1
-            column += 1
-    return near
+def _columns(total, num_best, width):  # type: ignore[no-untyped-def]
+    """Columns, ascending, of all within `width` of each row's num_best-th smallest; 0 where not held."""
+    limits = [np.float64(_smallest(row, num_best)) + width[r] for r, row in enumerate(total)]
+    found = [np.flatnonzero(row <= limits[r]) for r, row in enumerate(total)]
+    near = np.zeros((len(total), max([len(columns) for columns in found])), np.int64)
+    held = np.zeros(near.shape, np.bool_)
+    for r, columns in enumerate(found):
+        near[r, : len(columns)], held[r, : len(columns)] = columns, True
+    return near, held
 
 
 @njit(nogil=True, cache=True)
@@ -124,27 +105,3 @@ def block_length(num_gallery: int, memory: int, *, threads: int = 0, arrays: int
     """How many queries may be done at once within so many bytes; each takes float32 [arrays, G] a thread."""
     one = 4 * arrays * max(num_gallery, 1) * parallel.num_threads(threads)
     return max(1, min(distances.BLOCK, memory // one))
-
-
-def concatenated(members: Sequence[Member]) -> tuple[Floats, Floats]:
-    """Query and gallery features [Q, ΣD], [G, ΣD]; their distance is the members' weighted mean.
-
-    Each member's unit rows times the root of its share of the weights, side by side; held in memory.
-
-    Raises:
-        ReidError: a member's rows end in masses of regions, whose distance is no product of rows.
-    """
-    if any(member.vectors.regions for member in members):
-        raise ReidError(
-            "fuse.of features: features of visible regions cannot stand side by side with others: set "
-            "fuse.of: distances"
-        )
-    total = sum(member.weight for member in members)
-    num_query, num_gallery = members[0].vectors.num_query, members[0].vectors.num_gallery
-    parts = [
-        member.vectors.unit(0, num_query + num_gallery).cpu().numpy()
-        * np.float32((member.weight / total) ** 0.5)
-        for member in members
-    ]
-    both = np.concatenate(parts, axis=1)
-    return both[:num_query], both[num_query:]

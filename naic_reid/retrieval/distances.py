@@ -183,8 +183,7 @@ def measured_pairs(
 
 def summed(members: Sequence[Member], mix: Mix, start: int, stop: int) -> torch.Tensor:
     """The members' sum for queries start … stop, float32 [B, G], to rounding."""
-    shape = stop - start, members[0].vectors.num_gallery
-    total = torch.zeros(shape, device=members[0].vectors.device)
+    total = torch.zeros(stop - start, members[0].vectors.num_gallery, device=members[0].vectors.device)
     for member in members:
         member.add([total], [mix], start)
     return total

@@ -12,11 +12,10 @@ from typing import Any
 import faiss
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 
-from naic_reid.artifacts import Floats, Neighbours
-from naic_reid.retrieval import exact, parallel
+from naic_reid.artifacts import Floats, Ints, Neighbours
+from naic_reid.retrieval import parallel, vectors
 from naic_reid.retrieval.vectors import Vectors
 
 ENGINES = ("faiss-flat", "faiss-ivf", "faiss-hnsw")
@@ -60,7 +59,10 @@ def k_nearest(
                 far = index.search(-block, min(8, num))[1]
             else:
                 far = sample[np.argmin(block @ _unit_rows(features, sample).T, axis=1)][:, None]
-            _measure(features.union, found, far, rows, distances, farthest, start)
+            rows[start:stop], distances[start:stop] = _measured(features, start, found, keep)
+            cosines = features.measure(torch.arange(start, stop), torch.from_numpy(far))
+            outermost = vectors.distance(cosines).amax(1).numpy()
+            farthest[start:stop] = np.maximum(distances[start:stop, -1], outermost)
     return Neighbours(rows, distances, farthest, len(query))
 
 
@@ -118,21 +120,13 @@ def _whole_search(features: Vectors, unit: Floats, keep: int) -> NDArray[np.int6
     return near
 
 
-@njit(nogil=True, cache=True)
-def _measure(union, found, far, rows, distances, farthest, first):  # type: ignore[no-untyped-def]
-    """Canonical distances of what was found for rows first …, in order, the row itself at the head."""
-    keep = rows.shape[1]
-    for b in range(len(found)):
-        i = first + b
-        others = np.sort(found[b][found[b] != i])
-        cosines = np.empty(len(others), np.float32)
-        for c in range(len(others)):
-            cosines[c] = exact.cosine(union, i, others[c])
-        order = np.argsort(-cosines, kind="mergesort")
-        rows[i, 0], distances[i, 0] = i, np.float32(0.0)
-        for c in range(keep - 1):
-            rows[i, c + 1] = others[order[c]]
-            distances[i, c + 1] = exact.distance(cosines[order[c]])
-        farthest[i] = distances[i, keep - 1]
-        for j in far[b]:
-            farthest[i] = max(farthest[i], exact.distance(exact.cosine(union, i, j)))
+def _measured(features: Vectors, first: int, found: NDArray[np.int64], keep: int) -> tuple[Ints, Floats]:
+    """Of what was found for rows first …, [B, keep] in order, the row itself at the head; distances."""
+    near = torch.from_numpy(found).sort(1).values
+    own = torch.arange(first, first + len(near))[:, None]
+    cosines = features.measure(own[:, 0], near)
+    cosines[near == own] = -torch.inf
+    cosines, order = cosines.sort(stable=True, dim=1, descending=True)
+    near, cosines = near.gather(1, order)[:, : keep - 1], cosines[:, : keep - 1]
+    measured = torch.cat([torch.zeros(len(own), 1), vectors.distance(cosines)], 1)
+    return torch.cat([own, near], 1).int().numpy(), measured.numpy()

@@ -25,7 +25,7 @@ def similar_rows(
     k1: int,
     k2: int,
     *,
-    num_gallery: int | None = None,
+    num_gallery: int,
     asking: tuple[int, int] | None = None,
     threads: int = 0,
 ) -> JaccardRows:
@@ -36,7 +36,7 @@ def similar_rows(
         k1: rows that a row is linked to, itself among them.
         k2: rows that a row gathers from, itself among them; at least 2: with fewer the definition neither
             propagates nor normalises, and counts of shared neighbours would drown the cosine.
-        num_gallery: G, the last of the rows; None: all that are no queries. Of one list that is both, N.
+        num_gallery: G, the last of the rows; of one list that is both, N.
         asking: start and stop of the queries whose rows are wanted; none: all.
         threads: 0 means all processors.
     """
@@ -49,7 +49,7 @@ def similar_rows(
     for _ in range(_ROUNDS):
         links = _unit(sparse.product(weights, links + links.T.tocsr(), threads))
     asked = slice(*asking or (0, num_query))
-    columns = links[num - (num - num_query if num_gallery is None else num_gallery) :].T.tocsr()
+    columns = links[num - num_gallery :].T.tocsr()
     similarity = sparse.product(links[asked], columns, threads)
     np.minimum(similarity.data, 1, out=similarity.data)
     return JaccardRows(similarity, neighbours.farthest[asked])

@@ -174,18 +174,11 @@ def _capacity(keep: int) -> int:
 
 
 def _short(num: int, keep: int, sign: float, slack: float, share: float) -> _Short:
-    capacity = _capacity(keep)
-    return _Short(
-        np.empty((num, capacity), np.int32),
-        np.empty((num, capacity), np.float32),
-        np.zeros(num, np.int32),
-        np.zeros(num, np.int32),
-        np.full(num, -np.inf if keep else np.inf, np.float32),
-        keep,
-        sign,
-        slack,
-        share,
-    )
+    shape = num, _capacity(keep)
+    lists = np.empty(shape, np.int32), np.empty(shape, np.float32)
+    counts = np.zeros(num, np.int32), np.zeros(num, np.int32)
+    cut = np.full(num, -np.inf if keep else np.inf, np.float32)
+    return _Short(*lists, *counts, cut, keep, sign, slack, share)
 
 
 def _operand(

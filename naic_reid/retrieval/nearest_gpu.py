@@ -92,8 +92,7 @@ class _Search:
                     whole[piece] = part
                 unfinished.append(piece[short])
             again, length = torch.cat(unfinished), 4 * length
-        near, distances, farthest = found
-        return near, distances, farthest
+        return found[0], found[1], found[2]
 
     def _precise(self, rows: torch.Tensor) -> torch.Tensor:
         """The float32 product of a few rows with all, by all bits of its factors."""

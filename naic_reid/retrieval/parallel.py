@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, TypeVar
 
 from naic_reid import machine
 
 _Result = TypeVar("_Result")
-
 
 Watch = Callable[[Iterator[Any], int], Iterable[Any]]
 """Passes on the steps of long work, of which there are so many; may show how far they have come."""
@@ -28,10 +26,9 @@ def pieces(
     function: Callable[..., _Result], shared: Sequence[Any], of: tuple[int, int], length: int, threads: int
 ) -> list[_Result]:
     """All results of `function(*shared, start, stop)` for consecutive pieces of a range, in order."""
-    starts = range(*of, length)
-    stops = (min(start + length, of[1]) for start in starts)
+    parts = [(of[0] + start, of[0] + stop) for start, stop in spans(of[1] - of[0], length)]
     with ThreadPoolExecutor(num_threads(threads)) as pool:
-        return list(pool.map(partial(function, *shared), starts, stops))
+        return list(pool.map(lambda part: function(*shared, *part), parts))
 
 
 def spans(num: int, length: int) -> list[tuple[int, int]]:

@@ -45,9 +45,9 @@ class Reranking(NamedTuple):
     @property
     def mix(self) -> Mix:
         """How similarity and distance become one."""
-        return (
-            Mix(self.lambda_, "none") if self.method == "graph" else Mix(self.lambda_, self.norm, self.power)
-        )
+        if self.method == "graph":
+            return Mix(self.lambda_, "none")
+        return Mix(self.lambda_, self.norm, self.power)
 
     def check(self) -> None:
         """Refuse numbers that mean nothing.

@@ -19,7 +19,8 @@ def angles(*degrees: float) -> Floats:
 
 
 def scores(query: Floats, gallery: Floats, k1: int, k2: int, lambda_: float) -> Floats:
-    rows = similar_rows(k_nearest(query, gallery, max(k1, k2)), k1, k2, threads=2)
+    found = k_nearest(query, gallery, max(k1, k2))
+    rows = similar_rows(found, k1, k2, num_gallery=len(gallery), threads=2)
     found: Floats = (
         1 - distances.summed([Member(query, gallery, rows)], Mix(lambda_, "none"), 0, len(query)).numpy()
     )
@@ -49,8 +50,8 @@ def test_scores_are_those_of_the_dense_definition(k1: int, k2: int) -> None:
 def test_a_range_of_queries_has_the_bits_it_has_among_all_whatever_the_threads() -> None:
     rows = clustered(9, 2500, 24)
     near = k_nearest(rows[:200], rows[200:], 27)
-    whole = similar_rows(near, 26, 7, threads=1).similarity
-    part = similar_rows(near, 26, 7, asking=(70, 150), threads=3).similarity
+    whole = similar_rows(near, 26, 7, num_gallery=2300, threads=1).similarity
+    part = similar_rows(near, 26, 7, num_gallery=2300, asking=(70, 150), threads=3).similarity
     np.testing.assert_array_equal(part.toarray(), whole[70:150].toarray())
 
 
