@@ -146,12 +146,12 @@ def side_by_side(
     members: Sequence[Member], settings: Rerank, *, device: str, threads: int, memory: int
 ) -> Member:
     """One member with all features side by side, re-ranked once, in the place of the members' sum."""
-    query, gallery = _concatenated(members)
+    query, gallery = concatenated(members)
     rows = reranking(settings).of_features(query, gallery, device=device, threads=threads, memory=memory)
     return Member(query, gallery, rows, device=device)
 
 
-def _concatenated(members: Sequence[Member]) -> tuple[Floats, Floats]:
+def concatenated(members: Sequence[Member]) -> tuple[Floats, Floats]:
     """Query and gallery features [Q, ΣD], [G, ΣD]; their distance is the members' weighted mean.
 
     Each member's unit rows times the root of its share of the weights, side by side; held in memory.

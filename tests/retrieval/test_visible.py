@@ -9,8 +9,8 @@ import torch
 
 from naic_reid.artifacts import Features, Floats
 from naic_reid.errors import ReidError
+from naic_reid.members import concatenated
 from naic_reid.retrieval import distances, exact, nearest, search
-from naic_reid.retrieval.best import concatenated
 from naic_reid.retrieval.distances import PLAIN, Member
 from naic_reid.retrieval.k_reciprocal import jaccard_rows
 from naic_reid.retrieval.ranking import fuse, rank
