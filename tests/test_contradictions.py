@@ -248,7 +248,8 @@ def test_any_two_words_of_search_and_rerank_rank() -> None:
 
 def test_any_two_words_of_the_lists_make_lists(tmp_path: Path) -> None:
     rows = [
-        (f"a/{at}.png", f"a/{at // 3}", at + 1, f"{at % 20:02}", f"{at % 20:02}", "", "") for at in range(24)
+        (f"a/{at}.png", f"a/{at // 3}", at + 1, f"{at % 20:02}", f"{at % 20:02}", "", "", "")
+        for at in range(24)
     ]
     records, kept = tmp_path / "images.tsv", tmp_path / "kept.tsv"
     Records.of(rows, MadeBy()).write(records)

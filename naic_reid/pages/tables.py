@@ -5,10 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from naic_reid.artifacts import JUNK, ImageList, read_table
+from naic_reid.data.records import Records
+from naic_reid.pages import findings as inspected
+from naic_reid.pages.findings import Listed
+from naic_reid.pages.sections import Section
 
 EXAMPLES = 12  # dropped images that are named
 COUNTS = ["source", "listed", "unreadable", "wrong_label", "repeated_line", "two_identities", "same_bytes",
           "same_pixels", "too_few_images", "images", "identities"]  # fmt: skip
+_WRONG = "wrong label"  # the reason for which dedupe drops what is known to be so
 DROPPED = ["path", "identity", "line", "reason", "kept", "remark"]
 
 
@@ -25,6 +30,20 @@ def sizes(images: Mapping[str, ImageList]) -> dict[str, Any]:
     ]
     header = ["list", "images", "persons", "cameras", "junk"]
     return {"title": "Sizes", "note": "", "header": header, "rows": rows, "texts": [0]}
+
+
+def findings(data: Path, collected: Path, dropped: Path) -> list[dict[str, Any]]:
+    """What `naic-reid inspect` finds in training lists, of the images as they were collected."""
+    out = read_table(dropped, "Dropped", DROPPED)[1]
+    wrong = {(path, identity, int(line)) for path, identity, line, reason, *_ in out if reason == _WRONG}
+    listed = Listed.of(data, Records.read(collected), wrong)
+    return [_of_section(section) for section in inspected.sections(listed)]
+
+
+def _of_section(section: Section) -> dict[str, Any]:
+    texts = [at for at in range(len(section.header)) if any(isinstance(row[at], str) for row in section.rows)]
+    return {"title": section.title, "note": section.note, "header": section.header,
+            "rows": section.rows, "texts": texts}  # fmt: skip
 
 
 def problems(counts: Path, dropped: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from sys import intern
 from naic_reid import files
 from naic_reid.artifacts import MadeBy, read_table
 from naic_reid.config import Collect
+from naic_reid.data.images import Look
 from naic_reid.data.label_lists import Entry, listed
 from naic_reid.data.labelled import Labelled
 from naic_reid.data.looks import looks
@@ -40,21 +41,28 @@ def run(
     bar = shown(seen, "collect: images", len(paths))
     # Of each look only this is kept: there may be a million.
     found = {
-        path: (known.digest.hex(), known.pixels.hex(), known.fault)
+        path: (known.digest.hex(), known.pixels.hex(), known.fault, _size(known))
         for path, known in zip(paths, bar, strict=True)
     }
-    faults = [f"{data / path}: {fault}" for path, (*_, fault) in found.items() if fault]
+    faults = [f"{data / path}: {fault}" for path, (*_, fault, _) in found.items() if fault]
     if faults and collect.unreadable == "fail":
         raise listing(
             faults, "unusable images; mend them, take them off their lists, or set collect.unreadable: drop"
         )
-    rows = ((path, identity, line, *found[path], camera) for path, identity, line, camera in entries)
+    rows = (
+        (path, identity, line, *found[path][:3], camera, found[path][3])
+        for path, identity, line, camera in entries
+    )
     made_by = MadeBy.of("collect", REVISION, {"collect": collect}, [lists, *sources])
     Records.of(rows, made_by).write(images)
     _log.info(
         "collect: %d lines → %s in %.1f s; %d unusable images",
         len(entries), images, time.monotonic() - began, len(faults),
     )  # fmt: skip
+
+
+def _size(known: Look) -> str:
+    return intern(f"{known.height} {known.width}") if known.height else ""
 
 
 def _entries(

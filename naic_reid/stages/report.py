@@ -30,6 +30,7 @@ def run(
     checkpoint: list[Path],
     tested: list[Path],
     trained: Path,
+    collected: Path,
     histories: list[Path],
     counts: Path,
     dropped: Path,
@@ -46,13 +47,15 @@ def run(
         rankings: of each domain whose answers are not known.
         checkpoint: at most one, of the network of which it is shown where it looked.
         tested: lists of all domains, `query_DOMAIN` and `gallery_DOMAIN`.
+        collected: the records of all listed images.
         histories: of every model, in a folder named like it.
         threads: of the network on the processor; 0: as many as torch takes.
     """
     started = time.monotonic()
     settings = {"report": report} | ({"extract": extract} if report.heat else {})
     networks = [path for path in checkpoint if report.heat and path.is_file()]
-    inputs = [*card, *scores, *heads, *rankings, *networks, *tested, trained, *histories, counts, dropped]
+    inputs = [*card, *scores, *heads, *rankings, *networks, *tested, trained, collected, *histories]
+    inputs += [counts, dropped]
     made_by = MadeBy.of("report", REVISION, settings, inputs)
     told = (
         read_json(card[0], "Card")[1]
@@ -78,6 +81,7 @@ def run(
             tables.sizes({"training": ImageList.read(trained)} | images),
             *tables.problems(counts, dropped),
         ],
+        "findings": tables.findings(data, collected, dropped),
         "chain": links,
         "settings": of_steps,
         "footer": f"naic-reid {__version__}, from {len(links):,} files.",

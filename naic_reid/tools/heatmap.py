@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from naic_reid import files
 from naic_reid.data import folders, images
 from naic_reid.errors import ReidError
+from naic_reid.pages.sections import Picture, Section, as_html
 from naic_reid.progress import shown
-from naic_reid.tools import model, page
-from naic_reid.tools.page import Picture, Section
+from naic_reid.tools import model
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,4 +93,4 @@ def _write(
     note = f"yellow: strong, dark: weak; {scale}; the last map of {options.model}"
     with files.whole(path) as unfinished:
         section = Section("Photographs, and where the model looks", note=note, strips=[strip])
-        unfinished.write_text(page.html("Heat maps", [section]), encoding="utf-8", errors="replace")
+        unfinished.write_text(as_html("Heat maps", [section]), encoding="utf-8", errors="replace")

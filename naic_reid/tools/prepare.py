@@ -20,9 +20,8 @@ from naic_reid.data.layouts import LAYOUTS, Options
 from naic_reid.data.prepared import Placed, plan
 from naic_reid.errors import ReidError
 from naic_reid.files import whole
+from naic_reid.pages.sections import Section, as_text
 from naic_reid.progress import shown
-from naic_reid.tools import page
-from naic_reid.tools.page import Section
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
             _put(options.source / one.source, target, copy=options.copy)
     for remark in found.remarks:
         print(remark)
-    print(page.text([_told(options.target, placed)]), end="")
+    print(as_text([_told(options.target, placed)]), end="")
     return 0
 
 

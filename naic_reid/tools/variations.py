@@ -11,7 +11,7 @@ from naic_reid.config import Config
 from naic_reid.data import augment
 from naic_reid.data.batches import TrainingImages, TrainingList
 from naic_reid.data.geometry import Geometry
-from naic_reid.tools.page import Picture, Section
+from naic_reid.pages.sections import Picture, Section
 
 IMAGES = 6  # of each model
 VERSIONS = 9  # of each image

@@ -16,8 +16,7 @@ from pathlib import Path
 from naic_reid import zoo
 from naic_reid.architecture import Architecture
 from naic_reid.errors import ReidError
-from naic_reid.tools import page
-from naic_reid.tools.page import Section
+from naic_reid.pages.sections import Section, as_text
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +58,7 @@ def _table() -> str:
     ]  # fmt: skip
     ours = [tuple(map(str, one)) for one in zoo.measured()]
     small = "Measured here, small: 768 photographs of 48 persons, 8 epochs (docs/log/models.md)"
-    return page.text(
+    return as_text(
         [
             Section("FastReID's zoo, as published (percent); GFLOPs of one image", header, lines),
             Section(small, zoo.Measured._fields, ours),
@@ -105,4 +104,4 @@ def _checked(path: Path) -> str:
         ("assumed", "; ".join(converted.assumed) or "nothing"),
         *((name, " × ".join(map(str, tensor.shape)) or "1") for name, tensor in tensors.items()),
     ]
-    return page.text([Section(str(path), ("what", ""), lines)])
+    return as_text([Section(str(path), ("what", ""), lines)])

@@ -143,7 +143,7 @@ def seeds() -> Iterator[bytes]:
     }
     made_by = MadeBy("split", 1, "1", "{}", (("a", "00"),))
     ImageList(("a.png", "b.png"), ("s/1", ""), made_by).write(PLACE / "list.tsv")
-    Records.of([("a.png", "s/1", 1, "00", "11", "", "")], made_by).write(PLACE / "records.tsv")
+    Records.of([("a.png", "s/1", 1, "00", "11", "", "", "16 8")], made_by).write(PLACE / "records.tsv")
     row = Row("a.png", "query", "m/0002", "m/1", "3", "junk")
     Labelled((row,), (7,), made_by).write(PLACE / "labels.tsv")
     unit = np.eye(2, 3, dtype=np.float32)

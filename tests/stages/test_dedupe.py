@@ -55,7 +55,7 @@ def _run(
         lines[source] += 1
         place = f"{source}/images/{name}"
         fault = (faults or {}).get(at, "")
-        full.append((place, f"{source}/{label}", lines[source], digest, pixels, fault, ""))
+        full.append((place, f"{source}/{label}", lines[source], digest, pixels, fault, "", ""))
     Records.of(full, MadeBy()).write(folder / "images.tsv")
     (folder / "wrong.txt").write_text(wrong)
     stage.run(
@@ -154,10 +154,10 @@ def test_a_repeated_line_is_dropped_once(tmp_path: Path) -> None:
 def test_one_folder_listed_by_two_sources_is_one_image_each(tmp_path: Path) -> None:
     collect = Collect(sources=tuple(Source(name=n, list=f"{n}.txt", images="images") for n in "xy"))
     rows = [
-        ("images/a.png", "x/1", 1, "d1", "p1", "", ""),
-        ("images/b.png", "x/1", 2, "d2", "p2", "", ""),
-        ("images/a.png", "y/5", 1, "d1", "p1", "", ""),
-        ("images/c.png", "y/5", 2, "d3", "p3", "", ""),
+        ("images/a.png", "x/1", 1, "d1", "p1", "", "", ""),
+        ("images/b.png", "x/1", 2, "d2", "p2", "", "", ""),
+        ("images/a.png", "y/5", 1, "d1", "p1", "", "", ""),
+        ("images/c.png", "y/5", 2, "d3", "p3", "", "", ""),
     ]
     Records.of(rows, MadeBy()).write(tmp_path / "images.tsv")
     files = {name: tmp_path / f"{name}.tsv" for name in ("kept", "dropped", "counts")}
@@ -373,14 +373,14 @@ MARKET = Source(name="m", layout="market1501", folder="m")
 def _with_benchmark(folder: Path, dedupe: Dedupe, *more: tuple[str, str]) -> ImageList:
     """A label list x whose first image the benchmark m repeats, which itself holds one image twice."""
     rows = [
-        ("x/a.png", "x/1", 1, "d1", "p1", "", ""),
-        ("x/b.png", "x/1", 2, "d2", "p2", "", ""),
-        ("x/c.png", "x/1", 3, "d2", "p2", "", ""),
-        ("m/a.png", "m/1", 1, "d1", "p1", "", "m/1"),
-        ("m/b.png", "m/1", 2, "d3", "p3", "", "m/2"),
-        ("m/c.png", "m/1", 3, "d3", "p3", "", "m/1"),
-        ("m/d.png", "m/2", 4, "d4", "p4", "", "m/1"),
-        *((path, identity, 9, "d9", "p9", "", "") for path, identity in more),
+        ("x/a.png", "x/1", 1, "d1", "p1", "", "", ""),
+        ("x/b.png", "x/1", 2, "d2", "p2", "", "", ""),
+        ("x/c.png", "x/1", 3, "d2", "p2", "", "", ""),
+        ("m/a.png", "m/1", 1, "d1", "p1", "", "m/1", ""),
+        ("m/b.png", "m/1", 2, "d3", "p3", "", "m/2", ""),
+        ("m/c.png", "m/1", 3, "d3", "p3", "", "m/1", ""),
+        ("m/d.png", "m/2", 4, "d4", "p4", "", "m/1", ""),
+        *((path, identity, 9, "d9", "p9", "", "", "") for path, identity in more),
     ]
     Records.of(rows, MadeBy()).write(folder / "images.tsv")
     collect = Collect(sources=(settings("x").sources[0], MARKET, MARKET.model_copy(update={"name": "n"})))

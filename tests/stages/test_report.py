@@ -17,6 +17,7 @@ from naic_reid import files, heat, lineage
 from naic_reid.architecture import Architecture
 from naic_reid.artifacts import ImageList, MadeBy, write_table
 from naic_reid.config import Extract, Report
+from naic_reid.data.records import Records
 from naic_reid.errors import ReidError
 from naic_reid.extractor import Extractor
 from naic_reid.pages import charts, curves, lists, pictures, ranked, tables
@@ -57,6 +58,17 @@ class Made:
         self.history.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
         counts = "\t".join(["all", "9", *["1"] * 7, "2", "1"])
         write_table(folder / "counts.tsv", "Counts", MadeBy(), tables.COUNTS, [counts])
+        rows = [
+            ("train/c.png", "set/2", 1, "aa", "01", "", "", "128 64"),
+            ("train/b.png", "set/2", 3, "aa", "01", "", "", "128 64"),
+            ("train/d.png", "set/3", 4, "bb", "02", "", "", "40 20"),
+            ("train/d.png", "set/4", 5, "bb", "02", "", "", "40 20"),
+            ("train/e.png", "set/4", 6, "cc", "03", "is no image", "", ""),
+            ("other/f.png", "other/9", 1, "dd", "04", "", "", "128 64"),
+            ("other/g.png", "other/8", 2, "ee", "01", "", "", "128 64"),
+            ("other/h.png", "other/8", 7, "ff", "05", "", "", "128 64"),
+        ]
+        Records.of(rows, MadeBy()).write(folder / "images.tsv")
         dropped = "train/<b>.png\tset/1\t3\tsame bytes\ttrain/c.png\t"
         write_table(folder / "dropped.tsv", "Dropped", MadeBy(), tables.DROPPED, [dropped])
 
@@ -76,6 +88,7 @@ class Made:
             rankings=[] if truth else [self.ranking(domain) for domain in SIZES],
             tested=[self.world.images(role, domain) for domain in SIZES for role in ("query", "gallery")],
             trained=self.folder / "train.list.tsv",
+            collected=self.folder / "images.tsv",
             histories=[self.history],
             counts=self.folder / "counts.tsv",
             dropped=self.folder / "dropped.tsv",
@@ -113,6 +126,27 @@ def test_the_numbers_are_those_of_the_card(made: Made, page: str) -> None:
         cell = f"<td>{100 * row['mAP']:.1f}<small>{100 * low:.1f} – {100 * high:.1f}</small></td>"
         assert cell in body
     assert "1 of 2 images in query_green.list are copies of training images" in body
+
+
+def test_what_is_wrong_with_training_lists_is_told(page: str) -> None:
+    found = page[page.index('<section id="found"') : page.index('<section id="chain"')]
+    tables = dict(re.findall(r"<h3 [^>]*>([^<]*)</h3>(.*?)(?=<h3|</section>)", found, re.DOTALL))
+    cells = {
+        title: [re.findall(r"<td[^>]*>([^<]*)", row) for row in re.findall(r"<tr>(.*?)</tr>", body)[1:]]
+        for title, body in tables.items()
+    }
+    titles = {word: next(title for title in cells if word in title) for word in (
+        "number of images", "sizes", "Unusable", "Repeated", "two identities", "one person")}  # fmt: skip
+    assert cells[titles["number of images"]] == [["1", "2", "1"], ["2", "1", "1"]]
+    assert cells[titles["sizes"]] == [["128 × 64", "5"], ["40 × 20", "1"]]
+    assert cells[titles["Unusable"]] == [["train/e.png", "is no image"], ["train/d.png", "40 × 20 pixels"]]
+    assert cells[titles["Repeated"]] == [["set", "other", "0", "1"], ["set", "set", "1", "0"]]
+    assert cells[titles["two identities"]] == [
+        ["set:4", "train/d.png", "set/3", "set/4"],
+        ["set:5", "train/d.png", "set/4", "set/3"],
+    ]
+    assert cells[titles["one person"]] == [["other + set", "1", "2"]]
+    assert "the largest person is set/2: other/8, set/2" in found
 
 
 def test_lists_come_worst_first_with_their_marks(made: Made, page: str) -> None:

@@ -1,6 +1,8 @@
 """What a data folder holds, told before anything is trained."""
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -8,11 +10,14 @@ import numpy as np
 import pytest
 import yaml
 
-from naic_reid.config import Split
+from naic_reid.config import Dedupe, Split, load
 from naic_reid.data.worlds import drawn
 from naic_reid.errors import ReidError
+from naic_reid.pages import tables
+from naic_reid.stages import collect, dedupe
 from naic_reid.tools import inspect as tool
-from tests.data.listed import draw, picture, world
+from naic_reid.tools import inspected
+from tests.data.listed import draw, picture, surveyed, world
 from tests.labelled import small
 
 LISTS = {
@@ -94,6 +99,38 @@ def test_everything_wrong_is_told_at_once_with_its_line(
     ):
         assert problem in text
     assert _row(text, "Training sources", "x")[-1] == "1"
+
+
+def test_the_report_finds_the_same_of_what_was_collected(data: Path) -> None:
+    more = [("h.png", 5, 8), ("i.png", 6, 8), ("h.png", 5, 8), ("j.png", 5, 3), ("k.png", 7, 9)]
+    sources = world(data, LISTS | {"y": LISTS["y"] + more}).model_copy(update={"unreadable": "drop"})
+    (data / "x/images/b.png").write_bytes(b"text")
+    (data.parent / "wrong.txt").write_text("k.png\n")
+    wrong = {"wrong_labels": str(data.parent / "wrong.txt"), "wrong_label_sources": ["y"]}
+    settings = load(_config(data.parent, unreadable="drop"))
+    settings = settings.model_copy(update={"dedupe": Dedupe(**wrong)})
+    surveyed(sources, Split(), data)
+    files = {name: data.parent / f"{name}.tsv" for name in ("images", "kept", "dropped", "counts")}
+    collect.run(sources, data=data, lists=data.parent / "train.tsv", sources=[], images=files["images"])
+    dedupe.run(sources, settings.dedupe, wrong=[data.parent / "wrong.txt"], **files)
+    found = tables.findings(data, files["images"], files["dropped"])
+    looked = inspected.look(settings, data, 1, None)
+    looked.tests, looked.looks = {}, {path: looked.looks[path] for path in looked.paths}
+    told = {one.title: one for one in tool.report(settings, looked, None)}
+    assert len(found) == 6
+    for one in found:
+        expected = told[one["title"]]
+        assert one["note"] == expected.note
+        assert _places(one["rows"]) == _places(expected.rows)
+    unusable = next(one for one in found if one["title"].startswith("Unusable"))
+    assert unusable["rows"][0][0] == "x/images/b.png" and len(unusable["rows"]) == 11
+    conflicts = next(one for one in found if "two identities of one source" in one["title"])
+    assert {row[1] for row in conflicts["rows"]} == {"y/images/h.png", "y/images/i.png"}
+
+
+def _places(rows: Sequence[Sequence[object]]) -> list[list[object]]:
+    """The rows, `list:line` told by source and line."""
+    return [[re.sub(r"^(\w+)/list\.txt:", r"\1:", str(cell)) for cell in row] for row in rows]
 
 
 def test_a_missing_list_and_folder_do_not_end_the_report(

@@ -10,7 +10,8 @@ from naic_reid import config
 from naic_reid.data import images
 from naic_reid.data.geometry import Geometry
 from naic_reid.errors import ReidError
-from naic_reid.tools import inspect, page, variations
+from naic_reid.pages.sections import Section
+from naic_reid.tools import inspect, variations
 from tests.labelled import small
 from tests.tools import house
 
@@ -18,7 +19,7 @@ QUIET = {"flip": 0, "pad": 0, "brightness": 0, "contrast": 0, "saturation": 0, "
 
 
 @pytest.fixture
-def strips(tmp_path: Path, request: pytest.FixtureRequest) -> list[page.Section]:
+def strips(tmp_path: Path, request: pytest.FixtureRequest) -> list[Section]:
     """Sections for a recipe that only does what the test asks for."""
     raw = small(
         [{"name": "m", "layout": "folders", "folder": "."}], {"t": {"layout": "folders", "folder": "t"}}
@@ -31,7 +32,7 @@ def strips(tmp_path: Path, request: pytest.FixtureRequest) -> list[page.Section]
 
 
 @pytest.mark.parametrize("strips", [{"flip": 1}], indirect=True)
-def test_versions_of_a_recipe_that_mirrors_are_mirrored(strips: list[page.Section], tmp_path: Path) -> None:
+def test_versions_of_a_recipe_that_mirrors_are_mirrored(strips: list[Section], tmp_path: Path) -> None:
     [section] = strips
     assert section.rows == [("flip", "1.0")]
     assert len(section.strips) == variations.IMAGES
@@ -43,7 +44,7 @@ def test_versions_of_a_recipe_that_mirrors_are_mirrored(strips: list[page.Sectio
 
 
 @pytest.mark.parametrize("strips", [{"erasing": 1, "erasing_fill": "zero"}], indirect=True)
-def test_what_is_erased_is_shown_as_the_network_meets_it(strips: list[page.Section]) -> None:
+def test_what_is_erased_is_shown_as_the_network_meets_it(strips: list[Section]) -> None:
     grey = np.rint(255 * np.array((0.485, 0.456, 0.406)))
     changed = [
         (np.asarray(one.image) != np.asarray(first.image)).any(2)

@@ -224,6 +224,7 @@ if CONFIG.report:
                 for role in ("query", "gallery")
             ],
             trained=TRAINING,
+            collected=COLLECTED,
             histories=[HISTORY.format(model=model) for model in CONFIG.models],
             counts="results/dedupe/counts.tsv",
             dropped="results/dedupe/dropped.tsv",

@@ -42,7 +42,7 @@ class Section:
     strips: Sequence[Sequence[Picture]] = field(default_factory=tuple)
 
 
-def text(sections: Iterable[Section]) -> str:
+def as_text(sections: Iterable[Section]) -> str:
     """The sections as plain text."""
     return "\n\n".join(_text(section) for section in sections) + "\n"
 
@@ -62,7 +62,7 @@ def _text(section: Section) -> str:
     return "\n".join(lines)
 
 
-def html(title: str, sections: Iterable[Section]) -> str:
+def as_html(title: str, sections: Iterable[Section]) -> str:
     """The sections as one page that needs nothing else: pictures are part of it."""
     body = "\n".join(_html(section) for section in sections)
     return (
