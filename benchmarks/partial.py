@@ -19,8 +19,8 @@ words), from the lists of a run of quick.yaml (`--results`), two to four core-mi
 import argparse
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,11 +35,21 @@ from naic_reid.data.crops import SEED, STRESS
 from naic_reid.data.images import read
 from naic_reid.retrieval import metrics
 from naic_reid.retrieval.protocols import PROTOCOLS, Labels, meetings
+from naic_reid.retrieval.vectors import similarities
 
 DRAWS = 10_000
 
 _MOSTLY = {"crop_keep": [0.5, 1.0833], "crop_head": 0.2}
 _BLANK = {**_MOSTLY, "crop_then": "blank"}
+_JUDGED = {"metric_loss": {"name": "visible_triplet", "weight": 3.0, "margin": 1.0}}
+
+
+def _visible(regions: int, augment: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """VPM, its losses and weights, on a map of six rows."""
+    recipe = {**_JUDGED, **({"augment": augment} if augment else {})}
+    return "lite_small", {"height": 192, "regions": regions, "recipe": recipe}
+
+
 TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
     "whole": ("lite_small", {}),
     "stretch": ("lite_small", {"recipe": {"augment": _MOSTLY}}),
@@ -47,6 +57,8 @@ TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
     "mild": ("lite_small", {"recipe": {"augment": {**_BLANK, "crop_keep": [0.5, 2.0]}}}),
     "plain_whole": ("wide", {"backbone": "resnet18"}),
     "plain_blank": ("wide", {"backbone": "resnet18", "recipe": {"augment": _BLANK}}),
+    **{f"visible_{p}_whole": _visible(p, {}) for p in (6, 3, 1)},
+    **{f"visible_{p}": _visible(p, {"crop_keep": [0.5, 1.0833]}) for p in (6, 3, 1)},
 }
 """A model of configs/quick.yaml, and what differs. Borders and scale are asked of a plain ResNet-18."""
 
@@ -88,6 +100,17 @@ class Experiment:
     claims: Sequence[Claim] = field(default=())
     families: Sequence[str] = ()
     """Of published numbers (`reference_partial.csv`) that stand beside."""
+
+
+def of_networks(experiment: Experiment, models: Collection[str]) -> Experiment:
+    """Its rows of these networks, and what is claimed of such."""
+    kept = [number for number, row in enumerate(experiment.rows) if row.model in models]
+    claims = [
+        claim._replace(better=kept.index(claim.better), worse=kept.index(claim.worse))
+        for claim in experiment.claims
+        if {claim.better, claim.worse} <= {*kept}
+    ]
+    return replace(experiment, rows=[experiment.rows[number] for number in kept], claims=claims)
 
 
 def _geometries(model: str) -> list[Row]:
@@ -165,6 +188,18 @@ EXPERIMENTS = {
          Claim("×1.5 with taps above ×.5 with taps", 5, 1, "legs_1.0")],
         ("P12", "P13"),
     ),
+    "E8": Experiment(
+        "visible regions (VPM): p, trained on upper parts or on whole bodies",
+        [Row(f"visible_{p}{crops}") for crops in ("", "_whole") for p in (6, 3, 1)],
+        ("legs_0.3", "legs_0.5", "legs_0.7", "legs_1.0"),
+        [Claim("six regions above one on whole bodies", 0, 2, "legs_1.0"),
+         Claim("three regions above one on whole bodies", 1, 2, "legs_1.0"),
+         Claim("three regions above one at half", 1, 2, "legs_0.5"),
+         Claim("three regions: crops above none at half", 1, 4, "legs_0.5"),
+         Claim("one region: crops above none at half", 2, 5, "legs_0.5"),
+         Claim("without crops, three regions above one at half", 4, 5, "legs_0.5")],
+        ("P10", "P14"),
+    ),
     "E10": Experiment(
         "fewer numbers", [Row("whole"), *_FEWER], ("legs_1.0", "legs_0.5"),
         [Claim("half of the channels lose less than 1", 1, 0, "legs_1.0", -1),
@@ -201,12 +236,17 @@ class Photographs:
         ]
 
 
-def asked(parts: Floats, whole: Floats, persons: NDArray[Any], cameras: NDArray[Any]) -> Asked:
-    """NP: every part against all whole pictures but those of its person and camera."""
+def asked(
+    parts: Floats, whole: Floats, persons: NDArray[Any], cameras: NDArray[Any], regions: int = 0
+) -> Asked:
+    """NP: every part against all whole pictures but those of its person and camera.
+
+    `regions`: how many numbers at the end of each row are masses of visible regions.
+    """
     no = np.zeros(len(persons), np.bool_)
     labels = Labels(persons.astype(np.int64), cameras.astype(np.int64), no, np.full(len(persons), -1))
     met = meetings(PROTOCOLS["market"], labels, labels)
-    distances = 1 - parts @ whole.T
+    distances = 1 - similarities(parts, whole, regions)
     same = metrics.positives_of(distances, met)
     found = metrics.hits(metrics.count(distances, 0, same, met), met)
     with np.errstate(invalid="ignore"):  # nobody else's camera saw some: not a number
@@ -240,7 +280,8 @@ class Taken:
         whole = self._features(checkpoint, words, self._photographs.pictures, "whole")
         uncut = STRESS[test].keep[0] == 1 and for_parts == words
         parts = whole if uncut else self._features(checkpoint, for_parts, self._photographs.cut(test), test)
-        return asked(parts, whole, self._photographs.persons, self._photographs.cameras)
+        regions = TRAININGS[row.model][1].get("regions", 0)
+        return asked(parts, whole, self._photographs.persons, self._photographs.cameras, regions)
 
     def _features(
         self, checkpoint: Path, words: Mapping[str, Any], pictures: list[NDArray[np.uint8]], name: str
@@ -333,7 +374,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True, help="NAME_SEED.pt and kept features")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--lists", nargs="*", choices=list(STRESS), help="of an experiment's, these alone")
-    parser.add_argument("--only", nargs="*", choices=list(TRAININGS), help="train: these alone")
+    parser.add_argument("--only", nargs="*", choices=list(TRAININGS), help="these networks alone")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if "train" in options.what:
@@ -344,7 +385,7 @@ def main() -> None:
         taken = Taken(options.models, Photographs(options.data, truth))
         for name in names:
             print(f"\n## {name}: {EXPERIMENTS[name].title}\n")
-            experiment = EXPERIMENTS[name]
+            experiment = of_networks(EXPERIMENTS[name], options.only or TRAININGS)
             lists = [test for test in experiment.lists if test in (options.lists or experiment.lists)]
             print("\n".join(run(experiment, lists, taken, options.seeds, truth.persons)), flush=True)
             print("\n".join(published(experiment.families)))
