@@ -30,9 +30,13 @@ from numpy.typing import NDArray
 from x223 import Truth
 
 from naic_reid import Extractor
-from naic_reid.artifacts import Floats
+from naic_reid.artifacts import Floats, ImageList
+from naic_reid.data.augment import normalised
 from naic_reid.data.crops import SEED, STRESS
+from naic_reid.data.geometry import Geometry
 from naic_reid.data.images import read
+from naic_reid.losses.ratio import Ratio
+from naic_reid.models.ratio import RatioPredictor, guarded
 from naic_reid.retrieval import metrics
 from naic_reid.retrieval.protocols import PROTOCOLS, Labels, meetings
 from naic_reid.retrieval.vectors import similarities
@@ -57,6 +61,17 @@ TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
     "mild": ("lite_small", {"recipe": {"augment": {**_BLANK, "crop_keep": [0.5, 2.0]}}}),
     "plain_whole": ("wide", {"backbone": "resnet18"}),
     "plain_blank": ("wide", {"backbone": "resnet18", "recipe": {"augment": _BLANK}}),
+    **{
+        f"plain_stretch{name}": (
+            "wide",
+            {"backbone": "resnet18", **words, "recipe": {"augment": _MOSTLY, **more}},
+        )
+        for name, words, more in (
+            ("", {}, {}),
+            ("_known", {}, {"taps": "known"}),
+            ("_predicted", {"ratio": 2}, {"taps": "predicted", "ratio": {"loss": "relative_log"}}),
+        )
+    },
     **{f"visible_{p}_whole": _visible(p, {}) for p in (6, 3, 1)},
     **{f"visible_{p}": _visible(p, {"crop_keep": [0.5, 1.0833]}) for p in (6, 3, 1)},
 }
@@ -187,6 +202,17 @@ EXPERIMENTS = {
         [Claim("taps at ×1.5", 5, 4, "legs_1.0"), Claim("taps at ×2", 7, 6, "legs_1.0"),
          Claim("×1.5 with taps above ×.5 with taps", 5, 1, "legs_1.0")],
         ("P12", "P13"),
+    ),
+    "E6": Experiment(
+        "kernels whose taps follow a crop while learning, beside the same crops without",
+        [Row("plain_stretch"), Row("plain_stretch_known", at=_known),
+         Row("plain_stretch_predicted", {"scale": "predicted"})],
+        ("legs_0.3", "legs_0.5", "legs_1.0"),
+        [Claim("known above plain with the same crops at half", 1, 0, "legs_0.5"),
+         Claim("predicted above plain with the same crops at half", 2, 0, "legs_0.5"),
+         Claim("known above plain below the trained range", 1, 0, "legs_0.3"),
+         Claim("predicted at most 3 below plain on whole bodies", 2, 0, "legs_1.0", -3)],
+        ("P5", "P14"),
     ),
     "E8": Experiment(
         "visible regions (VPM): p, trained on upper parts or on whole bodies",
@@ -322,6 +348,58 @@ def run(
     return lines
 
 
+_PREDICTORS = [
+    *((2, output, form) for output in ("exp", "linear") for form in ("direct", "relative", "relative_log")),
+    *((cut, "exp", "relative_log") for cut in (1, 3, 4)),
+]
+"""E7: layer that a predictor is cut after, its output, its loss."""
+
+
+def ratios(data: Path, listed: Path, photographs: Photographs, seeds: Sequence[int]) -> list[str]:
+    """E7: predictors alone, taught by the training list, and what they tell of the test's pictures."""
+    geometry = Geometry(128, 64)
+
+    def inputs(pictures: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+        return normalised(torch.from_numpy(np.stack([geometry.fitted(picture) for picture in pictures])))
+
+    shown = inputs([read(data / path) for path in ImageList.read(listed).paths])
+    whole = inputs(photographs.pictures)
+    shares = (0.5, 0.6, 0.7, 0.8, 0.9)
+    parts = torch.cat([inputs(photographs.cut(f"legs_{share}")) for share in shares])
+    changes = torch.tensor(shares).reciprocal().repeat_interleave(len(whole))
+    lines = [
+        "| predictor | seed | ρ on whole: mean, deviation | slope | correlation | RMSE of log ρ | error | |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for cut, output, form in _PREDICTORS:
+        for seed in seeds:
+            predict = taught(shown, seed, cut, output, form)
+            told = [torch.cat([predict(some) for some in each.split(64)]) for each in (whole, parts)]
+            guard = guarded(*told, changes)
+            cells = (f"{value:.3f}" for value in (guard.slope, guard.correlation, guard.rmse, guard.error))
+            flag = "collapsed" if guard.collapsed else ""
+            lines.append(
+                f"| layer {cut}, {output}, {form} | {seed} | {guard.mean:.3f} ± {guard.deviation:.3f} | "
+                f"{' | '.join(cells)} | {flag} |"
+            )
+    return lines
+
+
+def taught(shown: torch.Tensor, seed: int, cut: int, output: str, form: str) -> Callable[..., torch.Tensor]:
+    """A predictor after four epochs of all images, in evaluation mode."""
+    torch.manual_seed(seed)
+    predict, judge, batch, epochs = RatioPredictor(cut, output), Ratio(form), 32, 4
+    optimizer = torch.optim.Adam(predict.parameters(), lr=1e-3)
+    whole_batches = len(shown) // batch * batch
+    order = torch.cat([torch.randperm(len(shown))[:whole_batches] for _ in range(epochs)])
+    for rows in order.split(batch):
+        optimizer.zero_grad()
+        judge(predict, shown[rows], None).backward()
+        optimizer.step()
+    predict.eval().requires_grad_(False)
+    return predict
+
+
 def published(families: Sequence[str]) -> list[str]:
     """The numbers that the notes give for these families, of networks trained on Market-1501."""
     with (Path(__file__).parent / "reference_partial.csv").open(newline="", encoding="utf-8") as handle:
@@ -367,10 +445,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="+", choices=["train", *EXPERIMENTS])
+    parser.add_argument("what", nargs="+", choices=["train", "E7", *EXPERIMENTS])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--truth", type=Path, help="CSV: subset,name,pid,camid")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="train: a run of quick.yaml")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), help="train, E7: a run of quick.yaml"
+    )
     parser.add_argument("--models", type=Path, required=True, help="NAME_SEED.pt and kept features")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--lists", nargs="*", choices=list(STRESS), help="of an experiment's, these alone")
@@ -379,7 +459,11 @@ def main() -> None:
     torch.set_num_threads(1)
     if "train" in options.what:
         train(options)
-    names = [name for name in options.what if name != "train"]
+    if "E7" in options.what:
+        photographs = Photographs(options.data, Truth.read(options.truth))
+        listed = options.results / "holdout" / "train.tsv"
+        print("\n".join(["## E7: ratios", "", *ratios(options.data, listed, photographs, options.seeds)]))
+    names = [name for name in options.what if name in EXPERIMENTS]
     if names:
         truth = Truth.read(options.truth)
         taken = Taken(options.models, Photographs(options.data, truth))

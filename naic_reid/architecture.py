@@ -100,6 +100,17 @@ class Architecture(BaseModel):
         0, exclude_if=not_,
         description="visible regions (VPM) of a body, compared where both images show them; 0: none; VPM: 6",
     )  # fmt: skip
+    ratio: Annotated[int, Field(ge=0, le=4)] = Field(
+        0, exclude_if=not_,
+        description="a ResNet-18 up to this layer beside the network, which tells how much taller than usual "
+        "bodies appear; 0: none",
+    )  # fmt: skip
+    ratio_output: Literal["exp", "linear"] = Field(
+        "exp", exclude_if="exp".__eq__, description="of the ratio: exp(w·x) or w·x + 1"
+    )
+    ratio_steps: Annotated[int, Field(ge=1, le=3)] = Field(
+        1, exclude_if=(1).__eq__, description="looks at an image, each at the scale of those before"
+    )
     resize: Literal["area", "bicubic"] = Field(
         "area", exclude_if="area".__eq__,
         description="how images are resized; bicubic: antialiased, as Pillow does, as FastReID's were",
@@ -138,6 +149,8 @@ class Architecture(BaseModel):
             "height": self.head != "single" and self.height < 80,  # of whose map a third would be nothing
             "stripes": bool(self.stripes) and (self.head != "single" or bool(self.regions)),
             "regions": bool(self.regions) and self.head != "single",
+            "ratio_output": self.ratio_output != "exp" and not self.ratio,
+            "ratio_steps": self.ratio_steps != 1 and not self.ratio,
             "reduction": bool(self.reduction) and not plain,
             "neck_relu": self.neck_relu and not plain,
         }
@@ -148,6 +161,7 @@ class Architecture(BaseModel):
                     + (f" and head {self.head}" if self.head != "single" else "")
                     + (f" and {self.stripes} stripes" if self.stripes else "")
                     + (f" and {self.regions} regions" if self.regions else "")
+                    + (" and no ratio" if option.startswith("ratio_") else "")
                     + ": leave it out"
                 )
         if self.non_local and self.head != "single":

@@ -50,6 +50,7 @@ from naic_reid.models.branches import summed
 from naic_reid.models.dimension import reduced
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.inference import fused, halved
+from naic_reid.models.ratio import vertical
 from naic_reid.models.scaled_conv import LEAST, MOST
 from naic_reid.models.sight import Sight
 from naic_reid.models.weights import Checkpoint, loaded
@@ -119,7 +120,9 @@ class Extractor(nn.Module):
         )
         self.network, self._sight = _prepared(seen, self.how, place)
         self._masks = self.how.border == "masked"
-        if self._sight and self.how.scale:
+        if self.how.scale == "predicted":
+            _require_ratio(checkpoint)
+        elif self._sight and self.how.scale:
             self._sight.scale = _scale(self.how, checkpoint.architecture)
         self.dimension = _dimension(self.network, self.how.channels)
         """D, of a feature."""
@@ -219,6 +222,8 @@ class Extractor(nn.Module):
             there = None if frames is None else augment.inside(frames, *inputs.shape[2:])[:, None]
             self._sight.inside = there.to(inputs.dtype) if there is not None and self._masks else None
         with precisions.forward(self.precision, pixels.device):
+            if self._sight is not None and self.how.scale == "predicted" and self.network.ratio is not None:
+                self._sight.scale = vertical(self.network.ratio(inputs))
             seen = reduce(summed, map(self.network, self._views(inputs, frames)))
         rows = self.network.unit(seen, self.how.stripes_weight)
         fewer = self.how.channels
@@ -493,6 +498,18 @@ def _dimension(network: Embedder, channels: Channels | None) -> int:
     if dimension % channels.keep:
         raise ReidError(f"extract.channels.keep: {channels.keep} does not divide the feature's {dimension}")
     return channels.keep
+
+
+def _require_ratio(checkpoint: Checkpoint) -> None:
+    """Refuse to ask a network for ratios that tells none.
+
+    Raises:
+        ReidError: it does not.
+    """
+    if not checkpoint.architecture.ratio:
+        raise ReidError(
+            f"extract.scale predicted: {checkpoint.name} tells no ratio: set its model's, and train again"
+        )
 
 
 def _scale(how: Extract, trained: Architecture) -> Tensor:

@@ -6,20 +6,22 @@ import shutil
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from naic_reid import losses
 from naic_reid.config import Loss, Train, Unlabelled
 from naic_reid.data.augment import MEAN, STD
 from naic_reid.errors import ReidError
+from naic_reid.losses.ratio import Ratio
 from naic_reid.losses.regions import Regions
+from naic_reid.models import ratio, sight
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.regions import WIDTH
 from naic_reid.training import optimizers, schedule
 from naic_reid.training.attack import Attack
 from naic_reid.training.average import Average, Equal, Moving
 from naic_reid.training.consistency import Consistency, Logits
-from naic_reid.training.learner import ADVERSARIAL, UNLABELLED, Learner, Located, Term
+from naic_reid.training.learner import ADVERSARIAL, RATIO, UNLABELLED, Learner, Located, Scaled, Term
 from naic_reid.training.teacher import Teacher
 
 _log = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ def terms(train: Train, embedder: Embedder) -> dict[str, float]:
     own = {group.term: 1.0 for group in embedder.identity_groups if group.term}
     if embedder.located is not None:
         own |= {"regions": 1.0, "locator": 0.5}  # VPM's
-    added = {ADVERSARIAL: train.adversarial, UNLABELLED: train.unlabelled}
+    added = {ADVERSARIAL: train.adversarial, UNLABELLED: train.unlabelled, RATIO: train.ratio}
     more = {name: term.weight for name, term in added.items() if term}
     return {loss.name: loss.weight for loss in _losses(train)} | own | more
 
@@ -63,7 +65,27 @@ def learner(train: Train, embedder: Embedder, num_classes: int) -> Learner:
     teacher = None if train.teacher is None else Teacher(embedder, train.teacher)
     unlabelled = train.unlabelled
     consistency = None if unlabelled is None else _consistency(unlabelled, embedder, identity)
-    return Learner(embedder, identity, metrics, teacher, _located(embedder, num_classes), consistency)
+    of_ratio = None if train.ratio is None else Ratio(train.ratio.loss, train.ratio.cycle)
+    located, scaled = _located(embedder, num_classes), _scaled(train, embedder)
+    return Learner(embedder, identity, metrics, teacher, located, consistency, of_ratio, scaled)
+
+
+def _scaled(train: Train, embedder: Embedder) -> Scaled | None:
+    """How crops come to be seen at their usual scale, where they do."""
+    if train.taps == "none":
+        return None
+    look = sight.sighted(embedder.backbone)
+
+    def taps(images: Tensor, parts: Tensor | None) -> Tensor | None:
+        if train.taps == "predicted":
+            assert embedder.ratio is not None, "a config says so of none without"
+            return ratio.vertical(embedder.ratio(images))
+        return None if parts is None else ratio.vertical(-parts[:, 1].log())
+
+    def see(scale: Tensor | None) -> None:
+        look.scale = scale
+
+    return Scaled(taps, see)
 
 
 def _located(embedder: Embedder, num_classes: int) -> Located | None:

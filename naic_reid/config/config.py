@@ -237,6 +237,33 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _ratios_are_learnt_and_asked(self) -> Self:
+        for name, model in self.models.items():
+            train = self.train.adapted(model.recipe)
+            require(
+                bool(model.ratio) or (train.ratio is None and train.taps != "predicted"),
+                f"models.{name}.ratio: train.ratio and taps: predicted need it: give it a layer",
+            )
+            crops = train.augment.crop_keep[0] < 1 and train.augment.crop_then == "stretch"
+            require(
+                train.taps != "known" or crops,
+                f"train.taps known, of models.{name}: augment.crop_keep stretches no part: lower it",
+            )
+            require(
+                not model.ratio or train.ratio is not None or train.taps == "predicted",
+                f"models.{name}.ratio: nothing teaches it: set train.ratio, or train.taps: predicted",
+            )
+            require(
+                bool(model.ratio) or self.extract.scale != "predicted",
+                f"extract.scale predicted: models.{name} has no ratio: set models.{name}.ratio",
+            )
+            require(
+                train.taps == "none" or train.teacher is None,
+                f"train.teacher of models.{name}: it does not know taps: {train.taps}: leave one out",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _pictures_are_larger_than_their_border(self) -> Self:
         for name, model in self.models.items():
             pad, side = self.train.adapted(model.recipe).augment.pad, min(model.height, model.width)

@@ -63,10 +63,10 @@ class Extract(Section):
     pool_over: Literal["input", "picture"] = Field(
         "input", exclude_if="input".__eq__, description="border masked: positions that are pooled"
     )
-    scale: tuple[Scale, Scale] | Literal["size"] | None = Field(
+    scale: tuple[Scale, Scale] | Literal["size", "predicted"] | None = Field(
         None, exclude_if=not_,
         description="plain ResNets: taps of kernels so much further apart, down and across; size: as much as "
-        "the input is larger than in training; none: 1",
+        "the input is larger than in training; predicted: as each model's ratio tells of an image; none: 1",
     )  # fmt: skip
 
     channels: Channels | None = Field(
@@ -82,6 +82,10 @@ class Extract(Section):
         require(
             self.pool_over == "input" or self.border == "masked",
             f"pool_over picture: with border {self.border} the rest of the input changes it: set masked",
+        )
+        require(
+            self.scale != "predicted" or self.geometry == "resize",
+            f"scale predicted: geometry {self.geometry} stretches no picture: use resize, or leave scale out",
         )
         require(self.scale != "size" or self.size is not None, "scale size: size is as trained: leave it out")
         return self

@@ -130,6 +130,19 @@ class Augment(Section):
         return self
 
 
+class Ratio(Section):
+    """What teaches a model's `ratio`: crops that are made of each batch, whose change is known."""
+
+    loss: Literal["direct", "relative", "relative_log"] = Field(
+        "relative_log",
+        description="of the ratio itself; or of its change by a crop, plain or by logarithms",
+    )
+    weight: Positive = Field(1.0, description="of this term in the sum")
+    cycle: NotNegative = Field(
+        0.0, description="weight of what is left to tell once a crop is seen at the scale that was told"
+    )
+
+
 class Schedule(Section):
     """The learning rate's factor by epoch."""
 
@@ -300,6 +313,14 @@ class Train(Section):
     swa_epochs: Count | None = Field(
         None, exclude_if=not_, description="SWA: the mean of the weights after each "
         "of so many last epochs is what is kept of them, its batch normalisation's statistics made anew"
+    )  # fmt: skip
+    ratio: Ratio | None = Field(
+        None, exclude_if=not_, description="teach the models' ratio by crops; none: nothing does"
+    )
+    taps: Literal["none", "known", "predicted"] = Field(
+        "none", exclude_if="none".__eq__,
+        description="plain ResNets: taps of kernels spread by how much taller a crop appears, as the crop "
+        "says, or as the model's ratio does, which then learns from all losses",
     )  # fmt: skip
     teacher: Annotated[float, Field(ge=0, lt=1)] | None = Field(
         None, exclude_if=lambda value: value is None,

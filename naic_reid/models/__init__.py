@@ -16,6 +16,7 @@ from naic_reid.models import heads, mgn, regions, resnet_ibn
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.osnet import OSNETS, OSNet
 from naic_reid.models.pooling import POOLINGS
+from naic_reid.models.ratio import RatioPredictor
 from naic_reid.models.resnet_ibn import ResNet
 
 
@@ -64,7 +65,12 @@ def build(architecture: Architecture) -> Embedder:
             f"backbone {architecture.backbone}: its features may be negative, which the generalised mean "
             "takes for 0; set pooling: average"
         )
-    return Embedder(backbone, _head(architecture, dimension), as_map, architecture.standardise)
+    embedder = Embedder(backbone, _head(architecture, dimension), as_map, architecture.standardise)
+    if architecture.ratio:
+        embedder.ratio = RatioPredictor(
+            architecture.ratio, architecture.ratio_output, architecture.ratio_steps
+        )
+    return embedder
 
 
 def require_any_size(architecture: Architecture) -> None:

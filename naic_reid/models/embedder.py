@@ -1,13 +1,16 @@
 """Backbone → branches: the network that is trained, kept and asked for features."""
 
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naic_reid.models.branches import Branch, Seen
 from naic_reid.models.heads import Head
+
+if TYPE_CHECKING:
+    from naic_reid.models.ratio import RatioPredictor
 
 
 class Embedder(nn.Module):
@@ -32,6 +35,8 @@ class Embedder(nn.Module):
         self.backbone = backbone
         self.branches = nn.ModuleDict(head.branches)
         self.locator = head.locator
+        self.ratio: RatioPredictor | None = None
+        """Tells how much taller than usual the body on each image appears, where it is asked for."""
         self.identity_groups, self.metric_groups, self.located = head.identity, head.metric, head.located
         self.dimension = head.dimension
         """Of what `unit` gives."""

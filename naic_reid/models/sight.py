@@ -155,14 +155,7 @@ def prepared(
         ReidError: the network has layers for which border or scale mean nothing.
     """
     require_plain(architecture)
-    sight = Sight()
-    for module in list(embedder.backbone.modules()):
-        for name, child in list(module.named_children()):
-            if type(child) is nn.Conv2d and child.kernel_size[0] > 1:
-                # The second of a block follows the first; others' inputs are the shortcut's, too.
-                setattr(module, name, SightedConv2d(child, sight, border, alone=name == "conv2"))
-            elif border == "masked" and type(child) is nn.MaxPool2d:
-                setattr(module, name, MaskedMaxPool2d(child, sight))
+    sight = sighted(embedder.backbone, border)
     branch = embedder.branches[WHOLE]
     assert isinstance(branch, Branch)
     if over_picture:
@@ -171,7 +164,20 @@ def prepared(
     return sight
 
 
-def require_plain(architecture: Architecture) -> None:
+def sighted(network: nn.Module, border: str = "zero") -> Sight:
+    """Put layers that look at what is returned in the place of a network's own; it keeps its parameters."""
+    sight = Sight()
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is nn.Conv2d and child.kernel_size[0] > 1:
+                # The second of a block follows the first; others' inputs are the shortcut's, too.
+                setattr(module, name, SightedConv2d(child, sight, border, alone=name == "conv2"))
+            elif border == "masked" and type(child) is nn.MaxPool2d:
+                setattr(module, name, MaskedMaxPool2d(child, sight))
+    return sight
+
+
+def require_plain(architecture: Architecture, asked: str = "extract.border and extract.scale") -> None:
     """Refuse networks with layers for which border and scale mean nothing.
 
     Raises:
@@ -185,8 +191,8 @@ def require_plain(architecture: Architecture) -> None:
     if architecture.backbone not in PLAIN or architecture.head != "single" or others:
         what = ", ".join([architecture.backbone, *others])
         raise ReidError(
-            f"extract.border and extract.scale: not with {what}: they need one of {', '.join(PLAIN)} with "
-            "one branch, whose layers look at nothing but a position's neighbours"
+            f"{asked}: not with {what}: they need one of {', '.join(PLAIN)} with one branch, whose layers "
+            "look at nothing but a position's neighbours"
         )
 
 

@@ -38,6 +38,7 @@ from naic_reid.files import known_digest, whole
 from naic_reid.heap import keep_freed_memory
 from naic_reid.models import weights
 from naic_reid.models.embedder import Embedder
+from naic_reid.models.sight import require_plain
 from naic_reid.progress import followed
 from naic_reid.training import attack, loop, resume
 from naic_reid.training.freezing import freeze, frozen_by
@@ -262,7 +263,10 @@ def _state(task: _Task, pretrained: list[Path], compiled: bool) -> State:
     """What training moves, at its beginning."""
     train, model, team = task.train, task.model, task.team
     torch.manual_seed(task.seed)
-    embedder = models.build(Architecture.within(model.model_dump()))
+    architecture = Architecture.within(model.model_dump())
+    if train.taps != "none":
+        require_plain(architecture, "train.taps")
+    embedder = models.build(architecture)
     for path in pretrained:
         _log.info("train: %s: %s", path, weights.load_pretrained(embedder.backbone, path))
     learner = recipe.learner(train, embedder, len(task.classes))

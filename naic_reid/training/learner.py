@@ -1,12 +1,14 @@
 """What is trained: the network and the terms of its loss, as one module."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+RATIO = "ratio"
+"""The name of the term of a predictor of ratios."""
 ADVERSARIAL = "adversarial"
 """The name of the term of attacked images."""
 UNLABELLED = "unlabelled"
@@ -53,6 +55,15 @@ class Located(NamedTuple):
     """Of both, the labels and the parts that are shown: several losses by name."""
 
 
+class Scaled(NamedTuple):
+    """How bodies that crops made taller come to be seen at their usual scale while learning."""
+
+    taps: Callable[[Tensor, Tensor | None], Tensor | None]
+    """Images and the parts that are shown → how far taps are spread [B, 2]; None: as they are."""
+    see: Callable[[Tensor | None], None]
+    """Tells it to the network's layers."""
+
+
 class Learner(nn.Module):
     """Images and labels → losses.
 
@@ -70,10 +81,13 @@ class Learner(nn.Module):
         teacher: nn.Module | None = None,
         located: Located | None = None,
         consistency: nn.Module | None = None,
+        ratio: nn.Module | None = None,
+        scaled: Scaled | None = None,
     ) -> None:
         """The first identity term's logits give the accuracy; metric losses compare with a teacher's rows.
 
-        `consistency` judges two variations of images without labels.
+        `consistency` judges two variations of images without labels, `ratio` the embedder's predictor of
+        ratios by images and the parts of them that are shown.
         """
         super().__init__()
         self.teacher = teacher
@@ -81,7 +95,7 @@ class Learner(nn.Module):
         self.embedder = embedder
         self.identity = nn.ModuleList(term.loss for term in identity)
         self.metrics = nn.ModuleList(term.loss for term in metrics)
-        self._located = located
+        self._located, self._scaled, self.ratio = located, scaled, ratio
         self.located = nn.ModuleList() if located is None else nn.ModuleList([located.loss])
         self._identity = [(term.name, term.group) for term in identity]
         self._metrics = [(term.name, term.group, term.on) for term in metrics]
@@ -106,6 +120,8 @@ class Learner(nn.Module):
 
         `parts` are those of pictures that are shown, as in `step.Batch`.
         """
+        if self._scaled is not None:
+            self._scaled.see(self._scaled.taps(images, parts))
         seen = self.embedder(images)
         losses: dict[str, Tensor] = {}
         right = None
@@ -129,6 +145,10 @@ class Learner(nn.Module):
             _add(losses, name, group.weight * judge(*judged))
         if attacked is not None:
             losses[ADVERSARIAL] = self._identified(self.embedder(attacked), labels)
+        if self._scaled is not None:
+            self._scaled.see(None)
+        if self.ratio is not None:
+            losses[RATIO] = self.ratio(self.embedder.ratio, images, parts)
         if views is not None:
             assert self.consistency is not None, "somebody judges images without labels"
             losses[UNLABELLED] = self.consistency(*views)

@@ -28,3 +28,22 @@ def _between(plane: Any, y: float, x: float) -> float:
             if 0 <= row < plane.shape[0] and 0 <= column < plane.shape[1]:
                 total += (1 - abs(y - row)) * (1 - abs(x - column)) * plane[row, column]
     return total
+
+
+def ratio_loss(whole: float, part: float, change: float, form: str) -> float:
+    """What predicted ratios of an image and of its crop cost, by the formulas; without the anchor."""
+    if form == "direct":
+        return (math.log(part) - math.log(change)) ** 2
+    quotient = part / change / whole
+    return (quotient - 1) ** 2 if form == "relative" else math.log(quotient) ** 2
+
+
+def upper_part(plane: Any, kept: float) -> Any:
+    """[H, W] whose upper share was stretched to the whole: rows between the centres of rows."""
+    height = len(plane)
+    out = np.zeros(plane.shape)
+    for row in range(height):
+        place = min(max((row + 0.5) * kept - 0.5, 0.0), height - 1.0)
+        below = min(math.floor(place), height - 2)
+        out[row] = (1 - place + below) * plane[below] + (place - below) * plane[below + 1]
+    return out

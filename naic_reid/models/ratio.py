@@ -1,0 +1,100 @@
+"""How much taller than usual the body on an image appears: a small network beside the one that embeds.
+
+ρ is the vertical stretch over the horizontal one, 1 for a whole body in its usual frame and 1/y for a picture
+of which the share y of the height stays and was stretched to the input. Kernels whose taps are spread by ρ
+vertically (`scaled_conv`) then see the body as they did in training.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from naic_reid.models import sight
+from naic_reid.models.resnet_ibn import RESNETS
+from naic_reid.models.scaled_conv import LEAST, MOST
+
+_LEAST_LINEAR = 0.05  # a linear output may be anything, and its logarithm is asked for
+
+
+class RatioPredictor(nn.Module):
+    """A ResNet-18 up to layer `cut`, the mean over positions, one linear layer: log ρ of each image.
+
+    With several steps z_t = log ρ(x; taps spread by exp(z_1 + … + z_{t−1})), and their sum is the answer.
+    """
+
+    def __init__(self, cut: int, output: str = "exp", steps: int = 1) -> None:
+        """`output`: exp, ρ = exp(w·x + b) with b = 0 at first; or linear, ρ = w·x + b with b = 1."""
+        super().__init__()
+        net = RESNETS["resnet18"](2)
+        layers = (net.layer1, net.layer2, net.layer3, net.layer4)[:cut]
+        self.trunk = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool, *layers)
+        self._sight = sight.sighted(self.trunk)
+        self.linear = nn.Linear(32 << cut, 1)
+        self._output, self._steps = output, steps
+        nn.init.normal_(self.linear.weight, std=0.001)
+        nn.init.constant_(self.linear.bias, float(output == "linear"))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """log ρ, float32 [B], of normalised images [B, 3, H, W]."""
+        total = self.once(images, None)
+        for _ in range(self._steps - 1):
+            total = total + self.once(images, total)
+        return total
+
+    def once(self, images: Tensor, seen_at: Tensor | None) -> Tensor:
+        """log ρ of what is left when taps are spread by exp(`seen_at`) [B]; None: as they are."""
+        self._sight.scale = None if seen_at is None else vertical(seen_at)
+        try:
+            maps = self.trunk(images)
+        finally:
+            self._sight.scale = None
+        made: Tensor = self.linear(maps.float().mean((2, 3))).float()[:, 0]
+        return made if self._output == "exp" else made.clamp(min=_LEAST_LINEAR).log()
+
+
+def vertical(log_ratio: Tensor) -> Tensor:
+    """How far taps are spread, float32 [B, 2]: by ρ down, not across; within what kernels may be."""
+    down = log_ratio.exp().clamp(LEAST, MOST)
+    return torch.stack((down, torch.ones_like(down)), 1)
+
+
+class Guard(NamedTuple):
+    """Whether a predictor tells ratios, or has collapsed."""
+
+    mean: float
+    """Of ρ on whole images."""
+    deviation: float
+    """Likewise."""
+    drift: float
+    """Mean |log ρ| on whole images."""
+    slope: float
+    """Of log ρ on the logarithm of the known change, over crops."""
+    correlation: float
+    """Likewise."""
+    rmse: float
+    """Of log ρ over crops."""
+    error: float
+    """Mean |ρ − c| over crops."""
+
+    @property
+    def collapsed(self) -> bool:
+        """Whole images drift from 1 by a tenth, or crops are told less than half."""
+        return not (self.drift <= 0.1 and self.slope >= 0.5)
+
+
+def guarded(whole: Tensor, parts: Tensor, changes: Tensor) -> Guard:
+    """Of log ρ of whole images [N] and of crops [M], and the known changes c [M] of these."""
+    known = changes.double().log()
+    whole, parts = whole.double(), parts.double()
+    centred, told = known - known.mean(), parts - parts.mean()
+    common = (centred * told).sum()
+    return Guard(
+        float(whole.exp().mean()),
+        float(whole.exp().std()),
+        float(whole.abs().mean()),
+        float(common / centred.square().sum()),
+        float(common / (centred.square().sum() * told.square().sum()).sqrt()),
+        float((parts - known).square().mean().sqrt()),
+        float((parts.exp() - changes).abs().mean()),
+    )
