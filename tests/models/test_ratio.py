@@ -209,16 +209,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = house.photos(folder / "photos")
     ImageList(tuple(names), tuple(f"toy/{name[0]}" for name in names)).write(folder / "images.tsv")
     settings = Train(
-        **LINEAR, epochs=1, batch=8, precision="fp32", optimizer="adam", learning_rate=1e-3,
+        **LINEAR, epochs=1, steps_per_epoch=1, batch=4, precision="fp32", optimizer="adam", learning_rate=1e-3,
         schedule=Schedule(warmup_epochs=0, milestones=()), augment=Augment(pad=2, crop_keep=(0.5, 1)),
         ratio=Ratio(cycle=0.5), taps="predicted",
     )  # fmt: skip
     model = Model(backbone="resnet18", height=32, width=16, ratio=2, ratio_steps=2)
     train.run(
         3, settings, model, Ensemble(epochs=(1,)), data=folder / "photos", scratch=folder / "scratch",
-        images=folder / "images.tsv", pretrained=[], checkpoints=[folder / "model.pt"],
+        images=folder / "images.tsv", unlabelled=[], pretrained=[], checkpoints=[folder / "model.pt"],
         history=folder / "history.jsonl", threads=1, device="cpu",
     )  # fmt: skip
+    ImageList(tuple(names[:2]), ("", "")).write(folder / "two.tsv")
     assert "ratio" in (folder / "history.jsonl").read_text()
     return folder
 
@@ -226,14 +227,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_extraction_spreads_taps_as_each_images_ratio_tells(made: Path, tmp_path: Path) -> None:
     features = tmp_path / "features.npz"
     extract.run(
-        Extract(scale="predicted"), data=made / "photos", images=[made / "images.tsv"],
+        Extract(scale="predicted"), data=made / "photos", images=[made / "two.tsv"],
         checkpoint=made / "model.pt", features=[features], device="cpu",
     )  # fmt: skip
     found = Features.read(features).values
     extractor = Extractor.load(made / "model.pt", "cpu", scale="predicted")
     pixels = torch.randint(0, 256, (2, 32, 16, 3), dtype=torch.uint8)
     ratio = extractor.network.ratio
-    assert ratio is not None and len(found) == 12
+    assert ratio is not None and len(found) == 2
     torch.nn.init.zeros_(ratio.linear.weight)
     for log_ratio, scale in ((0.0, None), (math.log(2) / 2, (2.0, 1.0))):  # in each of two steps
         torch.nn.init.constant_(ratio.linear.bias, log_ratio)
@@ -253,7 +254,7 @@ def test_networks_and_recipes_that_do_not_fit_are_refused(made: Path, tmp_path: 
         train.run(
             3, Train(taps="known", batch=4, augment=Augment(crop_keep=(0.5, 1))),
             Model(backbone="resnet18_ibn_a", height=32, width=16), Ensemble(epochs=(1,)),
-            data=made / "photos", scratch=tmp_path, images=made / "images.tsv", pretrained=[],
+            data=made / "photos", scratch=tmp_path, images=made / "images.tsv", unlabelled=[], pretrained=[],
             checkpoints=[tmp_path / "m.pt"], history=tmp_path / "h.jsonl", threads=1, device="cpu",
         )  # fmt: skip
 
