@@ -209,7 +209,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = house.photos(folder / "photos")
     ImageList(tuple(names), tuple(f"toy/{name[0]}" for name in names)).write(folder / "images.tsv")
     settings = Train(
-        **LINEAR, epochs=1, steps_per_epoch=1, batch=4, precision="fp32", optimizer="adam", learning_rate=1e-3,
+        **LINEAR, epochs=1, steps_per_epoch=1, batch=4, precision="fp32", optimizer="adam",
         schedule=Schedule(warmup_epochs=0, milestones=()), augment=Augment(pad=2, crop_keep=(0.5, 1)),
         ratio=Ratio(cycle=0.5), taps="predicted",
     )  # fmt: skip
