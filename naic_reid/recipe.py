@@ -116,7 +116,7 @@ def optimizer(train: Train, learner: Learner) -> torch.optim.Optimizer:
         grouped.setdefault(f"{place} biases" if name.endswith(".bias") else place, []).append(parameter)
     rates = _rates(train)
     groups = {name: (parameters, rates[name]) for name, parameters in grouped.items()}
-    return optimizers.build(train.optimizer, groups, train.weight_decay)
+    return optimizers.build(train.optimizer, groups, train.weight_decay, nesterov=train.nesterov)
 
 
 def attack(levels: int) -> Attack:
@@ -146,7 +146,9 @@ def factor(train: Train, epoch: int, step: int, steps: int) -> float:
     """Of the learning rate in a step of an epoch of so many."""
     s = train.schedule
     when = epoch + step / steps if s.each == "step" else float(epoch)
-    if s.warmup_steps:
+    if s.warmup_on == "loss":
+        warm = 1.0
+    elif s.warmup_steps:
         warm = schedule.warmup(epoch * steps + step, s.warmup_steps, s.warmup_factor)
     else:
         warm = schedule.warmup(when, s.warmup_epochs, s.warmup_factor)
@@ -155,6 +157,19 @@ def factor(train: Train, epoch: int, step: int, steps: int) -> float:
     if s.kind == "cosine":
         return warm * schedule.cosine(when, s.warmup_epochs + s.flat_epochs, train.epochs, s.floor)
     return warm * schedule.multistep(when, s.milestones, s.gamma)
+
+
+def loss_factor(train: Train, epoch: int, step: int, steps: int) -> float:
+    """Of the whole loss in a step of an epoch of so many: below 1 where the loss warms up, not the rate.
+
+    Source: the friendly baseline, which raises its factor before it uses it: a step ahead of the rate's.
+    """
+    s = train.schedule
+    if s.warmup_on == "rate":
+        return 1.0
+    return schedule.warmup(
+        epoch * steps + step + 1, s.warmup_steps or s.warmup_epochs * steps, s.warmup_factor
+    )
 
 
 def _counted(train: Train, epoch: int, warm: int) -> float:

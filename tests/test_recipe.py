@@ -38,6 +38,51 @@ def test_a_warm_up_in_steps_goes_on_over_the_end_of_an_epoch() -> None:
     assert found == pytest.approx([min(1.0, 0.1 + 0.9 * i / 15) for i in range(20)])
 
 
+def test_a_loss_warms_up_at_the_whole_rate_and_a_step_ahead() -> None:
+    schedule = Schedule(warmup_epochs=2, warmup_factor=0.1, warmup_on="loss", milestones=(), each="step")
+    train = Train(schedule=schedule)
+    found = [recipe.loss_factor(train, i // 4, i % 4, 4) for i in range(10)]
+    assert found[:4] == pytest.approx([0.2125, 0.325, 0.4375, 0.55])  # the published example, of n = 8
+    assert found[6] < 1 and found[7:] == [1, 1, 1]
+    assert {recipe.factor(train, i // 4, i % 4, 4) for i in range(10)} == {1}
+    by_steps = schedule.model_copy(update={"warmup_epochs": 0, "warmup_steps": 8})
+    assert [recipe.loss_factor(Train(schedule=by_steps), i // 4, i % 4, 4) for i in range(10)] == found
+    assert recipe.loss_factor(Train(), 0, 0, 4) == 1 and "warmup_on" not in Schedule().model_dump()
+    n = round(12_936 / 32) * 5  # Market-1501, batch 32, 5 epochs
+    assert n == 2_020
+    market = Train(schedule=Schedule(warmup_epochs=5, warmup_factor=0.1, warmup_on="loss"))
+    w = 0.1
+    for i in range(n + 2):
+        w = min(1.0, w + 0.9 / n)
+        assert recipe.loss_factor(market, i // 404, i % 404, 404) == pytest.approx(w)
+    with pytest.raises(ValueError, match="nothing rises"):
+        Schedule(warmup_epochs=0, warmup_on="loss")
+
+
+def test_the_friendly_baselines_recipe_is_words() -> None:
+    """SGD, Nesterov, the body at a tenth of the head's rate, of both a tenth after ⌊2E/3⌋ epochs."""
+    network = Embedder(nn.Conv2d(3, 6, 1), heads.single(Average(), 6, 4, 0.5)).train()
+    for epochs, falls in ((60, 40), (100, 66), (133, 88)):
+        assert falls == 2 * epochs // 3
+        train = Train(
+            epochs=epochs, optimizer="sgd", nesterov=True, head_learning_rate=0.05, learning_rate=0.005,
+            schedule=Schedule(warmup_epochs=5, warmup_factor=0.1, warmup_on="loss", milestones=(falls,)),
+            identity_loss=Loss(name="linear", smoothing=0), metric_loss=None,
+        )  # fmt: skip
+        factors = [recipe.factor(train, epoch, 0, 10) for epoch in range(epochs)]
+        assert factors == pytest.approx([1.0] * falls + [0.1] * (epochs - falls))
+    optimizer = recipe.optimizer(train, recipe.learner(train, network, 3))
+    groups = {group["group"]: group for group in optimizer.param_groups}
+    rates = {name: group["base_rate"] for name, group in groups.items()}
+    assert rates == {"body": 0.005, "body biases": 0.005, "head": 0.05, "head biases": 0.05}
+    for group in groups.values():
+        assert (group["nesterov"], group["momentum"], group["weight_decay"]) == (True, 0.9, 5e-4)
+    reduction = network.branches["whole"].reduction.weight
+    assert any(parameter is reduction for parameter in groups["head"]["params"])
+    with pytest.raises(ValueError, match="nesterov is a word of sgd, and optimizer is adam"):
+        Train(optimizer="adam", nesterov=True)
+
+
 @pytest.mark.parametrize("on", ["embedding", "feature"])
 def test_metric_losses_judge_what_the_recipe_says(on: str) -> None:
     torch.manual_seed(0)

@@ -158,6 +158,11 @@ class Schedule(Section):
     warmup_steps: Annotated[int, Field(ge=0)] = Field(
         0, exclude_if=not_, description="steps of rising rate, in the place of warmup_epochs: set that to 0"
     )
+    warmup_on: Literal["rate", "loss"] = Field(
+        "rate", exclude_if="rate".__eq__,
+        description="what rises; loss: the whole loss, at the full rate, so that weight decay is whole from "
+        "the first step on (the friendly baseline); a step ahead",
+    )  # fmt: skip
     floor: Share = Field(0.0, exclude_if=not_, description="cosine: factor that the last epoch comes down to")
     counts: Literal["epochs", "after_warmup"] = Field(
         "epochs", exclude_if="epochs".__eq__,
@@ -170,6 +175,10 @@ class Schedule(Section):
         require(
             not (self.warmup_steps and self.warmup_epochs),
             f"warmup_steps {self.warmup_steps} and warmup_epochs {self.warmup_epochs}: set one of them to 0",
+        )
+        require(
+            self.warmup_on == "rate" or bool(self.warmup_steps or self.warmup_epochs),
+            "warmup_on: loss needs warmup_epochs or warmup_steps: nothing rises",
         )
         require(
             self.counts == "epochs" or bool(self.warmup_steps),
@@ -269,6 +278,9 @@ class Train(Section):
     )  # fmt: skip
     optimizer: Literal["ranger", "adam", "adamw", "sgd", "apex_adam", "apex_sgd"] = Field(
         "ranger", description="ranger: RAdam with look-ahead; apex_…: where NVIDIA's apex is installed"
+    )
+    nesterov: bool = Field(
+        False, exclude_if=not_, description="sgd, apex_sgd: the momentum is Nesterov's, a step ahead"
     )
     learning_rate: Positive = Field(0.01, description="lr of the body, before the schedule")
     head_learning_rate: Positive | None = Field(None, description="lr of the classifier; none: as the body")
@@ -405,6 +417,12 @@ class Train(Section):
     def _unlabelled_images_are_seen(self) -> Self:
         seen = self.unlabelled is None or self.unlabelled.at(self.epochs - 1, self.epochs)
         require(seen, f"unlabelled.after: of {self.epochs} epochs none is left: lower it")
+        return self
+
+    @model_validator(mode="after")
+    def _momentum_is_sgds(self) -> Self:
+        idle = self.nesterov and self.optimizer not in ("sgd", "apex_sgd")
+        require(not idle, f"nesterov is a word of sgd, and optimizer is {self.optimizer}: leave it out")
         return self
 
     @model_validator(mode="after")

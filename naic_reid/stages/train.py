@@ -365,7 +365,7 @@ class _Epochs:
         return Plan(
             self._terms, steps, recipe.factor(train, epoch, step, steps), train.precision,
             train.clip, mean=self._task.team.mean, kept=self._kept, flags=self._asked.flags(),
-            attack=self._attack,
+            loss_factor=recipe.loss_factor(train, epoch, step, steps), attack=self._attack,
         )  # fmt: skip
 
     def _freeze(self, frozen: bool) -> None:

@@ -63,15 +63,22 @@ OPTIMIZERS: dict[str, Callable[[Groups, float], torch.optim.Optimizer]] = {
 
 
 def build(
-    name: str, groups: Mapping[str, tuple[Iterable[Tensor], float]], weight_decay: float
+    name: str,
+    groups: Mapping[str, tuple[Iterable[Tensor], float]],
+    weight_decay: float,
+    *,
+    nesterov: bool = False,
 ) -> torch.optim.Optimizer:
     """The optimizer of that name over groups (parameters, learning rate) by name, empty ones left out.
+
+    `nesterov` is a word of those of stochastic gradient descent.
 
     Raises:
         ReidError: it comes from a package that is not installed.
     """
+    more = {"nesterov": True} if nesterov else {}
     made = [
-        {"params": list(parameters), "lr": rate, BASE_RATE: rate, NAME: group}
+        {"params": list(parameters), "lr": rate, BASE_RATE: rate, NAME: group, **more}
         for group, (parameters, rate) in groups.items()
     ]
     return OPTIMIZERS[name]([group for group in made if group["params"]], weight_decay)

@@ -58,6 +58,8 @@ class Plan:
     """Of the forward and backward pass: a word of `naic_reid.precision`."""
     clip: float | None = None
     """Greatest length of the gradient; none: any."""
+    loss_factor: float = 1.0
+    """Of the whole loss, for its gradient alone: records tell the loss itself."""
     attack: Callable[[Tensor, Tensor], Tensor] | None = None
     """Images and their first steps → attacked images; for batches that have such."""
     micro_batch: int | None = None
@@ -202,7 +204,7 @@ def _judge(learner: nn.Module, batch: Batch, plan: Plan, scale: Tensor) -> tuple
             with precision.autocast(plan.precision, batch.images.device):
                 losses, right = learner(batch.images[some], batch.labels[some], **more)
                 total = torch.stack([plan.weights[name] * loss for name, loss in losses.items()]).sum()
-            (share * scale * total).backward()  # type: ignore[no-untyped-call]
+            (plan.loss_factor * share * scale * total).backward()  # type: ignore[no-untyped-call]
         seen.append(share * torch.stack([total, *losses.values(), right]).detach())
     return torch.stack(seen).sum(dim=0), tuple(losses)
 

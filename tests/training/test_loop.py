@@ -102,20 +102,21 @@ def _same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def test_a_step_is_that_of_the_weighted_sum_at_the_epochs_rate() -> None:
+@pytest.mark.parametrize("factor", [1.0, 0.325])
+def test_a_step_is_that_of_the_weighted_sum_at_the_epochs_rate(factor: float) -> None:
     state, twin = _plain(), Judged()
-    records = _run(state)
+    records = _run(state, loss_factor=factor)
     assert [(r.epoch, r.step, r.ends_epoch, r.settled) for r in records] == [
         (0, 0, False, False), (0, 1, False, False), (0, 2, True, True),
         (1, 0, False, False), (1, 1, False, False), (1, 2, True, True),
     ]  # fmt: skip
     for record in records:
-        images, labels, _ = next(_batches(record.epoch, record.step))
+        images, labels, *_ = next(_batches(record.epoch, record.step))
         judgement = twin(images, labels)
         identity, length = judgement.losses.values()
         total = identity + 0.25 * length
         twin.zero_grad()
-        total.backward()
+        (factor * total).backward()
         gradient = torch.cat([p.grad.flatten() for p in twin.parameters() if p.grad is not None])
         with torch.no_grad():
             for p in twin.parameters():

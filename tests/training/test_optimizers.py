@@ -33,6 +33,22 @@ def test_each_steps_downhill_at_its_groups_rates(name: str) -> None:
     assert still.item() == 1
 
 
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_momentum_is_what_its_definition_says(nesterov: bool) -> None:
+    weight = torch.nn.Parameter(torch.tensor([0.5, -2.0]))
+    optimizer = optimizers.build("sgd", {"body": ([weight], 0.1)}, 0.01, nesterov=nesterov)
+    optimizers.allocate(optimizer)
+    expected, velocity = weight.detach().clone().double(), torch.zeros(2, dtype=torch.float64)
+    for number in range(4):
+        gradient = torch.tensor([1.0, -0.5 * number])
+        weight.grad = gradient
+        optimizers.step(optimizer, torch.tensor(True))
+        pull = gradient.double() + 0.01 * expected
+        velocity = 0.9 * velocity + pull
+        expected = expected - 0.1 * (pull + 0.9 * velocity if nesterov else velocity)
+        torch.testing.assert_close(weight.detach().double(), expected, atol=1e-6, rtol=0)
+
+
 def test_learning_rates_are_set_by_the_names_of_groups() -> None:
     body, head = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
     optimizer = optimizers.build("sgd", {"body": ([body], 0.1), "head": ([head], 0.1)}, 0.0)
