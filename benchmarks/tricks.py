@@ -1,0 +1,189 @@
+"""What the friendly baseline's tricks are worth, in training and testing; and what attacks on queries cost.
+
+    python benchmarks/tricks.py [ROW ...] --data MyDataSet --truth TRUTH.csv --results results --out FOLDER
+
+`--results` is a run of configs/quick.yaml on the data: its training list is read. `--out` keeps each
+training's scores, so that what was stopped goes on, and a table of what is there costs nothing. `unlabelled`
+learns from the images in the data folder's `more`.
+
+Trained: the model `lite_small` of configs/quick.yaml at 96 × 48 for 4 epochs, with a word of the recipe more
+(`TRAINED`). Tested (`TESTED`): each image as it is; at two scales; as multiple query, the mean of a person's
+images of one camera; and attacked by opposite-direction features (ODFA) of at most so many grey levels, made
+against the very network that is asked, rounded to a photograph's 256 levels and shown as any other. The
+gallery is never attacked.
+
+Scores are X223's of `x223.py`, in percent, without re-ranking; means over seeds. Differences are paired by
+query, their intervals a bootstrap over persons and trainings (`naic_reid.compare`'s): of a training from the
+plain one tested alike, of a test from the plain one of the same trainings.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ablation import changed
+from peer import CONFIG, ours
+from x223 import Truth
+
+from naic_reid import Extractor, config, files, recipe
+from naic_reid.artifacts import Floats
+from naic_reid.data import augment, images
+from naic_reid.models.weights import Checkpoint
+from naic_reid.pretrained import located
+from naic_reid.retrieval import comparison, metrics, protocols
+from naic_reid.retrieval.comparison import Difference, Shares
+from naic_reid.retrieval.protocols import PROTOCOLS, Labels
+from naic_reid.training import attack
+
+MODEL: dict[str, Any] = {"height": 96, "width": 48, "recipe": {"epochs": 4}}
+"""What differs from `lite_small` of configs/quick.yaml."""
+PLAIN, CLEAN = "plain", "clean"
+TRAINED: dict[str, dict[str, Any]] = {
+    PLAIN: {},
+    "EMA": {"ema": 0.98},
+    "SWA": {"swa_epochs": 2},
+    "ODFA": {"adversarial": {"weight": 0.1, "every": 10, "levels": 16}},
+    "ODFA, more": {"adversarial": {"weight": 0.5, "every": 4, "levels": 8}},
+    "unlabelled": {"unlabelled": {"images": "more", "weight": 0.1, "after": 0.25, "form": "teacher"}},
+}
+"""Row → what its recipe has more."""
+ATTACKED = {"2 levels": 2, "4 levels": 4}
+"""Test → how far its queries are attacked; asked of `PLAIN` and of rows that are trained against attacks."""
+TESTED = (CLEAN, "two scales", "multiple query", *ATTACKED)
+SCALES = (1.0, 1.1)
+SCORES = ("R1", "mAP")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("rows", metavar="ROW", nargs="*", default=list(TRAINED), help="of TRAINED")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--truth", type=Path, required=True, help="CSV: subset,name,pid,camid")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="of a run of quick.yaml")
+    parser.add_argument("--out", type=Path, required=True, help="where each training's scores are kept")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    truth = Truth.read(options.truth)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for seed in options.seeds:
+        for row in options.rows:
+            kept = _kept(options.out, row, seed)
+            if not kept.exists():
+                told = trained(row, seed, truth, options)
+                with files.whole(kept) as unfinished:
+                    unfinished.write_text(json.dumps(told))
+                print(f"{row}, seed {seed}: {told['seconds']:.0f} core-seconds", flush=True)
+    print(table(options.rows, options.seeds, truth, options.out))
+
+
+def _kept(folder: Path, row: str, seed: int) -> Path:
+    return folder / f"{row.replace(', ', '_')}_{seed}.json"
+
+
+def trained(row: str, seed: int, truth: Truth, options: argparse.Namespace) -> dict[str, Any]:
+    """Every query's scores in every test after a training of that row, and the training's core-seconds."""
+    settings = config.load(CONFIG)
+    recipe_ = MODEL["recipe"] | TRAINED[row]
+    model = changed(settings.models["lite_small"], {**MODEL, "recipe": recipe_})
+    listed = options.results / "holdout" / "train.tsv"
+    with tempfile.TemporaryDirectory() as place:
+        weights = [located(model.pretrained or "", Path("cache"))]
+        begun = time.process_time()
+        checkpoint = ours(seed, settings.train, model, options.data, listed, weights, Path(place))
+        took = time.process_time() - begun
+        asked = TESTED if row == PLAIN or "adversarial" in TRAINED[row] else TESTED[: -len(ATTACKED)]
+        return {"seconds": took} | tested(Checkpoint.read(checkpoint), asked, truth, options.data)
+
+
+def tested(
+    checkpoint: Checkpoint, asked: tuple[str, ...], truth: Truth, data: Path
+) -> dict[str, dict[str, list[float]]]:
+    """Test → each query's scores, in the truth's order."""
+    folders = ("query" if is_query else "gallery" for is_query in truth.is_query)
+    paths = [data / "image_B_v1_1" / folder / name for folder, name in zip(folders, truth.names, strict=True)]
+    plain = Extractor(checkpoint, device="cpu")
+    pixels = np.stack([plain.geometry.fitted(images.read(path)) for path in paths])
+    rows = plain.images(pixels)
+    labels = _labels(truth)
+    found = {}
+    for test in asked:
+        query, gallery = rows, rows
+        if test in ATTACKED:
+            query = plain.images(attacked(checkpoint, pixels, ATTACKED[test]))
+        elif test == "two scales":
+            query = gallery = Extractor(checkpoint, device="cpu", scales=SCALES).images(pixels)
+        elif test == "multiple query":
+            query, _ = protocols.averaged(rows, labels, rows, labels)
+        found[test] = each(query, gallery, labels)
+    return found
+
+
+def attacked(checkpoint: Checkpoint, pixels: augment.Pixels, levels: int) -> augment.Pixels:
+    """Pictures uint8 [N, H, W, 3] changed by so many grey levels at most, against this network."""
+    embedder, attacks = checkpoint.embedder(), recipe.attack(levels)
+    mean, deviation = (torch.tensor(values) for values in (augment.MEAN, augment.STD))
+    made = []
+    for some in torch.from_numpy(pixels).split(16):
+        inputs = augment.normalised(some)
+        found = attacks(embedder, inputs, attack.drawn(inputs.shape, len(made), levels))
+        made.append((255 * (found.permute(0, 2, 3, 1) * deviation + mean)).round().clamp(0, 255).byte())
+    return torch.cat(made).numpy()
+
+
+def _labels(truth: Truth) -> Labels:
+    who, where = truth.persons.astype(np.int64), truth.cameras.astype(np.int64)
+    return Labels(who, where, np.zeros(len(who), bool), np.full(len(who), -1))
+
+
+def each(query: Floats, gallery: Floats, labels: Labels) -> dict[str, list[float]]:
+    """Each image asks all others; those of its person from its own camera, itself too, are left out."""
+    met = protocols.meetings(PROTOCOLS["market"], labels, labels)
+    distances = np.ascontiguousarray(1 - query @ gallery.T, np.float32)
+    same = metrics.positives_of(distances, met)
+    found = metrics.each(metrics.hits(metrics.count(distances, 0, same, met), met))
+    return {name: found[name].tolist() for name in ("counted", *SCORES)}
+
+
+def table(rows: list[str], seeds: list[int], truth: Truth, folder: Path) -> str:
+    """Of the trainings that are kept: a line for each row and test, plain ones first."""
+    lines = [
+        "| trained | tested | R1 | mAP | mAP, seed by seed | less plain: R1 | mAP | core-seconds |",
+        "|" + "---|" * 8,
+    ]
+    told = {row: [json.loads(_kept(folder, row, seed).read_text()) for seed in seeds] for row in rows}
+    for row in rows:
+        for test in (test for test in TESTED if test in told[row][0]):
+            shares = [_shares(one[test], truth) for one in told[row]]
+            than, by = (row, CLEAN) if row == PLAIN else (PLAIN, test)
+            others = [_shares(one[by], truth) for one in told.get(than, [])]
+            apart = comparison.differences(shares, others) if others and (than, by) != (row, test) else []
+            found = 100 * np.array([one.scores for one in shares])
+            seconds = np.mean([one["seconds"] for one in told[row]])
+            lines.append(
+                f"| {row} | {test} | {found[:, 0].mean():.1f} | {found[:, 1].mean():.1f} "
+                f"| {', '.join(f'{value:.1f}' for value in found[:, 1])} "
+                f"| {' | '.join(map(_told, apart)) or ' | '} | {seconds if test == CLEAN else 0:.0f} |"
+            )
+    return "\n".join(lines)
+
+
+def _shares(told: dict[str, list[float]], truth: Truth) -> Shares:
+    of_each = {name: np.array(told[name]) for name in ("counted", *SCORES)}
+    return comparison.by_person([str(person) for person in truth.persons], of_each)
+
+
+def _told(apart: Difference) -> str:
+    value, low, high = (100 * number for number in apart[:3])
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}], {apart.verdict()}"
+
+
+if __name__ == "__main__":
+    main()
