@@ -10,21 +10,21 @@ def k_nearest(
     memory: int,
 ) -> Neighbours:  # fmt: skip
     """The min(keep, N) nearest rows of every row, itself first, and its farthest distance: see `of_rows`."""
-    asking = 0, len(query) + len(gallery)
-    found = of_rows(
-        query, gallery, keep, asking, regions=regions, device=device, threads=threads, memory=memory
-    )
+    features = searched(query, gallery, regions, device)
+    found = of_rows(features, keep, (0, len(features)), threads=threads, memory=memory)
     return Neighbours(*found, len(query))
 
 
+def searched(query: Floats, gallery: Floats, regions: int, device: str) -> Vectors:
+    """Rows where they are searched: with visible regions on a processor, for GPUs know no quotients yet."""
+    return Vectors(query, gallery, "cpu" if regions else device, regions=regions)
+
+
 def of_rows(
-    query: Floats,
-    gallery: Floats,
+    features: Vectors,
     keep: int,
     asking: tuple[int, int],
     *,
-    regions: int = 0,
-    device: str = "cpu",
     threads: int = 0,
     memory: int,
     watch: parallel.Watch = parallel.unwatched,
@@ -32,26 +32,21 @@ def of_rows(
     """The nearest rows of rows start … stop, their distances, and the farthest; the same bits anywhere.
 
     Args:
-        query: float32 [Q, D], normalised inside.
-        gallery: float32 [G, D].
+        features: of `searched`.
         keep: neighbours of each row, itself counted; at most N are there.
         asking: start and stop of the rows whose neighbours are wanted.
-        regions: masses of visible regions at the end of each row, see `exact`.
-        device: where to compute; with regions, on a processor.
         threads: on a processor; 0 means all.
         memory: bytes to stay within on the device, the features on a processor aside.
         watch: is passed the steps as they are done.
 
     Raises:
-        ReidError: a row is zero or not finite, or memory does not suffice.
+        ReidError: memory does not suffice.
     """
-    if device != "cpu" and not regions:
-        return nearest_gpu.of_rows(Vectors(query, gallery, device), keep, asking, memory=memory)
-    num, dimension = len(query) + len(gallery), query.shape[1]
+    if features.device.type != "cpu":
+        return nearest_gpu.of_rows(features, keep, asking, memory=memory)
+    num = len(features)
     how = nearest.plan(
-        num, dimension, min(keep, num), memory, threads=threads, asking=asking[1] - asking[0],
-        rounded=vectors.multiplies_bfloat16() and not regions,
+        num, features.dimension, min(keep, num), memory, threads=threads, asking=asking[1] - asking[0],
+        rounded=vectors.multiplies_bfloat16() and not features.regions,
     )  # fmt: skip
-    return nearest.of_rows(
-        Vectors(query, gallery, regions=regions), keep, asking, how, threads=threads, watch=watch
-    )
+    return nearest.of_rows(features, keep, asking, how, threads=threads, watch=watch)

@@ -59,7 +59,8 @@ def run(
     made_by = MadeBy.of("search", REVISION, settings, [query, gallery])
     lineage.require_twins(query, of_query.made_by, gallery, of_gallery.made_by)
     if search.engine == "exact":
-        found = _exact(*values, search.keep, rows, of_query.regions, vectors.choose(device), threads, memory)
+        features = searching.searched(*values, of_query.regions, vectors.choose(device))
+        found = _exact(features, search.keep, rows, threads, memory)
         if shard:
             arrays = dict(zip(("rows", "distances", "farthest"), found, strict=True))
             arrays["num_query"] = np.array(len(of_query.names))
@@ -73,14 +74,13 @@ def run(
 
 
 def _exact(
-    query: Floats, gallery: Floats, keep: int, rows: parts.Rows, regions: int, device: str, threads: int,
-    memory: str,
-) -> tuple[Ints, Floats, Floats]:  # fmt: skip
-    allowed = budget(memory, device)
-    _log.info("search: on %s, at most %d MB beyond the features", device, allowed // 10**6)
+    features: vectors.Vectors, keep: int, rows: parts.Rows, threads: int, memory: str
+) -> tuple[Ints, Floats, Floats]:
+    allowed = budget(memory, str(features.device))
+    _log.info("search: on %s, at most %d MB beyond the features", features.device, allowed // 10**6)
     return searching.of_rows(
-        query, gallery, keep, (rows.start, rows.stop), regions=regions, device=device, threads=threads,
-        memory=allowed, watch=lambda steps, total: shown(steps, "search: tiles", total),
+        features, keep, (rows.start, rows.stop), threads=threads, memory=allowed,
+        watch=lambda steps, total: shown(steps, "search: tiles", total),
     )  # fmt: skip
 
 
