@@ -138,8 +138,8 @@ def _trained(seed: int, recipe: Train, model: Model, listed: ImageList, data: Pa
     weights = [located(model.pretrained, folder)] if model.pretrained else []
     train.run(
         seed, recipe, model, Ensemble(epochs=(recipe.epochs,)), data=data, scratch=folder, images=images,
-        unlabelled=[], pretrained=weights, checkpoints=[checkpoint], history=folder / "history.jsonl",
-        threads=1, workers=1, device="cpu", save_seconds=1e9,
+        unlabelled=[], pretrained=weights, attributes=[], checkpoints=[checkpoint],
+        history=folder / "history.jsonl", threads=1, workers=1, device="cpu", save_seconds=1e9,
     )  # fmt: skip
     return checkpoint
 

@@ -54,6 +54,19 @@ def _visible(regions: int, augment: Mapping[str, Any]) -> tuple[str, dict[str, A
     return "lite_small", {"height": 192, "regions": regions, "recipe": recipe}
 
 
+_DECAYS: dict[str, float | None] = {"alone": None, ".9": 0.9, ".99": 0.99}
+"""What the teacher's average keeps of itself in a step."""
+
+
+def _pulled(loss: str, margin: float, decay: str) -> dict[str, Any]:
+    """Words of a short training at a quarter of the pixels, its triplet term as heavy as the identity's."""
+    metric = {"name": loss, "weight": 1.0, "margin": margin}
+    return {
+        "height": 64, "width": 32,
+        "recipe": {"epochs": 5, "metric_loss": metric, "teacher": _DECAYS[decay]},
+    }  # fmt: skip
+
+
 TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
     "whole": ("lite_small", {}),
     "stretch": ("lite_small", {"recipe": {"augment": _MOSTLY}}),
@@ -74,7 +87,14 @@ TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
     },
     **{f"visible_{p}_whole": _visible(p, {}) for p in (6, 3, 1)},
     **{f"visible_{p}": _visible(p, {"crop_keep": [0.5, 1.0833]}) for p in (6, 3, 1)},
-}
+    **{
+        f"{triplet}_{decay}": ("lite_small", _pulled(loss, margin, decay))
+        for triplet, loss, margin in (
+            ("tri", "pull_triplet", 0.1), ("tri_n", "hard_triplet", 0.1), ("r_tri", "relative_triplet", 0.6),
+        )
+        for decay in _DECAYS
+    },
+}  # fmt: skip
 """A model of configs/quick.yaml, and what differs. Borders and scale are asked of a plain ResNet-18."""
 
 
@@ -225,6 +245,16 @@ EXPERIMENTS = {
          Claim("one region: crops above none at half", 2, 5, "legs_0.5"),
          Claim("without crops, three regions above one at half", 4, 5, "legs_0.5")],
         ("P10", "P14"),
+    ),
+    "E9": Experiment(
+        "triplets that only pull, with and without a teacher",
+        [Row(f"{triplet}_{decay}") for triplet in ("tri", "tri_n", "r_tri") for decay in _DECAYS],
+        ("legs_1.0",),
+        [Claim("r-tri alone below r-tri with .99", 8, 6, "legs_1.0"),
+         Claim("r-tri alone below tri-n alone", 3, 6, "legs_1.0"),
+         Claim("tri-n with .99 at most 1 below tri-n alone", 5, 3, "legs_1.0", -1),
+         Claim("r-tri with .99 at most 1 below tri-n alone", 8, 3, "legs_1.0", -1)],
+        ("P15",),
     ),
     "E10": Experiment(
         "fewer numbers", [Row("whole"), *_FEWER], ("legs_1.0", "legs_0.5"),

@@ -118,7 +118,8 @@ def ours(
     last = config.Ensemble(epochs=(recipe.adapted(model.recipe).epochs,))
     train.run(
         seed, recipe, model, last, data=data, scratch=folder, images=listed, unlabelled=[],
-        pretrained=pretrained, checkpoints=[checkpoint], history=folder / f"{seed}.jsonl", threads=1,
+        pretrained=pretrained, attributes=[], checkpoints=[checkpoint],
+        history=folder / f"{seed}.jsonl", threads=1,
     )  # fmt: skip
     return checkpoint
 

@@ -258,7 +258,7 @@ def run(options: argparse.Namespace) -> None:
         train.run(
             0, settings, Model(backbone=options.backbone, height=options.height, width=options.width),
             Ensemble(epochs=(2,)), data=folder, scratch=folder / "scratch", images=folder / "images.tsv",
-            unlabelled=[], pretrained=[], checkpoints=[folder / "epoch_2.pt"],
+            unlabelled=[], pretrained=[], attributes=[], checkpoints=[folder / "epoch_2.pt"],
             history=folder / "history.jsonl", workers=options.workers, device=options.device,
             threads=options.threads,
         )  # fmt: skip

@@ -46,7 +46,7 @@ from naic_reid.data import augment, folders, images, pictures
 from naic_reid.data.geometry import Geometry, scaled, scaled_size
 from naic_reid.errors import ReidError
 from naic_reid.models import fastreid, portable, require_any_size, sight, torchreid
-from naic_reid.models.branches import summed
+from naic_reid.models.branches import Seen, summed
 from naic_reid.models.dimension import reduced
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.inference import fused, halved
@@ -225,6 +225,10 @@ class Extractor(nn.Module):
             if self._sight is not None and self.how.scale == "predicted" and self.network.ratio is not None:
                 self._sight.scale = vertical(self.network.ratio(inputs))
             seen = reduce(summed, map(self.network, self._views(inputs, frames)))
+        return self._rows(seen)
+
+    def _rows(self, seen: dict[str, Seen]) -> Tensor:
+        """Of what the branches saw."""
         rows = self.network.unit(seen, self.how.stripes_weight)
         fewer = self.how.channels
         return rows if fewer is None else reduced(rows, fewer.keep, fewer.by)

@@ -5,7 +5,7 @@ the activations over all channels (Zagoruyko and Komodakis 2017, eq. 2 with p = 
 nor gradients, and tells where activations are strong, not why two pictures match.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -64,6 +64,43 @@ def _on_a_grid(made: Tensor, aspect: float) -> Tensor:
         return made
     height = min((h for h in range(1, num + 1) if num % h == 0), key=lambda h: abs(h * h / num - aspect))
     return made.reshape(1, made.shape[1], height, num // height)
+
+
+class Peak(NamedTuple):
+    """Where a heat map is strongest."""
+
+    row: int
+    column: int
+    """Of the map, both from 0; of equal ones the first in reading order."""
+    top: int
+    left: int
+    bottom: int
+    right: int
+    """The pixels of the picture that this place of the map covers; bottom and right are outside."""
+
+
+def peak(strengths: Floats, height: int, width: int) -> Peak:
+    """The strongest place of a map, and what it covers of a picture of this height and width in pixels.
+
+    Args:
+        strengths: float32 [h', w'], as `heat` gives them.
+        height: of the picture.
+        width: of the picture.
+    """
+    rows, columns = strengths.shape
+    row, column = divmod(int(strengths.argmax()), columns)
+    edges = (row * height / rows, column * width / columns,
+             (row + 1) * height / rows, (column + 1) * width / columns)  # fmt: skip
+    return Peak(row, column, *map(round, edges))
+
+
+def framed(picture: NDArray[np.uint8], place: Peak) -> NDArray[np.uint8]:
+    """The picture, uint8 [h, w, 3], with a white frame around the place, dark on both sides of the line."""
+    drawn = np.ascontiguousarray(picture).copy()
+    corners = (place.left, place.top), (place.right - 1, place.bottom - 1)
+    cv2.rectangle(drawn, *corners, (0, 0, 0), 5)
+    cv2.rectangle(drawn, *corners, (255, 255, 255), 2)
+    return drawn
 
 
 def overlay(

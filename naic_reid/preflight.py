@@ -34,9 +34,14 @@ class Given:
     """Model → the file that its network starts from."""
     wrong_labels: tuple[Path, ...]
     truth: tuple[Path, ...]
+    attributes: Mapping[str, Path]
+    """Model → the table of what persons wear that it learns."""
 
 
-def given(config: Config, truth: Iterable[str], shipped: Path, cache: Path, *, fetch: bool = True) -> Given:
+def given(
+    config: Config, truth: Iterable[str], shipped: Path, cache: Path, data: Path | None = None, *,
+    fetch: bool = True,
+) -> Given:  # fmt: skip
     """Every file that is named, looked up; weights that have an address are fetched into `cache`.
 
     Args:
@@ -44,6 +49,7 @@ def given(config: Config, truth: Iterable[str], shipped: Path, cache: Path, *, f
         truth: tables of who is who in the test images, from the command line.
         shipped: the folder that holds the project's own lists.
         cache: folder for what is fetched.
+        data: the folder of the images, in which tables of attributes lie; None: they are not looked up.
         fetch: false: what is not in the cache yet is left out, and nothing is written.
 
     Raises:
@@ -62,6 +68,8 @@ def given(config: Config, truth: Iterable[str], shipped: Path, cache: Path, *, f
     tables = tuple(Path(name) for name in truth)
     asked = [("dedupe.wrong_labels", path, "an existing list, or null") for path in wrong]
     asked += [("truth", path, "an existing table") for path in tables]
+    worn = {} if data is None else attributes(config, data)
+    asked += [(f"train.attributes of models.{name}", path, "a table") for name, path in worn.items()]
     problems += [
         f"{key}: {path} is {'no regular file' if path.exists() else 'missing'}: name {what}"
         for key, path, what in asked
@@ -69,12 +77,18 @@ def given(config: Config, truth: Iterable[str], shipped: Path, cache: Path, *, f
     ]
     problems += [
         f"{path}: braces in the path of a file are wildcards to Snakemake: call it, or its folder, otherwise"
-        for path in (*weights.values(), *wrong, *tables)
+        for path in (*weights.values(), *wrong, *tables, *worn.values())
         if _WILDCARD.search(str(path))
     ]
     if problems:
         raise listing(problems, "what the config or the command line names cannot be used")
-    return Given(weights, wrong, tables)
+    return Given(weights, wrong, tables, worn)
+
+
+def attributes(config: Config, data: Path) -> dict[str, Path]:
+    """Model → the table of attributes that its recipe names."""
+    recipes = {name: config.train.adapted(model.recipe) for name, model in config.models.items()}
+    return {name: data / train.attributes.table for name, train in recipes.items() if train.attributes}
 
 
 def recorded(params: Iterable[str] | None) -> dict[str, Any]:

@@ -3,18 +3,20 @@
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from naic_reid import losses
+from naic_reid import config, losses
 from naic_reid.config import Loss, Train, Unlabelled
+from naic_reid.data.attributes import Attributes
 from naic_reid.data.augment import MEAN, STD
 from naic_reid.errors import ReidError
 from naic_reid.losses.ratio import Ratio
 from naic_reid.losses.regions import Regions
 from naic_reid.models import ratio, sight
+from naic_reid.models.attributes import AttributeHeads, TrainedAttributes
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.regions import WIDTH
 from naic_reid.training import optimizers, schedule
@@ -24,6 +26,9 @@ from naic_reid.training.consistency import Consistency, Logits
 from naic_reid.training.learner import ADVERSARIAL, RATIO, UNLABELLED, Learner, Located, Scaled, Term
 from naic_reid.training.teacher import Teacher
 
+ATTRIBUTES = "attributes"
+"""The term of what persons wear."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -32,13 +37,20 @@ def terms(train: Train, embedder: Embedder) -> dict[str, float]:
     own = {group.term: 1.0 for group in embedder.identity_groups if group.term}
     if embedder.located is not None:
         own |= {"regions": 1.0, "locator": 0.5}  # VPM's
-    added = {ADVERSARIAL: train.adversarial, UNLABELLED: train.unlabelled, RATIO: train.ratio}
+    added = {ADVERSARIAL: train.adversarial, UNLABELLED: train.unlabelled, RATIO: train.ratio,
+             ATTRIBUTES: train.attributes}  # fmt: skip
     more = {name: term.weight for name, term in added.items() if term}
     return {loss.name: loss.weight for loss in _losses(train)} | own | more
 
 
-def learner(train: Train, embedder: Embedder, num_classes: int) -> Learner:
-    """The embedder with the terms that judge its branches, their class rows drawn."""
+def learner(
+    train: Train, embedder: Embedder, num_classes: int, attributes: Attributes | None = None,
+    classes: Sequence[str] = (),
+) -> Learner:  # fmt: skip
+    """The embedder with the terms that judge its branches, their class rows drawn.
+
+    With `attributes`, what is known of the `classes`, there is a term for these, too, drawn last.
+    """
 
     def options(loss: Loss) -> dict[str, float | None]:
         return loss.model_dump(include={"scale", "margin", "smoothing"})
@@ -62,6 +74,11 @@ def learner(train: Train, embedder: Embedder, num_classes: int) -> Learner:
             more = {} if of_classes else {"regions": embedder.regions}
             judge = build(loss.name, num_classes, embedder.width(group.branches), **options(loss), **more)
             (identity if of_classes else metrics).append(Term(loss.name, group, judge, train.metric_on))
+    if attributes is not None and train.attributes is not None:
+        group = embedder.identity_groups[0]
+        heads = _attribute_heads(train.attributes, attributes, embedder)
+        known = torch.from_numpy(attributes.of(classes))
+        identity.append(Term(ATTRIBUTES, group, losses.AttributeLoss(heads, known)))
     teacher = None if train.teacher is None else Teacher(embedder, train.teacher)
     unlabelled = train.unlabelled
     consistency = None if unlabelled is None else _consistency(unlabelled, embedder, identity)
@@ -102,6 +119,28 @@ def _consistency(words: Unlabelled, embedder: Embedder, identity: Sequence[Term]
     logits = Logits(embedder, [term.group for term in own], [term.loss for term in own])
     decay = words.decay if words.form == "teacher" else None
     return Consistency(logits, losses.CONSISTENCIES[words.form], decay)
+
+
+def attribute_heads(learner: Learner) -> AttributeHeads | None:
+    """The heads that tell what persons wear; none: the learner has none."""
+    found = (judge.heads for judge in learner.identity if isinstance(judge, losses.AttributeLoss))
+    return next((heads for heads in found if isinstance(heads, AttributeHeads)), None)
+
+
+def trained_attributes(
+    train: Train, attributes: Attributes, tensors: Mapping[str, Tensor]
+) -> TrainedAttributes:
+    """The heads' tensors with what a checkpoint tells of them."""
+    how = train.attributes
+    assert how is not None, "they were trained"
+    return TrainedAttributes(attributes.values, tensors, how.head, how.cosine)
+
+
+def _attribute_heads(how: config.Attributes, attributes: Attributes, embedder: Embedder) -> AttributeHeads:
+    """Of the first identity group's features."""
+    sizes = tuple(len(words) for words in attributes.values.values())
+    width = embedder.width(embedder.identity_groups[0].branches)
+    return AttributeHeads(width, sizes, how.head, dropout=how.dropout, cosine=how.cosine)
 
 
 def optimizer(train: Train, learner: Learner) -> torch.optim.Optimizer:

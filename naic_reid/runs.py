@@ -7,6 +7,7 @@ for line in compare(["before", "after"]).lines:
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -228,6 +229,25 @@ def held(first: Recipe, other: Recipe, rankings: Sequence[str]) -> Comparison:
 def results_of(folder: Path) -> Path:
     """Where a run's results lie: in the folder, or they are the folder."""
     return folder / "results" if (folder / "results").is_dir() else folder
+
+
+def data_of(folder: Path) -> Path:
+    """Where a run's pictures lie when nobody says it."""
+    toy = folder / "results/toy/MyDataSet"
+    return toy if toy.is_dir() else Path("data/MyDataSet")
+
+
+def apart(page: Path, folders: Sequence[Path]) -> None:
+    """Refuse to write a page over a run, or among what it made.
+
+    Raises:
+        ReidError: the page would lie there.
+    """
+    place = Path(os.path.realpath(page))
+    for folder in folders:
+        results = os.path.realpath(results_of(folder))
+        if place == Path(os.path.realpath(folder)) or place.is_relative_to(results):
+            raise ReidError(f"{page}: is read by this command, and would be overwritten: name another file")
 
 
 def _gather(path: Path, settings: dict[str, Any], seen: set[Path]) -> None:

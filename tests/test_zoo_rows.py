@@ -107,7 +107,7 @@ def _train(settings: config.Config, model: config.Model, data: Path, folder: Pat
     ImageList(paths, persons, cameras=cameras).write(folder / "train.tsv")
     train.run(
         settings.seed, settings.train, model, settings.ensemble, data=data, scratch=folder,
-        images=folder / "train.tsv", unlabelled=[], pretrained=[], checkpoints=[checkpoint],
+        images=folder / "train.tsv", unlabelled=[], pretrained=[], attributes=[], checkpoints=[checkpoint],
         history=folder / "history.jsonl", workers=1, device="cpu", threads=1, save_seconds=1e9,
     )  # fmt: skip
     steps = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]

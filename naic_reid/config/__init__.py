@@ -39,6 +39,7 @@ from naic_reid.config.section import HOLDOUT, Section
 from naic_reid.config.training import (
     IDENTITY_LOSSES,
     METRIC_LOSSES,
+    Attributes,
     Augment,
     Loss,
     Ratio,
@@ -53,6 +54,7 @@ __all__ = [
     "LAYOUTS",
     "METRIC_LOSSES",
     "PROTOCOLS",
+    "Attributes",
     "Augment",
     "Channels",
     "Collect",

@@ -200,6 +200,11 @@ class Config(Section):
             require(
                 not late, f"ensemble.epochs {late} lie beyond train.epochs {train.epochs} of models.{name}"
             )
+            require(
+                not (self.toy and train.attributes),
+                f"train.attributes of models.{name}: toy draws its images within the run: draw them before, "
+                "with naic-reid toy, and leave the section toy out",
+            )
             idle = train.schedule.beyond(train.epochs)
             require(not idle, f"train.schedule of models.{name}: {idle} beyond train.epochs {train.epochs}")
         return self

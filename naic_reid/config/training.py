@@ -143,6 +143,23 @@ class Ratio(Section):
     )
 
 
+class Attributes(Section):
+    """What persons wear, learnt beside who they are."""
+
+    table: str = Field(
+        description="in the data folder: market_attribute.mat, duke_attribute.mat, or a CSV file with a "
+        "column person and one for each attribute"
+    )
+    weight: NotNegative = Field(1.0, description="of the mean cross-entropy of the attributes")
+    head: Literal["linear", "bottleneck"] = Field(
+        "linear", description="one layer; or linear, batch normalisation, linear"
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="of what the heads see")
+    cosine: NotNegative = Field(
+        0.0, description="logits are this many times the cosine to each value's row; 0: linear logits"
+    )
+
+
 class Schedule(Section):
     """The learning rate's factor by epoch."""
 
@@ -344,6 +361,10 @@ class Train(Section):
     unlabelled: Unlabelled | None = Field(
         None, exclude_if=not_, description="each step sees half as many images without labels, too; none: no"
     )
+    attributes: Attributes | None = Field(
+        None, exclude_if=lambda value: value is None,
+        description="heads that tell what persons wear, trained beside the rest; none: no such heads",
+    )  # fmt: skip
     freeze: tuple[str, ...] = Field((), description="patterns of parameters kept, e.g. backbone.layer1.*")
     freeze_steps: Count | None = Field(None, exclude_if=not_, description="steps for which they are kept")
     freeze_epochs: Count | None = Field(None, description="epochs for which they are kept; none: all")

@@ -30,6 +30,8 @@ _TOPS: tuple[Colour, ...] = (
     (60, 105, 70), (200, 160, 60), (120, 70, 130),
 )  # fmt: skip
 _BOTTOMS: tuple[Colour, ...] = ((30, 30, 35), (50, 65, 105), (105, 105, 110), (150, 130, 95), (200, 200, 200))
+_TOP_NAMES = ("white", "black", "grey", "red", "blue", "green", "yellow", "purple")
+_BOTTOM_NAMES = ("black", "blue", "grey", "brown", "white")
 _HAIR: tuple[Colour, ...] = ((25, 20, 18), (60, 40, 25), (120, 85, 45), (150, 150, 150))
 _SKIN: tuple[Colour, ...] = ((235, 200, 175), (205, 160, 125), (150, 105, 75), (95, 65, 50))
 _BAGS: tuple[Colour, ...] = ((25, 25, 30), (140, 50, 40), (60, 85, 60), (170, 135, 90), (50, 60, 130))
@@ -65,6 +67,24 @@ class Person:
     """Body height as a share of the image's height."""
     build: float
     """Breadth, 1 on average."""
+
+
+def worn(who: Person) -> dict[str, str]:
+    """What somebody wears and carries, in words: the attributes that a table would name."""
+    return {
+        "sleeves": "long" if who.long_sleeves else "short",
+        "cut": who.cut,
+        "luggage": who.luggage,
+        "haircut": who.haircut,
+        "top": _called(who.top, _TOPS, _TOP_NAMES),
+        "bottom": _called(who.bottom, _BOTTOMS, _BOTTOM_NAMES),
+    }
+
+
+def _called(colour: Colour, palette: Sequence[Colour], names: Sequence[str]) -> str:
+    """The name of the colour of a palette that is nearest."""
+    far = np.linalg.norm(np.subtract(palette, colour), axis=1)
+    return names[int(far.argmin())]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import cv2
 
 from naic_reid.artifacts import DISTRACTOR, JUNK
-from naic_reid.data.toy import camera, draw, generator, person
+from naic_reid.data.attributes import told
+from naic_reid.data.toy import Person, camera, draw, generator, person, worn
 
 TRAIN, TEST = (2, 7, 10, 11, 12, 22), (1, 3, 5, 8)
 CAMERAS = (1, 2, 3)
@@ -38,7 +39,7 @@ class World:
 
     def put(self, path: str, shot: Shot) -> None:
         """Draws a shot into a file, in the format of its suffix."""
-        who = person(generator(self._seed, _PERSON, shot.person))
+        who = self.person(shot.person)
         where = camera(generator(self._seed, _CAMERA, shot.camera))
         key = [*shot.role.encode(), *shot.mark.encode(), shot.person, shot.camera, shot.number]
         pixels = draw(who, where, "normal", *self._size, generator(self._seed, _IMAGE, *key))
@@ -47,6 +48,15 @@ class World:
         done, content = cv2.imencode(Path(path).suffix, pixels, _QUALITY if path.endswith(".jpg") else [])
         assert done, path
         self.write(path, content.tobytes())
+
+    def person(self, number: int) -> Person:
+        """Who is called so."""
+        return person(generator(self._seed, _PERSON, number))
+
+    def attributes(self, path: str, persons: Iterable[int], name: str = "{:04}") -> None:
+        """A table of what these persons wear."""
+        rows = [(name.format(number), worn(self.person(number))) for number in persons]
+        told(rows).write(self.folder / path)
 
     def write(self, path: str, content: bytes | Iterable[str]) -> None:
         """A file's bytes, or its lines."""
@@ -95,6 +105,7 @@ def _market1501(world: World, variant: str) -> None:
         world.put(f"{home}/images/{n:08}.jpg", Shot("gallery", 80 + n, 1 + n % 3, 0, DISTRACTOR))
     for below in places.values():
         world.write(f"{home}/{below}/Thumbs.db", b"no image")
+    world.attributes(f"{home}/attributes.csv", (*TRAIN, *TEST))
 
 
 def _duke(world: World, home: str) -> None:

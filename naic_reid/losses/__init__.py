@@ -15,6 +15,7 @@ from torch import nn
 
 from naic_reid.errors import ReidError
 from naic_reid.losses.angular import AMSoftmax, ArcFace, ArcFaceFastReID, Circle, CosFace, Sphere
+from naic_reid.losses.attributes import AttributeLoss
 from naic_reid.losses.batch import (
     BatchCircle,
     Contrastive,
@@ -35,6 +36,8 @@ from naic_reid.losses.triplet import (
     WeightedTriplet,
     WeightedTripletFastReID,
 )
+
+__all__ = ["IDENTITY_LOSSES", "METRIC_LOSSES", "AttributeLoss", "build_identity", "build_metric"]
 
 IDENTITY_LOSSES: dict[str, Callable[..., nn.Module]] = {
     "arcface": ArcFace,

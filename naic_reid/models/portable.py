@@ -14,10 +14,12 @@ from naic_reid.architecture import Architecture, reason
 from naic_reid.artifacts import MadeBy
 from naic_reid.errors import ReidError
 from naic_reid.files import digest, json_in, whole
+from naic_reid.models.attributes import TrainedAttributes
 from naic_reid.models.weights import Checkpoint
 
 WEIGHTS, WORDS = "model.safetensors", "extractor.json"
 _KIND = "Extractor"
+_WORN = "attributes."  # before the names of attribute heads' tensors
 
 
 def write(folder: Path, checkpoint: Checkpoint, options: Mapping[str, Any]) -> None:
@@ -36,6 +38,8 @@ def write(folder: Path, checkpoint: Checkpoint, options: Mapping[str, Any]) -> N
         raise ReidError(f"{folder}: holds {min(others, default='a file')}: name a new or empty folder")
     with whole(folder, folder=True) as unfinished:
         plain = {name: tensor.contiguous() for name, tensor in checkpoint.weights.items()}
+        worn = checkpoint.attributes
+        plain |= {f"{_WORN}{name}": tensor for name, tensor in (worn.tensors if worn else {}).items()}
         safetensors.torch.save_file(plain, unfinished / WEIGHTS)
         words = {
             "type": _KIND,
@@ -44,6 +48,7 @@ def write(folder: Path, checkpoint: Checkpoint, options: Mapping[str, Any]) -> N
             "options": dict(options),
             "made_by": checkpoint.made_by.to_json(),
             "weights": digest(unfinished / WEIGHTS),
+            **(worn.words if worn else {}),
         }
         (unfinished / WORDS).write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
 
@@ -63,7 +68,11 @@ def read(folder: Path) -> tuple[Checkpoint, dict[str, Any]]:
         weights = safetensors.torch.load_file(folder / WEIGHTS)
         made_by = MadeBy.from_json(words["made_by"])
         architecture = Architecture.model_validate(words["model"])
-        checkpoint = Checkpoint(weights, {}, words["epoch"], (), architecture, made_by, str(folder))
+        worn = {name.removeprefix(_WORN): weights.pop(name) for name in [*weights] if name.startswith(_WORN)}
+        checkpoint = Checkpoint(
+            weights, {}, words["epoch"], (), architecture, made_by, str(folder),
+            attributes=TrainedAttributes.of(words, worn),
+        )  # fmt: skip
         return checkpoint, dict(words["options"])
     except OSError as error:
         raise ReidError(f"{folder}: no folder of an Extractor: {WORDS}: {error.strerror or error}") from error

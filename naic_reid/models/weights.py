@@ -22,6 +22,7 @@ from naic_reid.architecture import Architecture
 from naic_reid.artifacts import MadeBy, canonical
 from naic_reid.errors import ReidError
 from naic_reid.models import build, osnet
+from naic_reid.models.attributes import TrainedAttributes
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.mgn import Trunks
 from naic_reid.models.non_local import NonLocal
@@ -52,11 +53,14 @@ class Checkpoint:
     made_by: MadeBy = field(default_factory=MadeBy)
     name: str = field(default="this checkpoint", compare=False)
     """What errors call it: its path, once read."""
+    attributes: TrainedAttributes | None = field(default=None, kw_only=True)
+    """Heads that tell what persons wear, where such were trained."""
 
     def __post_init__(self) -> None:
         _hold(self.epoch >= 0, "an epoch")
         _hold(len(set(self.identities)) == len(self.identities), "unique identities")
-        for tensors in (self.weights, self.classifier):
+        worn = self.attributes.tensors if self.attributes else {}
+        for tensors in (self.weights, self.classifier, worn):
             for name, tensor in tensors.items():
                 _hold(
                     not tensor.is_floating_point() or bool(torch.isfinite(tensor).all()),
@@ -106,20 +110,20 @@ class Checkpoint:
     def write(self, path: Path) -> None:
         """One file; equal content gives equal bytes."""
         # As one text, for pickle writes equal strings differently when they are one object.
-        record = canonical(
-            {
-                "epoch": self.epoch,
-                "identities": list(self.identities),
-                "model": self.architecture.options,
-                "made_by": self.made_by.to_json(),
-            }
-        )
+        told = {
+            "epoch": self.epoch,
+            "identities": list(self.identities),
+            "model": self.architecture.options,
+            "made_by": self.made_by.to_json(),
+        }
         content = {
             "type": "Checkpoint",
-            "record": record,
+            "record": canonical(told | (self.attributes.words if self.attributes else {})),
             "weights": _copied(self.weights),
             "classifier": _copied(self.classifier),
         }
+        if self.attributes:
+            content["attributes"] = _copied(self.attributes.tensors)
         # Into a stream, for torch writes the file's name into a file it opens itself.
         with files.streamed(path) as stream:
             torch.save(content, cast(IO[bytes], stream))
@@ -151,6 +155,7 @@ class Checkpoint:
                 _architecture(record["model"]),
                 made_by,
                 str(path),
+                attributes=TrainedAttributes.of(record, content.get("attributes", {})),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)

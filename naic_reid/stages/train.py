@@ -29,6 +29,8 @@ from naic_reid.artifacts import ImageList, MadeBy, canonical
 from naic_reid.config import Ensemble, Model, Train
 from naic_reid.data import augment
 from naic_reid.data import unlabelled as unlabelled_images
+from naic_reid.data.attributes import Attributes
+from naic_reid.data.attributes import read as read_attributes
 from naic_reid.data.batches import Batch as VariedBatch
 from naic_reid.data.batches import TrainingImages, TrainingList, with_shuffled_channels
 from naic_reid.data.geometry import Geometry
@@ -70,6 +72,7 @@ def run(
     images: Path,
     unlabelled: list[Path],
     pretrained: list[Path],
+    attributes: list[Path],
     checkpoints: list[Path],
     history: Path,
     workers: int = 0,
@@ -86,6 +89,7 @@ def run(
         images: the training list.
         unlabelled: at most one table of `train.unlabelled.images`; none: the folder is looked through.
         pretrained: at most one file of weights for the backbone to start from.
+        attributes: the table of what persons wear, where `train.attributes` names one.
         scratch: where unfinished runs live.
         workers: threads that make batches; 0: one for each processor.
         image_memory: of decoded images, such as 6GB; by default what is free, but for half of it.
@@ -98,8 +102,8 @@ def run(
     listed = ImageList.read(images)
     train = train.adapted(model.recipe)
     further = _further(train, data, unlabelled)
-    home = _Home(scratch / "train", seed, train, model, _contents(images, pretrained, further))
-    made_by = MadeBy.of("train", REVISION, home.settings(train), [images, *pretrained, *unlabelled])
+    home = _Home(scratch / "train", seed, train, model, _contents(images, pretrained, attributes, further))
+    made_by = _made_by(home.settings(train), images, *pretrained, *unlabelled, *attributes)
     with contextlib.ExitStack() as stack:
         stack.enter_context(repeatable(threads, deterministic=train.deterministic))
         team = stack.enter_context(joined(device))
@@ -111,14 +115,16 @@ def run(
             home.refuse_lost(ensemble.epochs, train.epochs)
         else:
             source, classes = _source(data, listed, images, model, train, seed, machine.amount(image_memory))
-            task = _Task(seed, train, model, source, classes, team, workers, further)
+            task = _Task(seed, train, model, source, classes, team, workers, further, attributes)
             _learn(task, home, {*ensemble.epochs}, made_by, _state(task, pretrained, compiled), save_seconds)
         if team.leads:
-            for epoch, path in zip(ensemble.epochs, checkpoints, strict=True):
-                home.hand_over(epoch, path, made_by)
-            _copy(home.path / "history.jsonl", history)
+            home.hand_over(zip(ensemble.epochs, checkpoints, strict=True), history, made_by)
             _log.info("train: wrote %d checkpoints in %.1f s", len(checkpoints), time.monotonic() - started)
         team.first_says(True)  # none leaves before all is there
+
+
+def _made_by(settings: dict[str, Any], *inputs: Path) -> MadeBy:
+    return MadeBy.of("train", REVISION, settings, list(inputs))
 
 
 def _copy(path: Path, to: Path) -> None:
@@ -134,13 +140,18 @@ def _further(train: Train, data: Path, tables: list[Path]) -> unlabelled_images.
     return unlabelled_images.read(tables[0]) if tables else unlabelled_images.found(data, folder)
 
 
-def _contents(images: Path, pretrained: list[Path], further: unlabelled_images.Rows) -> dict[str, Any]:
+def _contents(
+    images: Path, pretrained: list[Path], attributes: list[Path], further: unlabelled_images.Rows
+) -> dict[str, Any]:
     """Digests of what is read."""
     found: dict[str, Any] = {
         "images": known_digest(images),
         "pretrained": [known_digest(path) for path in pretrained],
     }
-    more = {"unlabelled": blake2b(repr(further).encode(), digest_size=16).hexdigest()} if further else {}
+    more: dict[str, Any] = (
+        {"unlabelled": blake2b(repr(further).encode(), digest_size=16).hexdigest()} if further else {}
+    )
+    more |= {"attributes": [known_digest(path) for path in attributes]} if attributes else {}
     return found | more
 
 
@@ -211,13 +222,18 @@ class _Home:
                 f"delete {self.path} to train again from the beginning"
             )
 
-    def hand_over(self, epoch: int, path: Path, made_by: MadeBy) -> None:
-        """What a run left may lie there for months: nothing damaged is handed over."""
-        try:
-            checkpoint = weights.Checkpoint.read(self.kept(epoch))
-        except ReidError as error:
-            raise ReidError(f"{error}; to train anew, delete {self.path}") from error
-        replace(checkpoint, made_by=made_by).write(path)
+    def hand_over(self, wanted: Iterable[tuple[int, Path]], history: Path, made_by: MadeBy) -> None:
+        """The checkpoints of these epochs, and the history.
+
+        What a run left may lie there for months: nothing damaged is handed over.
+        """
+        for epoch, path in wanted:
+            try:
+                checkpoint = weights.Checkpoint.read(self.kept(epoch))
+            except ReidError as error:
+                raise ReidError(f"{error}; to train anew, delete {self.path}") from error
+            replace(checkpoint, made_by=made_by).write(path)
+        _copy(self.path / "history.jsonl", history)
 
 
 @dataclass(frozen=True)
@@ -233,6 +249,8 @@ class _Task:
     workers: int
     further: unlabelled_images.Rows
     """Images without labels."""
+    tables: list[Path]
+    """Of attributes."""
 
     @cached_property
     def unlabelled(self) -> tuple[TrainingImages, int] | None:
@@ -244,6 +262,11 @@ class _Task:
         found = TrainingImages(self.source.data, shown, self.source.geometry, memory=0)
         batch = self.identities * self.train.num_instances
         return found, recipe.unlabelled(batch, self.train.accumulate * self.team.size)
+
+    @cached_property
+    def attributes(self) -> Attributes | None:
+        """What is known of what the classes wear, where that is learnt."""
+        return _worn(self.train, self.tables, self.classes)
 
     @cached_property
     def identities(self) -> int:
@@ -269,7 +292,7 @@ def _state(task: _Task, pretrained: list[Path], compiled: bool) -> State:
     embedder = models.build(architecture)
     for path in pretrained:
         _log.info("train: %s: %s", path, weights.load_pretrained(embedder.backbone, path))
-    learner = recipe.learner(train, embedder, len(task.classes))
+    learner = recipe.learner(train, embedder, len(task.classes), task.attributes, task.classes)
     for path in pretrained if model.carry_classes else ():
         carried = weights.carry_classes(learner.classifier, embedder, task.classes, path)
         _log.info("train: %s: %d of %d classes are carried over", path, carried, len(task.classes))
@@ -487,12 +510,16 @@ def _keep(task: _Task, state: State, epochs: _Epochs, home: _Home, writer: Write
     learner, epoch, network = _learner(state), state.epoch, _embedder(state)
     if state.average is not None and state.average.count:
         network = state.average.settled(epochs.images(epoch - 1))
-    architecture = Architecture.within(task.model.model_dump())
+    architecture, heads = Architecture.within(task.model.model_dump()), recipe.attribute_heads(learner)
 
-    def write(tensors: tuple[dict[str, Tensor], dict[str, Tensor]]) -> None:
-        weights.Checkpoint(*tensors, epoch, task.classes, architecture, made_by).write(home.kept(epoch))
+    def write(tensors: tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]) -> None:
+        own, classes, worn = tensors
+        told = recipe.trained_attributes(task.train, task.attributes, worn) if task.attributes else None
+        kept = weights.Checkpoint(own, classes, epoch, task.classes, architecture, made_by, attributes=told)
+        kept.write(home.kept(epoch))
 
-    writer.write((network.state_dict(), learner.classifier.state_dict()), write)
+    worn = heads.state_dict() if heads else {}
+    writer.write((network.state_dict(), learner.classifier.state_dict(), worn), write)
 
 
 def _save(task: _Task, state: State, home: _Home, writer: Writer, lines: History, **more: Any) -> None:
@@ -585,6 +612,32 @@ def _source(
     )  # fmt: skip
     source = TrainingImages(data, shown, Geometry(model.height, model.width, model.resize), memory=memory)
     return source, classes
+
+
+def _worn(train: Train, tables: list[Path], classes: tuple[str, ...]) -> Attributes | None:
+    """What the table knows of the classes.
+
+    Raises:
+        ReidError: it knows nothing, or a table is given and not asked for, or the other way round.
+    """
+    if len(tables) != bool(train.attributes):
+        raise ReidError(
+            f"train: {len(tables)} tables of attributes were given, and train.attributes asks for "
+            f"{int(bool(train.attributes))}: give --attributes once for it"
+        )
+    if not tables:
+        return None
+    found = read_attributes(tables[0])
+    known = (found.of(classes) > 0).any(1)
+    if not known.any():
+        raise ReidError(
+            f"{tables[0]}: knows none of the {len(classes)} persons, such as {classes[0]}: it must name them "
+            "by source/label, or by the label alone"
+        )
+    _log.info(
+        "train: %s: %d of %d persons, %s", tables[0], known.sum(), len(classes), ", ".join(found.values)
+    )
+    return found
 
 
 def _told(record: Record, overflows: int, epochs: int, processes: int) -> tuple[float, str]:

@@ -5,6 +5,7 @@ TOOLS = {
     "embed": "a folder or list of images → a feature for each",
     "find": "photographs of a person → where in a folder it was seen",
     "heatmap": "a model and photographs → where in them it looks",
+    "hard": "a finished run → its worst queries, and where in them a model looks",
     "export": "a model → ONNX or torch.export, compared with the model on images",
     "benchmark": "a model → its inference card: structure, speed, memory",
     "zoo": "FastReID's zoo: its rows as configs, its published files checked",

@@ -14,7 +14,6 @@ with --paired it is an error. Exit status 0, whatever is found.
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
@@ -57,7 +56,8 @@ def run(options: argparse.Namespace) -> int:
     """Prints the comparison."""
     if not 0.5 <= options.level < 1 or options.draws < 100:
         raise ReidError("--level must lie in 0.5 … 1, and --draws be at least 100")
-    _apart(options.html, options.runs)
+    if options.html:
+        runs.apart(options.html, options.runs)
     rankings = {"rankings": options.ranking} if options.ranking else {}
     found = runs.compare(
         options.runs,
@@ -71,26 +71,9 @@ def run(options: argparse.Namespace) -> int:
     for one in found:
         _print(console, one, options.level)
     if options.html:
-        compare_page.write(options.html, found, options.data or _data(options.runs[0]), options.level)
+        compare_page.write(options.html, found, options.data or runs.data_of(options.runs[0]), options.level)
         console.print(f"\n{options.html}: the page", markup=False)
     return 0
-
-
-def _apart(page: Path | None, folders: Sequence[Path]) -> None:
-    """Refuse to write the page over a run, or among what it made."""
-    if page is None:
-        return
-    place = Path(os.path.realpath(page))
-    for folder in folders:
-        results = os.path.realpath(runs.results_of(folder))
-        if place == Path(os.path.realpath(folder)) or place.is_relative_to(results):
-            raise ReidError(f"{page}: is read by this command, and would be overwritten: name another file")
-
-
-def _data(run: Path) -> Path:
-    """Where a run's pictures lie when nobody says it."""
-    toy = run / "results/toy/MyDataSet"
-    return toy if toy.is_dir() else Path("data/MyDataSet")
 
 
 def _print(console: Console, one: Comparison, level: float) -> None:

@@ -2,13 +2,17 @@
 
     naic-reid embed model.pt photos/ --features photos.npz
     naic-reid embed model.pt list.txt --npy rows.npy --names rows.txt
+    naic-reid embed model.pt photos/ --attributes worn.csv
 
 A folder is looked through with its sub-folders; a list is a text file with one path a line, relative to its
 own folder. Features are float32 rows of length 1: the cosine of two images is the product of their rows.
-From Python: naic_reid.Extractor.
+--attributes wants a model that was trained with `train.attributes`, and writes a line for each image: the
+likeliest value of each attribute. From Python: naic_reid.Extractor, naic_reid.worn.Teller.
 """
 
 import argparse
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +24,7 @@ from naic_reid.tools import model
 
 if TYPE_CHECKING:
     from naic_reid.extractor import Extracted
+    from naic_reid.worn import Teller
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,21 +36,27 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--npy", type=Path, metavar="FILE", help="the values alone, float32 [N, D]")
     parser.add_argument("--names", type=Path, metavar="FILE", help="the names alone, one a line")
+    parser.add_argument("--attributes", type=Path, metavar="FILE", help="what is worn, as a CSV file")
     parser.add_argument("--skip", action="store_true", help="leave out what is no usable image, and say so")
     parser.add_argument("--batch", type=int, default=0, help="images at once; default: what suits the device")
 
 
 def run(options: argparse.Namespace) -> int:
     """Writes the features; prints one line about them."""
-    outputs = [options.features, options.npy, options.names]
+    outputs = [options.features, options.npy, options.names, options.attributes]
     if not any(outputs):
-        raise ReidError("nothing would be written: give --features FILE, --npy FILE or --names FILE")
+        raise ReidError(
+            "nothing would be written: give --features FILE, --npy FILE, --names FILE or --attributes FILE"
+        )
     listed = [] if options.images.is_dir() else _listed(options.images)
     model.apart(options, outputs, [options.images, *listed])
+    teller = _teller(options) if options.attributes else None
     extractor = model.loaded(options)
     how = {"on_error": "skip" if options.skip else "raise", "batch": options.batch}
     found = extractor.files(listed, **how) if listed else extractor.folder(options.images, **how)
     _write(found, options)
+    if teller:
+        _write_attributes(teller, found.names, options)
     for name, reason in found.skipped:
         print(f"skipped {name}: {reason}")
     count, width = found.values.shape
@@ -53,6 +64,25 @@ def run(options: argparse.Namespace) -> int:
     masses = f", the last {found.regions} masses of visible regions" if found.regions else ""
     print(f"{written}: {count} images, {width} numbers each{masses}")
     return 0
+
+
+def _teller(options: argparse.Namespace) -> "Teller":
+    """The model's attribute heads."""
+    from naic_reid.worn import Teller
+
+    return Teller.load(options.model, options.device, **model.words(options))
+
+
+def _write_attributes(teller: "Teller", names: Sequence[str], options: argparse.Namespace) -> None:
+    root = options.images if options.images.is_dir() else Path()
+    told = teller.most_likely(teller.files([root / name for name in names], batch=options.batch))
+    with (
+        files.whole(options.attributes) as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle,
+    ):
+        table = csv.writer(handle, lineterminator="\n")
+        table.writerow(["image", *teller.values])
+        table.writerows([name, *worn.values()] for name, worn in zip(names, told, strict=True))
 
 
 def _listed(path: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from naic_reid import files
 from naic_reid.data import folders
@@ -34,8 +34,13 @@ def loaded(options: argparse.Namespace) -> "Extractor":
     """The model as the options ask for it."""
     from naic_reid.extractor import Extractor
 
-    words = {name: getattr(options, name) for name in ("geometry", "widen", "size", "scales")}
-    return Extractor.load(options.model, options.device, options.precision, options.flip, **words)
+    return Extractor.load(options.model, options.device, **words(options))
+
+
+def words(options: argparse.Namespace) -> dict[str, Any]:
+    """How its features are taken, by the options; None: as the model says."""
+    names = ("precision", "flip", "geometry", "widen", "size", "scales")
+    return {name: getattr(options, name) for name in names}
 
 
 def areas(text: str) -> list[float]:

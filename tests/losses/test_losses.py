@@ -13,6 +13,8 @@ from torch.utils._pytree import tree_leaves
 
 from naic_reid import config, losses
 from naic_reid.errors import ReidError
+from naic_reid.losses import AttributeLoss
+from naic_reid.models.attributes import AttributeHeads
 from tests.oracles import losses as oracle
 
 CLASSES, DIMENSION = 5, 7
@@ -424,3 +426,33 @@ def test_circles_class_rows_are_drawn_as_fastreids() -> None:
     torch.manual_seed(0)
     rows = losses.build_identity("circle", 50, 256).weight
     assert rows.abs().max().item() == pytest.approx(256**-0.5, rel=1e-2)
+
+
+@pytest.mark.parametrize("head", ["linear", "bottleneck"])
+@pytest.mark.parametrize("cosine", [0.0, 2.0])
+def test_attributes_are_judged_where_they_are_known(head: str, cosine: float) -> None:
+    torch.manual_seed(3)
+    heads = AttributeHeads(6, (2, 4), head, cosine=cosine).eval()
+    known = torch.tensor([[1, 4], [2, 0], [0, 0]])  # of three persons; 0: not known
+    features, labels = torch.randn(5, 6), torch.tensor([0, 1, 2, 0, 1])
+    loss, logits = AttributeLoss(heads, known)(features, labels)
+    terms = []
+    for at, told in enumerate(heads(features)):
+        own = [
+            -told[row].log_softmax(0)[known[label, at] - 1]
+            for row, label in enumerate(labels.tolist())
+            if known[label, at]
+        ]
+        terms.append(sum(own) / len(own))
+    torch.testing.assert_close(loss, sum(terms) / 2)
+    assert logits.shape == (5, 6) and (not cosine or bool((logits.abs() <= cosine + 1e-5).all()))
+    torch.testing.assert_close(heads.probabilities(features)[:, 2:].sum(1), torch.ones(5))
+
+
+def test_attributes_that_nobody_knows_give_no_loss_and_no_gradient() -> None:
+    heads = AttributeHeads(6, (2,))
+    loss, _ = AttributeLoss(heads, torch.zeros(3, 1, dtype=torch.long))(
+        torch.randn(4, 6), torch.arange(4) % 3
+    )
+    loss.backward()
+    assert loss == 0 and not heads.rows.weight.grad.any()

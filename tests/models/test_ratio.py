@@ -216,7 +216,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = Model(backbone="resnet18", height=32, width=16, ratio=2, ratio_steps=2)
     train.run(
         3, settings, model, Ensemble(epochs=(1,)), data=folder / "photos", scratch=folder / "scratch",
-        images=folder / "images.tsv", unlabelled=[], pretrained=[], checkpoints=[folder / "model.pt"],
+        images=folder / "images.tsv", unlabelled=[], pretrained=[], attributes=[],
+        checkpoints=[folder / "model.pt"],
         history=folder / "history.jsonl", threads=1, device="cpu",
     )  # fmt: skip
     ImageList(tuple(names[:2]), ("", "")).write(folder / "two.tsv")
@@ -255,7 +256,8 @@ def test_networks_and_recipes_that_do_not_fit_are_refused(made: Path, tmp_path: 
             3, Train(taps="known", batch=4, augment=Augment(crop_keep=(0.5, 1))),
             Model(backbone="resnet18_ibn_a", height=32, width=16), Ensemble(epochs=(1,)),
             data=made / "photos", scratch=tmp_path, images=made / "images.tsv", unlabelled=[], pretrained=[],
-            checkpoints=[tmp_path / "m.pt"], history=tmp_path / "h.jsonl", threads=1, device="cpu",
+            attributes=[], checkpoints=[tmp_path / "m.pt"], history=tmp_path / "h.jsonl", threads=1,
+            device="cpu",
         )  # fmt: skip
 
 

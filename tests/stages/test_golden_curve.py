@@ -44,7 +44,7 @@ def curve(folder: Path, threads: int = 1) -> list[dict[str, float]]:
     )  # fmt: skip
     train.run(
         11, recipe, Model(backbone="resnet18_ibn_a", height=64, width=32), Ensemble(epochs=(4,)), data=folder,
-        scratch=folder / "scratch", images=folder / "images.tsv", unlabelled=[], pretrained=[],
+        scratch=folder / "scratch", images=folder / "images.tsv", unlabelled=[], pretrained=[], attributes=[],
         checkpoints=[folder / "epoch_4.pt"], history=folder / "history.jsonl", threads=threads, device="cpu",
     )  # fmt: skip
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]

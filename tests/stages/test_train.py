@@ -65,6 +65,7 @@ def _run(
     *,
     scratch: Path | None = None,
     pretrained: tuple[Path, ...] = (),
+    attributes: tuple[Path, ...] = (),
     ensemble: Ensemble = ENSEMBLE,
     **knobs: object,
 ) -> list[bytes]:
@@ -72,8 +73,8 @@ def _run(
     arguments: dict[str, object] = {"threads": 1, "device": "cpu", **knobs}
     train.run(
         7, settings, model, ensemble, data=world, scratch=scratch or out / "scratch",
-        images=world / "images.tsv", unlabelled=[], pretrained=list(pretrained), checkpoints=paths,
-        history=out / "history.jsonl", **arguments,  # type: ignore[arg-type]
+        images=world / "images.tsv", unlabelled=[], pretrained=list(pretrained),
+        attributes=list(attributes), checkpoints=paths, history=out / "history.jsonl", **arguments,  # type: ignore[arg-type]
     )  # fmt: skip
     return [path.read_bytes() for path in paths]
 

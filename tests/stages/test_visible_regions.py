@@ -60,7 +60,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ImageList(tuple(names[rows]), persons[rows]).write(folder / f"{role}.tsv")
     train.run(
         3, TRAIN, MODELS["a"], ENSEMBLE, data=folder / "photos", scratch=folder / "scratch",
-        images=folder / "images.tsv", unlabelled=[], pretrained=[], checkpoints=[folder / "model.pt"],
+        images=folder / "images.tsv", unlabelled=[], pretrained=[], attributes=[],
+        checkpoints=[folder / "model.pt"],
         history=folder / "history.jsonl", threads=1, device="cpu",
     )  # fmt: skip
     lists = [folder / f"{role}.tsv" for role in ("query", "gallery")]

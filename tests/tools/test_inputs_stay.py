@@ -14,7 +14,11 @@ from tests.walk import HOME
 # tool → (its command, options that write, other options that take a path: they only read, or name folders
 # in which nothing of another name is touched). In commands, photos/ and set/ are folders, the rest are files.
 COMMANDS: dict[str, tuple[str, set[str], set[str]]] = {
-    "embed": ("embed model.pt photos", {"--features", "--npy", "--names"}, {"model", "images"}),
+    "embed": (
+        "embed model.pt photos",
+        {"--features", "--npy", "--names", "--attributes"},
+        {"model", "images"},
+    ),
     "find": ("find model.pt asked.png --in photos", {"--html"}, {"model", "photos", "--in", "--cache"}),
     "export": (
         "export model.pt --images photos",
@@ -24,6 +28,7 @@ COMMANDS: dict[str, tuple[str, set[str], set[str]]] = {
     "benchmark": ("benchmark model.pt --folder photos", {"--json"}, {"model", "--folder"}),
     "heatmap": ("heatmap model.pt photos asked.png", {"--html"}, {"model", "photos", "--out"}),
     "compare": ("compare a.run b.run", {"--html"}, {"runs", "--data"}),
+    "hard": ("hard a.run", {"--html"}, {"run", "--data"}),
     "inspect": (
         "inspect --config small.yaml --data set",
         {"--html", "--cache"},

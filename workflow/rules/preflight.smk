@@ -311,6 +311,7 @@ if workflow.is_main_process:
         TRUTH if not CONFIG.toy or "truth" in config else [],
         HOME,
         Path("scratch/weights"),
+        DATA,
         fetch=not DRY_RUN,
     )
     if not DRY_RUN:

@@ -15,6 +15,13 @@ def pretrained(wildcards):
         raise WorkflowError(f"models.{wildcards.model}.{error}") from None
 
 
+def attributes(wildcards):
+    """The table of what persons wear, if the model learns it."""
+    found = preflight.attributes(CONFIG, DATA)
+    name = wildcards.model.removeprefix(FIRST)
+    return [str(found[name])] if name in found else []
+
+
 def training_list(wildcards):
     """What a model is trained on: in the second round, with what the first round's models agree on."""
     again = CONFIG.pseudo_label and not wildcards.model.startswith(FIRST)
@@ -33,6 +40,7 @@ rule train:
         images=training_list,
         unlabelled=unlabelled_list,
         pretrained=pretrained,
+        attributes=attributes,
     output:
         checkpoints=expand(CHECKPOINT, epoch=CONFIG.ensemble.epochs, allow_missing=True),
         history=HISTORY,
