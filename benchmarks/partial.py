@@ -19,7 +19,7 @@ words), from the lists of a run of quick.yaml (`--results`), two to four core-mi
 import argparse
 import csv
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -385,9 +385,9 @@ _PREDICTORS = [
 """E7: layer that a predictor is cut after, its output, its loss."""
 
 
-def ratios(data: Path, listed: Path, photographs: Photographs, seeds: Sequence[int]) -> list[str]:
-    """E7: predictors alone, taught by the training list, and what they tell of the test's pictures."""
-    geometry = Geometry(128, 64)
+def ratios(data: Path, listed: Path, photographs: Photographs, seeds: Sequence[int]) -> Iterator[str]:
+    """E7: predictors alone at 64 × 32, taught by the training list; what they tell of the test's pictures."""
+    geometry = Geometry(64, 32)
 
     def inputs(pictures: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
         return normalised(torch.from_numpy(np.stack([geometry.fitted(picture) for picture in pictures])))
@@ -397,10 +397,8 @@ def ratios(data: Path, listed: Path, photographs: Photographs, seeds: Sequence[i
     shares = (0.5, 0.6, 0.7, 0.8, 0.9)
     parts = torch.cat([inputs(photographs.cut(f"legs_{share}")) for share in shares])
     changes = torch.tensor(shares).reciprocal().repeat_interleave(len(whole))
-    lines = [
-        "| predictor | seed | ρ on whole: mean, deviation | slope | correlation | RMSE of log ρ | error | |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    yield "| predictor | seed | ρ on whole: mean, deviation | slope | correlation | RMSE of log ρ | error | |"
+    yield "|---|---|---|---|---|---|---|---|"
     for cut, output, form in _PREDICTORS:
         for seed in seeds:
             predict = taught(shown, seed, cut, output, form)
@@ -408,11 +406,10 @@ def ratios(data: Path, listed: Path, photographs: Photographs, seeds: Sequence[i
             guard = guarded(*told, changes)
             cells = (f"{value:.3f}" for value in (guard.slope, guard.correlation, guard.rmse, guard.error))
             flag = "collapsed" if guard.collapsed else ""
-            lines.append(
+            yield (
                 f"| layer {cut}, {output}, {form} | {seed} | {guard.mean:.3f} ± {guard.deviation:.3f} | "
                 f"{' | '.join(cells)} | {flag} |"
             )
-    return lines
 
 
 def taught(shown: torch.Tensor, seed: int, cut: int, output: str, form: str) -> Callable[..., torch.Tensor]:
@@ -492,7 +489,9 @@ def main() -> None:
     if "E7" in options.what:
         photographs = Photographs(options.data, Truth.read(options.truth))
         listed = options.results / "holdout" / "train.tsv"
-        print("\n".join(["## E7: ratios", "", *ratios(options.data, listed, photographs, options.seeds)]))
+        print("\n## E7: ratios\n")
+        for line in ratios(options.data, listed, photographs, options.seeds):
+            print(line, flush=True)
     names = [name for name in options.what if name in EXPERIMENTS]
     if names:
         truth = Truth.read(options.truth)
