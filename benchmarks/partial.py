@@ -105,13 +105,32 @@ class Row(NamedTuple):
     words: Mapping[str, Any] = {}
     at: Callable[[float], Mapping[str, Any]] | None = None
     """Words that depend on the share of a query that stays, for queries alone."""
+    compared: str = ""
+    """Visible regions: by what both images show; or, as controls, `equal`: every region alike; `stripes`: by
+    the cosine of regions times masses, which a part and its whole never bring to 1."""
+
+    def regions(self, rows: Floats) -> tuple[Floats, int]:
+        """Rows as they are compared, and how many numbers at their end are masses."""
+        count = TRAININGS[self.model][1].get("regions", 0)
+        if not self.compared:
+            return rows, count
+        features, masses = rows[:, :-count], rows[:, -count:]
+        if self.compared == "stripes":
+            return features / np.linalg.norm(features, axis=1, keepdims=True), 0
+        alone = (
+            features.reshape(len(rows), count, -1) / np.maximum(masses, np.finfo(np.float32).tiny)[..., None]
+        )
+        return np.concatenate([alone.reshape(len(rows), -1), np.ones_like(masses)], 1), count
 
     def __str__(self) -> str:
         words = {
             name: f"{value:.3g}" if isinstance(value, float) else value for name, value in self.words.items()
         }
         at_half = [f"queries at half {dict(self.at(0.5))}"] if self.at else []
-        return ", ".join([self.model, *(f"{name} {value}" for name, value in words.items()), *at_half])
+        alike = [f"regions {self.compared}"] if self.compared else []
+        return ", ".join(
+            [self.model, *alike, *(f"{name} {value}" for name, value in words.items()), *at_half]
+        )
 
 
 class Claim(NamedTuple):
@@ -236,14 +255,17 @@ EXPERIMENTS = {
     ),
     "E8": Experiment(
         "visible regions (VPM): p, trained on upper parts or on whole bodies",
-        [Row(f"visible_{p}{crops}") for crops in ("", "_whole") for p in (6, 3, 1)],
+        [*(Row(f"visible_{p}{crops}") for crops in ("", "_whole") for p in (6, 3, 1)),
+         *(Row("visible_3", compared=how) for how in ("equal", "stripes"))],
         ("legs_0.3", "legs_0.5", "legs_0.7", "legs_1.0"),
         [Claim("six regions above one on whole bodies", 0, 2, "legs_1.0"),
          Claim("three regions above one on whole bodies", 1, 2, "legs_1.0"),
          Claim("three regions above one at half", 1, 2, "legs_0.5"),
          Claim("three regions: crops above none at half", 1, 4, "legs_0.5"),
          Claim("one region: crops above none at half", 2, 5, "legs_0.5"),
-         Claim("without crops, three regions above one at half", 4, 5, "legs_0.5")],
+         Claim("without crops, three regions above one at half", 4, 5, "legs_0.5"),
+         Claim("masses above equal ones at half", 1, 6, "legs_0.5"),
+         Claim("the distance above that of stripes at half", 1, 7, "legs_0.5")],
         ("P10", "P14"),
     ),
     "E9": Experiment(
@@ -336,8 +358,8 @@ class Taken:
         whole = self._features(checkpoint, words, self._photographs.pictures, "whole")
         uncut = STRESS[test].keep[0] == 1 and for_parts == words
         parts = whole if uncut else self._features(checkpoint, for_parts, self._photographs.cut(test), test)
-        regions = TRAININGS[row.model][1].get("regions", 0)
-        return asked(parts, whole, self._photographs.persons, self._photographs.cameras, regions)
+        (asking, regions), (shown, _) = row.regions(parts), row.regions(whole)
+        return asked(asking, shown, self._photographs.persons, self._photographs.cameras, regions)
 
     def _features(
         self, checkpoint: Path, words: Mapping[str, Any], pictures: list[NDArray[np.uint8]], name: str

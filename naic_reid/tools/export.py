@@ -84,6 +84,11 @@ def run(options: argparse.Namespace) -> int:
             f"{options.model}: takes pictures by geometry {extractor.geometry.policy}, whose sizes differ, "
             "and a graph takes one size: save the model with geometry resize"
         )
+    if extractor.how.scale == "predicted":
+        raise ReidError(
+            f"{options.model}: spreads taps as each picture's ratio tells, and a graph's kernels are fixed: "
+            "save the model with another scale"
+        )
     if extractor.regions:
         raise ReidError(
             f"{options.model}: has visible regions, whose features are compared by two products, which those "

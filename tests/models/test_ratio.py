@@ -9,7 +9,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from naic_reid import Extractor, models, recipe
+from naic_reid import Extractor, cli, models, recipe
 from naic_reid.architecture import Architecture
 from naic_reid.artifacts import Features, ImageList
 from naic_reid.config import Augment, Ensemble, Extract, Loss, Model, Ratio, Schedule, Train, load
@@ -243,12 +243,17 @@ def test_extraction_spreads_taps_as_each_images_ratio_tells(made: Path, tmp_path
         torch.testing.assert_close(extractor(pixels), by_hand(pixels), atol=1e-5, rtol=0)
 
 
-def test_networks_and_recipes_that_do_not_fit_are_refused(made: Path, tmp_path: Path) -> None:
+def test_networks_and_recipes_that_do_not_fit_are_refused(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     house.model(tmp_path / "plain.pt", Architecture(backbone="resnet18", height=64, width=32))
     with pytest.raises(ReidError, match=r"plain\.pt tells no ratio"):
         Extractor.load(tmp_path / "plain.pt", "cpu", scale="predicted")
     with pytest.raises(ReidError, match="stretches no picture"):
         Extractor.load(made / "model.pt", "cpu", scale="predicted", geometry="crop")
+    Extractor.load(made / "model.pt", "cpu", scale="predicted").save(tmp_path / "saved")
+    assert cli.main(["export", str(tmp_path / "saved"), "--onnx", str(tmp_path / "model.onnx")]) == 2
+    assert "a graph's kernels are fixed" in capsys.readouterr().err
     with pytest.raises(ValueError, match="ratio_steps: 2 cannot be had with backbone resnet18 and no ratio"):
         Architecture(backbone="resnet18", height=64, width=32, ratio_steps=2)
     with pytest.raises(ReidError, match=r"train\.taps: not with resnet18_ibn_a"):
