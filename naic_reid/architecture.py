@@ -64,9 +64,17 @@ class Architecture(BaseModel):
         None,
         description="of a ResNet's last stage; none: 1, which keeps twice the detail; others keep theirs",
     )
-    head: Literal["single", "mgn", "mgn_relu"] = Field(
+    transition_stride: Literal[1, 2] = Field(
+        2, exclude_if=(2).__eq__, description="of a DenseNet's last pooling; 1 keeps twice the detail"
+    )
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, exclude_if=not_,
+        description="stochastic depth of a timm network: how often its last block is skipped in training",
+    )  # fmt: skip
+    head: Literal["single", "mgn", "mgn_relu", "pcb"] = Field(
         "single", exclude_if="single".__eq__,
-        description="branches: one, or MGN's eight over three trunks (mgn_relu: as in its published files)",
+        description="branches: one, MGN's eight over three trunks (mgn_relu: as in its published files), or "
+        "the friendly baseline's PCB: six stripes, without metric losses",
     )  # fmt: skip
     reduction: Annotated[int, Field(ge=0, le=8192)] = Field(
         0, exclude_if=not_, description="width of a linear layer before the neck, e.g. 512; 0: none"
@@ -137,21 +145,25 @@ class Architecture(BaseModel):
     @model_validator(mode="after")
     def _options_of_the_family(self) -> Self:
         family = re.split(r"\d|/", self.backbone)[0]
+        several = self.head.startswith("mgn")
         deep = self.backbone.endswith(("50", "101")) or re.search(r"(50|101)_", self.backbone)
         plain = self.head == "single" and not self.stripes and not self.regions
         wrong = {
             "last_stride": self.last_stride is not None and family not in ("resnet", "se_resnet", "resnest"),
             "non_local": self.non_local and not (deep and family in ("resnet", "se_resnet", "resnest")),
-            "usam": self.usam and (family not in ("resnet", "se_resnet") or self.head != "single"),
+            "usam": self.usam and (family not in ("resnet", "se_resnet") or several),
             "ceil_pool": self.ceil_pool and family not in ("resnet", "se_resnet"),
             "dilated": self.dilated and family != "resnest",
-            "head": self.head != "single" and family not in ("resnet", "se_resnet"),
-            "height": self.head != "single" and self.height < 80,  # of whose map a third would be nothing
+            "transition_stride": self.transition_stride != 2 and "timm/densenet" not in self.backbone,
+            "drop_path": bool(self.drop_path) and family != "timm",
+            "head": several and family not in ("resnet", "se_resnet"),
+            "height": several and self.height < 80,  # of whose map a third would be nothing
             "stripes": bool(self.stripes) and (self.head != "single" or bool(self.regions)),
             "regions": bool(self.regions) and self.head != "single",
             "ratio_output": self.ratio_output != "exp" and not self.ratio,
             "ratio_steps": self.ratio_steps != 1 and not self.ratio,
             "reduction": bool(self.reduction) and not plain,
+            "dropout": bool(self.dropout) and not plain and self.head != "pcb",
             "neck_relu": self.neck_relu and not plain,
         }
         for option, there in wrong.items():
@@ -164,7 +176,7 @@ class Architecture(BaseModel):
                     + (" and no ratio" if option.startswith("ratio_") else "")
                     + ": leave it out"
                 )
-        if self.non_local and self.head != "single":
+        if self.non_local and several:
             raise ValueError(f"non_local: true cannot be had with head {self.head}: leave it out")
         return self
 

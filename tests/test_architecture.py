@@ -23,6 +23,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"backbone": "resnet50", "head": "mgn", "height": 64}, "height: 64 .* head mgn"),
     ({"backbone": "resnet50", "head": "mgn", "stripes": 6}, "stripes: 6 .* head mgn"),
     ({"backbone": "resnet50", "head": "mgn", "reduction": 512}, "reduction: 512 .* head mgn"),
+    ({"backbone": "resnet50", "head": "mgn", "dropout": 0.5}, "dropout: 0.5 .* head mgn"),
+    ({"backbone": "resnet50", "stripes": 6, "dropout": 0.5}, "dropout: 0.5 .* 6 stripes"),
+    ({"backbone": "resnet50", "drop_path": 0.2}, "drop_path: 0.2 .* resnet50"),
+    ({"backbone": "timm/test_resnet", "transition_stride": 1}, "transition_stride: 1 .* timm/test_resnet"),
     ({"backbone": "resnet50", "head": "mgn", "non_local": True}, "non_local: true .* head mgn"),
 ]
 

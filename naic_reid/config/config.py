@@ -196,6 +196,13 @@ class Config(Section):
                 train = self.train.adapted(model.recipe)
             except ReidError as error:
                 raise ValueError(f"models.{name}.{error}") from None
+            judged = [loss.name for loss in (train.metric_loss, *train.more_losses) if loss]
+            metric = [one for one in judged if one in METRIC_LOSSES]
+            require(
+                model.head != "pcb" or not metric,
+                f"models.{name}.head: pcb has identity losses alone: set metric_loss: null, and no "
+                f"{', '.join(metric)}",
+            )
             late = [epoch for epoch in self.ensemble.epochs if epoch > train.epochs]
             require(
                 not late, f"ensemble.epochs {late} lie beyond train.epochs {train.epochs} of models.{name}"

@@ -288,13 +288,15 @@ class Train(Section):
         224, description="images in a batch: P identities × num_instances"
     )
     num_instances: Annotated[int, Field(ge=2)] = Field(2, description="K of the P×K sampler")
-    sampler: Literal["every_image", "naive", "balanced"] = Field(
+    sampler: Literal["every_image", "naive", "balanced", "shuffled"] = Field(
         "every_image", exclude_if="every_image".__eq__,
         description="every_image: each once an epoch or oftener; naive, balanced: FastReID's, whose epoch "
-        "is as many batches as its images fill",
+        "is as many batches as its images fill; shuffled: images in random order, whoever is on them",
     )  # fmt: skip
     optimizer: Literal["ranger", "adam", "adamw", "sgd", "apex_adam", "apex_sgd"] = Field(
-        "ranger", description="ranger: RAdam with look-ahead; apex_…: where NVIDIA's apex is installed"
+        "ranger",
+        description="ranger: RAdam with look-ahead; sgd: momentum 0.9, nesterov: Nesterov's; "
+        "apex_…: where NVIDIA's apex is installed",
     )
     nesterov: bool = Field(
         False, exclude_if=not_, description="sgd, apex_sgd: the momentum is Nesterov's, a step ahead"

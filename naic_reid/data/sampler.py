@@ -22,6 +22,7 @@ _Labels = Sequence[int] | _Ints
 _Pass = Callable[[list[_Ints], int, int, _Ints, np.random.Generator], Iterator[_Ints]]
 """Batches of one pass: of the rows of each class, P, K, and the camera of each image."""
 _NAIVE = (0, 1)  # a stream of its own beside those of `identity_batches` and of the batches' variations
+_SHUFFLED = (0, 2)
 LONGEST = 2
 """An epoch shows at most so many times the groups of K images that there are."""
 
@@ -246,6 +247,19 @@ def _across(rows: _Ints, images: int, cameras: _Ints, rng: np.random.Generator) 
     return np.append(first, rng.choice(others, images - 1, replace=len(others) < images - 1))
 
 
+def shuffled_batches(
+    labels: _Labels, identities: int, images: int, seed: int, epoch: int, *, cameras: _Ints | None = None
+) -> _Ints:
+    """An epoch of images in random order, ⌊N / batch⌋ batches; what fills none waits for another epoch.
+
+    No identity sampling, as plain classification: few batches show a person twice. Of fewer images than one
+    batch some repeat. Arguments: as of `identity_batches`, whose cameras play no part.
+    """
+    batch = identities * images
+    order = np.random.default_rng((seed, epoch, *_SHUFFLED)).permutation(len(labels))
+    return np.resize(order, (max(1, len(order) // batch), batch))
+
+
 naive_batches = partial(_in_passes, _naive_pass)
 """An epoch as FastReID's naive identity sampler lays it out: ⌊N / batch⌋ batches of whole passes.
 
@@ -266,5 +280,6 @@ SAMPLERS: dict[str, Callable[..., _Ints]] = {
     "every_image": identity_batches,
     "naive": naive_batches,
     "balanced": balanced_batches,
+    "shuffled": shuffled_batches,
 }
 """Name → how an epoch is laid out, from the arguments of `identity_batches`."""

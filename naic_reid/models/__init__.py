@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from naic_reid.architecture import Architecture
 from naic_reid.errors import ReidError, extra
-from naic_reid.models import heads, mgn, regions, resnet_ibn
+from naic_reid.models import heads, mgn, pcb, regions, resnet_ibn
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.osnet import OSNETS, OSNet
 from naic_reid.models.pooling import POOLINGS
@@ -29,7 +29,7 @@ def _resnet(make: Callable[..., ResNet], architecture: Architecture) -> nn.Modul
         ceil_pool=architecture.ceil_pool,
         usam=architecture.usam,
     )
-    return mgn.Trunks(net) if architecture.head != "single" else net
+    return mgn.Trunks(net) if architecture.head.startswith("mgn") else net
 
 
 def _resnest(architecture: Architecture) -> nn.Module:
@@ -102,11 +102,19 @@ def _backbone(architecture: Architecture) -> tuple[nn.Module, int, Callable[[Ten
     with extra("recipes", f"backbone {name}"):
         from naic_reid.models.timm_backbone import timm_backbone
 
-    return timm_backbone(name.removeprefix("timm/"), architecture.height, architecture.width)
+    return timm_backbone(
+        name.removeprefix("timm/"),
+        architecture.height,
+        architecture.width,
+        drop_path=architecture.drop_path,
+        transition_stride=architecture.transition_stride,
+    )
 
 
 def _head(architecture: Architecture, dimension: int) -> heads.Head:
     pooling = POOLINGS[architecture.pooling]
+    if architecture.head == "pcb":
+        return pcb.head(pooling(), dimension, architecture.dropout)
     if architecture.head != "single":
         return mgn.head(pooling, dimension, relu=architecture.head == "mgn_relu")
     if architecture.regions:

@@ -71,18 +71,18 @@ def single(
     with `reduction` and `relu`, OSNet's (Zhou et al. 2019).
     """
     whole = Group((WHOLE,))
-    linear = _reduction(dimension, reduction) if reduction else None
+    reduced = linear(dimension, reduction) if reduction else None
     width = reduction or dimension
-    branches = {WHOLE: Branch(pooling, width, reduction=linear, dropout=dropout, relu=relu)}
+    branches = {WHOLE: Branch(pooling, width, reduction=reduced, dropout=dropout, relu=relu)}
     return Head(branches, (whole,), (whole,), lambda seen, _: F.normalize(seen[WHOLE].feature), width)
 
 
-def _reduction(dimension: int, width: int) -> nn.Linear:
-    """Its bias starts at 0."""
-    linear = nn.Linear(dimension, width)
-    nn.init.kaiming_normal_(linear.weight, mode="fan_out")
-    nn.init.zeros_(linear.bias)
-    return linear
+def linear(dimension: int, width: int) -> nn.Linear:
+    """A reduction as the friendly baseline draws it: Kaiming's normal by its outputs, bias 0."""
+    layer = nn.Linear(dimension, width)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out")
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def stripes(pooling: nn.Module, part_pooling: nn.Module, dimension: int, count: int) -> Head:

@@ -12,12 +12,19 @@ from naic_reid.errors import ReidError
 
 
 def timm_backbone(
-    name: str, height: int, width: int
+    name: str, height: int, width: int, *, drop_path: float = 0.0, transition_stride: int = 2
 ) -> tuple[nn.Module, int, Callable[[Tensor], Tensor] | None]:
     """A randomly drawn timm model without classifier and pooling, its width D, and how its output is a map.
 
     The third value is None where the output is a map [B, D, H, W] already; else it turns tokens
-    [B, T, D] or maps [B, H, W, D] into one. Strides are timm's own.
+    [B, T, D] or maps [B, H, W, D] into one. Strides are timm's own, but for a DenseNet's last transition.
+
+    Args:
+        name: as timm calls it.
+        height: of the images in pixels.
+        width: likewise.
+        drop_path: greatest probability that a block is skipped, growing with depth, while training.
+        transition_stride: of the last transition's pooling of a DenseNet.
 
     Raises:
         ReidError: timm has no such model, or the model cannot take images of this size.
@@ -32,15 +39,21 @@ def timm_backbone(
         )
         raise ReidError(f"backbone timm/{name}: timm {timm.__version__} has no such model; {hint}")
     # Vision transformers are drawn for one size; convolutional networks take any and refuse the word.
-    size: dict[str, Any] = {"img_size": (height, width)} if of_one_size(name) else {}
+    words: dict[str, Any] = {"img_size": (height, width)} if of_one_size(name) else {}
+    if drop_path:
+        words["drop_path_rate"] = drop_path
     try:
-        net: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, global_pool="", **size)
+        net: Any = timm.create_model(name, pretrained=False, num_classes=0, global_pool="", **words)
+        if transition_stride != 2:
+            net.features.transition3.pool.stride = transition_stride
         training = net.training
         with torch.no_grad():
             shape = net.eval()(torch.zeros(1, 3, height, width)).shape
         net.train(training)
     except (RuntimeError, AssertionError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
+        if "drop_path_rate" in reason:
+            raise ReidError(f"backbone timm/{name}: has no drop_path: leave it out") from error
         raise ReidError(f"backbone timm/{name}: not at {height}×{width} pixels: {reason}") from error
     if len(shape) == 3:
         return net, shape[2], _Tokens(getattr(net, "num_prefix_tokens", 0))

@@ -9,7 +9,7 @@ LABELS = np.repeat(np.arange(7), [9, 8, 5, 4, 3, 2, 1])
 CAMERAS = np.arange(len(LABELS)) % 3
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ["every_image", "naive", "balanced"])
 def test_a_batch_shows_p_persons_k_times_each_and_is_drawn_by_seed_and_epoch(name: str) -> None:
     lay = SAMPLERS[name]
     laid = lay(LABELS, 3, 4, 5, 0, cameras=CAMERAS)
@@ -48,3 +48,13 @@ def test_balanced_groups_look_through_other_cameras_than_their_first() -> None:
             assert (cameras[group[1:]] != cameras[group[0]]).all()
     alone = balanced_batches(labels, 2, 3, 1, 0, cameras=np.zeros(12, np.int64))
     assert all(len(set(group)) == 3 for group in alone.reshape(-1, 3)), "of one camera: its other images"
+
+
+def test_shuffled_batches_show_images_once_whoever_is_on_them() -> None:
+    labels = np.repeat(np.arange(3), [40, 3, 8])  # 51 images: six batches of 8, three images wait
+    epochs = [SAMPLERS["shuffled"](labels, 4, 2, 1, epoch) for epoch in (0, 0, 1)]
+    assert np.array_equal(epochs[0], epochs[1]) and not np.array_equal(epochs[0], epochs[2])
+    assert epochs[0].shape == (6, 8) and len(np.unique(epochs[0])) == 48
+    assert {tuple(np.unique(labels[batch])) for batch in epochs[0]} != {(0, 1, 2)}
+    few = SAMPLERS["shuffled"](labels[:5], 4, 2, 1, 0)
+    assert few.shape == (1, 8) and set(few[0]) == set(range(5))
