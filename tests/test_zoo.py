@@ -16,8 +16,9 @@ from naic_reid.training import optimizers
 from tests.oracles import fastreid
 from tests.oracles import zoo as oracle
 
-PERSONS = [row for row in zoo.rows() if row.data in ("market1501", "dukemtmc", "msmt17")]
-VEHICLES = [row for row in zoo.rows() if row not in PERSONS and row.method != "champion"]
+ROWS = [row for row in zoo.rows() if not row.zoo]
+PERSONS = [row for row in ROWS if row.data in ("market1501", "dukemtmc", "msmt17")]
+VEHICLES = [row for row in ROWS if row not in PERSONS and row.method != "champion"]
 TODAY = [zoo.row(f"{row.name}@head") for row in (*PERSONS, *VEHICLES)]
 CHAMPION = "naic2020/champion/resnet34_ibn_a"
 
@@ -29,7 +30,7 @@ def _config(row: zoo.Row) -> config.Config:
 def test_the_table_holds_every_published_row() -> None:
     assert len(PERSONS) == 39
     assert len(VEHICLES) == 7
-    assert len(zoo.rows()) == len({row.name for row in zoo.rows()}) == 47
+    assert len(ROWS) == len({row.name for row in ROWS}) == 47
     best = zoo.row("msmt17/sbs/resnet101_ibn_a")
     assert (best.R1, best.mAP, best.mINP) == (84.8, 62.8, 16.3)
     assert zoo.row("vehicleid_small/bot/resnet50_ibn_a").published == "R1 86.6, R5 97.9"

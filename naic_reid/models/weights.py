@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -340,13 +341,15 @@ def _renamed(tensors: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]
 
 
 def loaded(path: Path) -> Any:
-    """What `torch.save` wrote, as weights only, on the CPU.
+    """What `torch.save` wrote, as weights only, or the tensors of a `.safetensors`, on the CPU.
 
     The file is read once: its digest, its checksums and its tensors are of the same bytes. Until the tensors
     are made of them, it is in memory twice.
     """
     try:
         read = files.content(path)
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load(read)
         zipped = read[:2] == b"PK"
         if not read or (zipped and not zipfile.is_zipfile(io.BytesIO(read))):
             raise ValueError("it ends too early")

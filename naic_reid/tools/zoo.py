@@ -1,8 +1,9 @@
-"""FastReID's model zoo: its rows, a row as a config, and what of a published file fits.
+"""FastReID's model zoo and the friendly baseline's: rows, a row as a config, what of a published file fits.
 
     naic-reid zoo                                             # the table: rows and published numbers
     naic-reid zoo market1501 sbs resnet50_ibn_a > mine.yaml   # a row's recipe as one config
     naic-reid zoo market1501/sbs/resnet50_ibn_a@head          # the same as FastReID's code has it today
+    naic-reid zoo market1501/baseline+losses+circle/resnet50  # one of the friendly baseline's
     naic-reid zoo --check market_sbs_R50-ibn.pth              # what this file is, tensor by tensor
     naic-reid zoo --sizes                                     # the rows as CSV, their networks counted anew
 
@@ -49,18 +50,25 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+_COLUMNS = 5 + len(zoo.SCORES)
+"""Of FastReID's table; the baseline's has one more."""
+
+
 def _table() -> str:
     header = ("data", "method", "backbone", *zoo.SCORES, "M parameters", "GFLOPs")
-    lines = [
-        (row.data, row.method, row.backbone, *(_shown(getattr(row, name)) for name in zoo.SCORES),
-         f"{row.parameters / 1e6:.1f}", f"{row.GFLOPs:.2f}")
-        for row in zoo.rows()
-    ]  # fmt: skip
+    lines: dict[str, list[tuple[str, ...]]] = {"": [], "baseline": []}
+    for row in zoo.rows():
+        scores = (_shown(getattr(row, name)) for name in zoo.SCORES)
+        size = f"{row.parameters / 1e6:.1f}", f"{row.GFLOPs:.2f}"
+        lines[row.zoo].append((row.data, row.method, row.backbone, *scores, *size))
     ours = [tuple(map(str, one)) for one in zoo.measured()]
     small = "Measured here, small: 768 photographs of 48 persons, 8 epochs (docs/log/models.md)"
     return as_text(
         [
-            Section("FastReID's zoo, as published (percent); GFLOPs of one image", header, lines),
+            Section("FastReID's zoo, as published (percent); GFLOPs of one image", header, lines[""]),
+            Section(
+                "The friendly baseline's, as published; a method is its words", header, lines["baseline"]
+            ),
             Section(small, zoo.Measured._fields, ours),
         ]
     )
@@ -71,14 +79,17 @@ def _sized() -> str:
     from naic_reid.models import size
 
     known: dict[Architecture, size.Size] = {}
-    lines = [["data", "method", "backbone", *zoo.SCORES, "parameters", "GFLOPs"]]
+    lines: list[list[str]] = []
     for row in zoo.rows():
-        architecture = Architecture.within(zoo.settings(row)["models"][row.method])
+        if not lines or (row.zoo and len(lines[-1]) == _COLUMNS):  # each table has its own head
+            lines.append(["data", "method", "backbone", *zoo.SCORES, "parameters", "GFLOPs"])
+            lines[-1] += ["split"] * bool(row.zoo)
+        architecture = Architecture.within(zoo.settings(row)["models"][row.model])
         found = known[architecture] = known.get(architecture) or size.of(architecture)
         scores = [_shown(getattr(row, name)) for name in zoo.SCORES]
         lines.append(
             [row.data, row.method, row.backbone, *scores, str(found.parameters),
-             f"{found.multiplications / 1e9:.3f}"]
+             f"{found.multiplications / 1e9:.3f}", *[row.split] * bool(row.zoo)]
         )  # fmt: skip
     return "".join(",".join(line) + "\n" for line in lines)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -215,6 +216,17 @@ def test_the_gates_own_fc_is_loaded_though_the_classifiers_is_not(tmp_path: Path
     assert "fc.weight" not in report.unexpected
     name = "layer1.0.se.fc.2.weight"
     assert torch.equal(network.state_dict()[name], tensors[name])
+
+
+def test_a_file_of_safetensors_is_read_and_a_cut_one_refused(tmp_path: Path) -> None:
+    path, network = tmp_path / "model.safetensors", RESNETS["resnet18"](1)
+    tensors = _tensors(RESNETS["resnet18"](1))
+    safetensors.torch.save_file({**tensors, "fc.weight": torch.zeros(3, 512)}, path)
+    assert load_pretrained(network, path).coverage == 1
+    assert torch.equal(network.conv1.weight, tensors["conv1.weight"])
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ReidError, match=r"model\.safetensors: not a whole file of weights"):
+        load_pretrained(network, path)
 
 
 def test_attention_that_is_added_need_not_be_in_the_file_and_all_else_must(tmp_path: Path) -> None:
