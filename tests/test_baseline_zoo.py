@@ -137,6 +137,23 @@ def test_sizes_in_the_table_are_those_of_the_networks() -> None:
     assert row.parameters == 23_508_032 + 1_050_112
 
 
+def test_the_command_counts_both_tables(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = ["market1501/bot/resnet50", "market1501/baseline/resnet50", "dukemtmc/baseline/resnet50"]
+    some = [zoo.row(name) for name in chosen]
+    monkeypatch.setattr(zoo, "rows", lambda: some)
+    assert cli.main(["zoo", "--sizes"]) == 0
+    first, own = (
+        (zoo._HOME / place / "rows.csv").read_text(encoding="utf-8").splitlines()
+        for place in ("", "baseline")
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        *(line for line in first if line.startswith(("data,", "market1501,bot,resnet50,"))),
+        *(line for line in own if line.startswith(("data,", "market1501,baseline,resnet50,", "dukemtmc"))),
+    ]
+
+
 # What is left of timm's own networks, so that a step takes no time: the same code, fewer blocks and channels.
 SMALLER: dict[str, dict[str, Any]] = {
     "densenet121": {"block_config": (1, 1, 1, 1), "growth_rate": 8},
