@@ -162,8 +162,8 @@ SMALLER: dict[str, dict[str, Any]] = {
     "tf_efficientnet_b4": {"pad_type": "same"},
     "convnext_base": {"depths": (1, 1, 1, 1), "dims": (8, 16, 24, 32)},
     "nasnetalarge": {"stem_size": 8, "num_features": 384},
-    "swin_base_patch4_window7_224": {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 2, 4)},
-    "swinv2_base_window8_256": {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 2, 4)},
+    "swin_base_patch4_window7_224": {"embed_dim": 16, "depths": (1, 1), "num_heads": (1, 2)},
+    "swinv2_base_window8_256": {"embed_dim": 16, "depths": (1, 1), "num_heads": (1, 2)},
     "vit_base_patch16_dinov3": {"embed_dim": 32, "depth": 2, "num_heads": 2},
 }
 SIBLINGS = {"tf_efficientnet_b4": "test_efficientnet"}

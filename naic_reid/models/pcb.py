@@ -28,13 +28,15 @@ class Stripe(Branch):
         pooled = self.pooling(self.region.of(maps))
         assert self.reduction is not None
         feature = self.neck(self.reduction(self.pooled_dropout(pooled)).float())
-        return Seen(pooled, feature if self.dropout is None else self.dropout(feature))
+        if self.dropout is not None:
+            feature = self.dropout(feature)
+        return Seen(pooled, feature)
 
 
 def head(pooling: nn.Module, dimension: int, dropout: float) -> Head:
     """Six stripes; the sum of their identity losses, and no embedding that a metric loss would judge.
 
-    The unit feature is made of the six pooled rows, each of length 1 / √6, so that the cosine of two images
+    The unit feature is made of the six pooled rows, each scaled to one length, so that the cosine of two images
     is the mean of their stripes'. Accuracy is that of the first stripe.
     """
     names = tuple(f"stripe_{index}" for index in range(STRIPES))
@@ -44,6 +46,7 @@ def head(pooling: nn.Module, dimension: int, dropout: float) -> Head:
     }
 
     def unit(seen: dict[str, Seen], _: float) -> Tensor:
-        return torch.cat([F.normalize(seen[name].embedding) for name in names], 1) / STRIPES**0.5
+        rows = [F.normalize(seen[name].embedding) for name in names]
+        return F.normalize(torch.cat(rows, 1))
 
     return Head(branches, tuple(Group((name,)) for name in names), (), unit, STRIPES * dimension)
