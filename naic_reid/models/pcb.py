@@ -36,8 +36,8 @@ class Stripe(Branch):
 def head(pooling: nn.Module, dimension: int, dropout: float) -> Head:
     """Six stripes; the sum of their identity losses, and no embedding that a metric loss would judge.
 
-    The unit feature is made of the six pooled rows, each scaled to one length, so that the cosine of two images
-    is the mean of their stripes'. Accuracy is that of the first stripe.
+    The unit feature is made of the six pooled rows, scaled to equal lengths: the cosine of two images is the
+    mean of their stripes'. Accuracy is that of the first stripe.
     """
     names = tuple(f"stripe_{index}" for index in range(STRIPES))
     branches: dict[str, Branch] = {
