@@ -2,15 +2,20 @@
 
     python benchmarks/partial.py train --data MyDataSet --results results --models models [--seeds 0 1 2]
     python benchmarks/partial.py E1 E2 --data MyDataSet --truth TRUTH.csv --models models [--seeds 0 1 2]
+    python benchmarks/partial.py E1 --data Market-1501-v15.09.15 --layout market1501 --models models
+    python benchmarks/partial.py E1 --data Partial_REID --layout partial_reid --models models
 
 The protocol NP: each of the truth's photographs in turn, cut by a rule (`crops.STRESS`), is the query; all
 others, whole, are the gallery; images of its person by its own camera are left out. R1, R3, R5 and mAP in
-percent. At y = 1, NP gives the hits of X223 (`x223.py`).
+percent. At y = 1, NP gives the hits of X223 (`x223.py`). Of a data set with whole bodies (`--layout`) the
+queries are cut and ask for its gallery under Market's rule; of one with partial queries (partial_reid,
+partial_ilids, occluded_reid) these ask as they are, all-shot and, where the set has groups, group by group.
 
 A row of a table is a point of four choices: which part of a picture training and test show, how it comes to
 the input, what the network does with borders and scale, and how features are compared. Its value is the mean
 over seeds. A claim is the difference of two rows on the same queries, its interval a bootstrap over persons.
-"holds": the seeds agree in sign and the interval of their mean excludes 0; else "not shown".
+"holds": the seeds agree in sign and the interval of their mean excludes 0; else "not shown". Of one seed
+nothing holds: "seen, one seed". Rows are told as far as their networks were trained.
 
 `train` makes the networks that the experiments ask (`TRAININGS`: models of configs/quick.yaml with other
 words), from the lists of a run of quick.yaml (`--results`), two to four core-minutes each.
@@ -30,7 +35,8 @@ from numpy.typing import NDArray
 from x223 import Truth
 
 from naic_reid import Extractor
-from naic_reid.artifacts import Floats, ImageList
+from naic_reid.artifacts import DISTRACTOR, JUNK, Floats, ImageList
+from naic_reid.data import layouts
 from naic_reid.data.augment import normalised
 from naic_reid.data.crops import SEED, STRESS
 from naic_reid.data.geometry import Geometry
@@ -38,7 +44,7 @@ from naic_reid.data.images import read
 from naic_reid.losses.ratio import Ratio
 from naic_reid.models.ratio import RatioPredictor, guarded
 from naic_reid.retrieval import metrics
-from naic_reid.retrieval.protocols import PROTOCOLS, Labels, meetings
+from naic_reid.retrieval.protocols import PROTOCOLS, Columns, Labels, meetings, numbered, trials
 from naic_reid.retrieval.vectors import similarities
 
 DRAWS = 10_000
@@ -292,52 +298,96 @@ class Asked(NamedTuple):
     """What became of each query under one row, list and seed."""
 
     precision: NDArray[np.float64]
-    """[Q] average precision."""
+    """[Q] average precision; not a number where nobody else's camera saw its person."""
     first: NDArray[np.int64]
     """[Q] rank of the first hit, from 1."""
+    persons: NDArray[np.int64]
+    """[Q]."""
 
 
-class Photographs:
-    """The test's pictures, who is on them, and what crops leave of them."""
+@dataclass(frozen=True)
+class Pictures:
+    """A test's images, who is on them, and which of them ask for which."""
 
-    def __init__(self, data: Path, truth: Truth) -> None:
+    names: Sequence[str]
+    pictures: Sequence[NDArray[np.uint8]]
+    labels: Labels
+    asks: NDArray[np.int64]
+    searched: NDArray[np.int64]
+    kind: str = ""
+    """The layout; empty: the photographs under NP, where every image asks for all others."""
+
+    @classmethod
+    def of_truth(cls, data: Path, path: Path) -> "Pictures":
+        """All images that a truth names."""
+        truth = Truth.read(path)
         subsets = ["query" if is_query else "gallery" for is_query in truth.is_query]
-        self.names = [f"{subset}/{name}" for subset, name in zip(subsets, truth.names, strict=True)]
-        self.pictures = [read(data / "image_B_v1_1" / name) for name in self.names]
-        self.persons, self.cameras = truth.persons, truth.cameras
+        names = [f"{subset}/{name}" for subset, name in zip(subsets, truth.names, strict=True)]
+        everyone, no = np.arange(len(names)), np.zeros(len(names), np.bool_)
+        who, where = truth.persons.astype(np.int64), truth.cameras.astype(np.int64)
+        labels = Labels(who, where, no, np.full(len(names), -1))
+        pictures = [read(data / "image_B_v1_1" / name) for name in names]
+        return cls(names, pictures, labels, everyone, everyone)
+
+    @classmethod
+    def of_layout(cls, data: Path, layout: str) -> "Pictures":
+        """The query and gallery images of a data set's folder, junk left out."""
+        found = layouts.read(data, layout, ("query", "gallery"))
+        rows = [row for role in ("query", "gallery") for row in found.of(role) if row.mark != JUNK]
+        columns = Columns(
+            [row.identity for row in rows], [row.camera for row in rows], [False] * len(rows),
+            [row.mark == DISTRACTOR for row in rows], [row.group for row in rows],
+        )  # fmt: skip
+        (labels,) = numbered(columns)
+        is_query = np.array([row.role == "query" for row in rows])
+        names = [f"{row.role}/{row.path}" for row in rows]
+        pictures = [read(data / row.path) for row in rows]
+        return cls(names, pictures, labels, np.flatnonzero(is_query), np.flatnonzero(~is_query), layout)
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """How partial queries are scored, where a data set brings them; none: whole bodies are cut."""
+        return PARTIAL_LISTS.get(self.kind, ())
 
     def cut(self, test: str) -> list[NDArray[np.uint8]]:
-        """Each picture's part by the list."""
+        """Each query's part by the list."""
         return [
             STRESS[test].drawn(*picture.shape[:2], seed=SEED, test=test, image=name).of(picture)
-            for name, picture in zip(self.names, self.pictures, strict=True)
+            for name, picture in ((self.names[row], self.pictures[row]) for row in self.asks)
         ]
 
 
-def asked(
-    parts: Floats, whole: Floats, persons: NDArray[Any], cameras: NDArray[Any], regions: int = 0
-) -> Asked:
-    """NP: every part against all whole pictures but those of its person and camera.
+PARTIAL_LISTS = {
+    "partial_reid": ("all_shot", "groups"),
+    "partial_ilids": ("all_shot",),
+    "occluded_reid": ("all_shot",),
+}
+"""Layout → how its queries, partial as they are, ask: each for the whole gallery; or group by group."""
+
+
+def asked(parts: Floats, whole: Floats, test: Pictures, trial: str = "all_shot", regions: int = 0) -> Asked:
+    """Every query against all whole pictures but those of its person and camera, or group by group.
 
     `regions`: how many numbers at the end of each row are masses of visible regions.
     """
-    no = np.zeros(len(persons), np.bool_)
-    labels = Labels(persons.astype(np.int64), cameras.astype(np.int64), no, np.full(len(persons), -1))
-    met = meetings(PROTOCOLS["market"], labels, labels)
-    distances = 1 - similarities(parts, whole, regions)
-    same = metrics.positives_of(distances, met)
-    found = metrics.hits(metrics.count(distances, 0, same, met), met)
-    with np.errstate(invalid="ignore"):  # nobody else's camera saw some: not a number
-        return Asked(found.precisions / found.positives, found.first)
+    query, gallery = test.labels.at(test.asks), test.labels.at(test.searched)
+    protocol = PROTOCOLS["groups" if trial == "groups" else "market"]
+    found = []
+    for queries, rows in trials(protocol, query, gallery, SEED):
+        met = meetings(protocol, query.at(queries), gallery.at(rows))
+        distances = 1 - similarities(parts[queries], whole[rows], regions)
+        same = metrics.positives_of(distances, met)
+        hits = metrics.hits(metrics.count(distances, 0, same, met), met)
+        with np.errstate(invalid="ignore"):
+            found.append(Asked(hits.precisions / hits.positives, hits.first, query.identities[queries]))
+    return Asked(*map(np.concatenate, zip(*found, strict=True)))
 
 
-def difference(
-    better: Sequence[Asked], worse: Sequence[Asked], persons: NDArray[Any]
-) -> tuple[list[float], float, float]:
+def difference(better: Sequence[Asked], worse: Sequence[Asked]) -> tuple[list[float], float, float]:
     """mAP points by seed, and the 95 % interval of their mean, by a bootstrap over persons."""
     gains = np.array([one.precision - other.precision for one, other in zip(better, worse, strict=True)])
     valid = ~np.isnan(gains[0])
-    mean, who = gains.mean(0)[valid], np.unique(persons[valid], return_inverse=True)[1]
+    mean, who = gains.mean(0)[valid], np.unique(better[0].persons[valid], return_inverse=True)[1]
     sums, counts = np.bincount(who, mean), np.bincount(who)
     drawn = np.random.default_rng(SEED).integers(len(sums), size=(DRAWS, len(sums)))
     means = sums[drawn].sum(1) / counts[drawn].sum(1)
@@ -345,58 +395,78 @@ def difference(
     return (100 * gains[:, valid].mean(1)).tolist(), 100 * float(low), 100 * float(high)
 
 
+def judged(text: str, better: Sequence[Asked], worse: Sequence[Asked], least: float = 0.0) -> str:
+    """A claim's line: what is better should be so by more than `least` points."""
+    gains, low, high = difference(better, worse)
+    agree = low > least and all(gain > least for gain in gains)
+    verdict = ("holds" if len(gains) > 1 else "seen, one seed") if agree else "not shown"
+    told = " ".join(f"{gain:+.1f}" for gain in gains)
+    return f"| {text} | {told} | {low:+.1f} … {high:+.1f} | {verdict} |"
+
+
 class Taken:
     """Features of every row, list and seed that is asked for, each taken once and kept in a file."""
 
-    def __init__(self, models: Path, photographs: Photographs) -> None:
-        self._models, self._photographs = models, photographs
+    def __init__(self, models: Path, test: Pictures) -> None:
+        self._models, self.test = models, test
+
+    def seeds(self, row: Row, wanted: Sequence[int]) -> list[int]:
+        """Those of the seeds with which the row's network was trained."""
+        return [seed for seed in wanted if self._checkpoint(row, seed).exists()]
 
     def scored(self, row: Row, test: str, seed: int) -> Asked:
-        checkpoint = self._models / f"{row.model}_{seed}.pt"
-        words = dict(row.words)
+        checkpoint, words = self._checkpoint(row, seed), dict(row.words)
+        whole = self._features(checkpoint, words, self.test.pictures, "whole")
+        if test in self.test.lists:
+            shown, regions = row.regions(whole)
+            return asked(shown[self.test.asks], shown[self.test.searched], self.test, test, regions)
         for_parts = words | dict(row.at(STRESS[test].keep[0]) if row.at else {})
-        whole = self._features(checkpoint, words, self._photographs.pictures, "whole")
         uncut = STRESS[test].keep[0] == 1 and for_parts == words
-        parts = whole if uncut else self._features(checkpoint, for_parts, self._photographs.cut(test), test)
+        parts = (
+            whole[self.test.asks]
+            if uncut
+            else self._features(checkpoint, for_parts, self.test.cut(test), test)
+        )
         (asking, regions), (shown, _) = row.regions(parts), row.regions(whole)
-        return asked(asking, shown, self._photographs.persons, self._photographs.cameras, regions)
+        return asked(asking, shown[self.test.searched], self.test, regions=regions)
+
+    def _checkpoint(self, row: Row, seed: int) -> Path:
+        return self._models / f"{row.model}_{seed}.pt"
 
     def _features(
-        self, checkpoint: Path, words: Mapping[str, Any], pictures: list[NDArray[np.uint8]], name: str
+        self, checkpoint: Path, words: Mapping[str, Any], pictures: Sequence[NDArray[np.uint8]], name: str
     ) -> NDArray[np.float32]:
         key = json.dumps(words, sort_keys=True).translate(dict.fromkeys(map(ord, '{}"[] /'), ""))
-        kept = checkpoint.with_suffix("") / f"{name}-{key}.npy"
+        kept = checkpoint.with_suffix("") / self.test.kind / f"{name}-{key}.npy"
         if not kept.exists():
-            kept.parent.mkdir(exist_ok=True)
+            kept.parent.mkdir(exist_ok=True, parents=True)
             np.save(kept, Extractor.load(checkpoint, "cpu", **words).images(pictures))
         return np.load(kept)
 
 
-def run(
-    experiment: Experiment, lists: Sequence[str], taken: Taken, seeds: Sequence[int], persons: NDArray[Any]
-) -> list[str]:
-    """The lines of an experiment's tables in Markdown, of some of its lists."""
+def run(experiment: Experiment, lists: Sequence[str], taken: Taken, seeds: Sequence[int]) -> list[str]:
+    """The lines of an experiment's tables in Markdown, of some of its lists; rows as far as trained."""
+    able = {number: taken.seeds(row, seeds) for number, row in enumerate(experiment.rows)}
     found = {
-        (number, test): [taken.scored(row, test, seed) for seed in seeds]
+        (number, test, seed): taken.scored(row, test, seed)
         for number, row in enumerate(experiment.rows)
         for test in lists
+        for seed in able[number]
     }
     lines = [
-        "| R1 / R3 / R5 / mAP | " + " | ".join(lists) + " |",
-        "|---" * (len(lists) + 1) + "|",
+        "| R1 / R3 / R5 / mAP | seeds | " + " | ".join(lists) + " |",
+        "|---" * (len(lists) + 2) + "|",
     ]
     for number, row in enumerate(experiment.rows):
-        cells = [_cell(found[number, test]) for test in lists]
-        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+        cells = [_cell([found[number, test, seed] for seed in able[number]]) for test in lists]
+        lines.append(f"| {row} | {' '.join(map(str, able[number])) or '–'} | " + " | ".join(cells) + " |")
     lines += ["", "| claim, mAP | by seed | 95 % of the mean | |", "|---|---|---|---|"]
     for claim in (claim for claim in experiment.claims if claim.asked in lists):
-        gains, low, high = difference(
-            found[claim.better, claim.asked], found[claim.worse, claim.asked], persons
-        )
-        holds = low > claim.least and all(gain > claim.least for gain in gains)
-        told = " ".join(f"{gain:+.1f}" for gain in gains)
-        verdict = "holds" if holds else "not shown"
-        lines.append(f"| {claim.text} | {told} | {low:+.1f} … {high:+.1f} | {verdict} |")
+        both = [seed for seed in able[claim.better] if seed in able[claim.worse]]
+        sides = [
+            [found[number, claim.asked, seed] for seed in both] for number in (claim.better, claim.worse)
+        ]
+        lines.append(judged(claim.text, *sides, claim.least) if both else f"| {claim.text} | | | not run |")
     return lines
 
 
@@ -407,7 +477,7 @@ _PREDICTORS = [
 """E7: layer that a predictor is cut after, its output, its loss."""
 
 
-def ratios(data: Path, listed: Path, photographs: Photographs, seeds: Sequence[int]) -> Iterator[str]:
+def ratios(data: Path, listed: Path, photographs: Pictures, seeds: Sequence[int]) -> Iterator[str]:
     """E7: predictors alone at 64 × 32, taught by the training list; what they tell of the test's pictures."""
     geometry = Geometry(64, 32)
 
@@ -451,20 +521,31 @@ def taught(shown: torch.Tensor, seed: int, cut: int, output: str, form: str) -> 
 
 def published(families: Sequence[str]) -> list[str]:
     """The numbers that the notes give for these families, of networks trained on Market-1501."""
-    with (Path(__file__).parent / "reference_partial.csv").open(newline="", encoding="utf-8") as handle:
-        rows = [row for row in csv.DictReader(handle) if row["family"] in families]
     lines = ["", "| published | on | R1 | R5 | mAP |", "|---|---|---|---|---|"]
     told = [
-        [f"{row['family']} {row['row']}", *(row[key] for key in ("set", "R1", "R5", "mAP"))] for row in rows
+        [f"{row['family']} {row['row']}", *(row[key] for key in ("set", "R1", "R5", "mAP"))]
+        for row in reference()
+        if row["family"] in families
     ]
     return [*lines, *(f"| {' | '.join(cells)} |" for cells in told)]
 
 
-def _cell(found: Sequence[Asked]) -> str:
+def reference() -> list[dict[str, str]]:
+    """The published numbers, as they stand in the file."""
+    with (Path(__file__).parent / "reference_partial.csv").open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def told_of(found: Sequence[Asked]) -> str:
+    """R1, R3, R5 and mAP in percent, the mean over seeds."""
     valid = ~np.isnan(found[0].precision)
     ranks = [np.mean([np.mean(one.first[valid] <= k) for one in found]) for k in (1, 3, 5)]
     precision = np.mean([one.precision[valid].mean() for one in found])
     return " / ".join(f"{100 * value:.1f}" for value in (*ranks, precision))
+
+
+def _cell(found: Sequence[Asked]) -> str:
+    return told_of(found) if found else "–"
 
 
 def train(options: argparse.Namespace) -> None:
@@ -490,13 +571,28 @@ def train(options: argparse.Namespace) -> None:
             print(checkpoint, flush=True)
 
 
+def add_test(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say where a test is."""
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--truth", type=Path, help="CSV: subset,name,pid,camid; of NP")
+    parser.add_argument("--layout", choices=list(layouts.LAYOUTS), help="of --data, in the place of --truth")
+
+
+def pictures(options: argparse.Namespace) -> Pictures:
+    """The test that the options ask for."""
+    if (options.truth is None) == (options.layout is None):
+        raise SystemExit("give either --truth or --layout")
+    if options.truth:
+        return Pictures.of_truth(options.data, options.truth)
+    return Pictures.of_layout(options.data, options.layout)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", nargs="+", choices=["train", "E7", *EXPERIMENTS])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--truth", type=Path, help="CSV: subset,name,pid,camid")
+    add_test(parser)
     parser.add_argument(
         "--results", type=Path, default=Path("results"), help="train, E7: a run of quick.yaml"
     )
@@ -509,20 +605,20 @@ def main() -> None:
     if "train" in options.what:
         train(options)
     if "E7" in options.what:
-        photographs = Photographs(options.data, Truth.read(options.truth))
+        photographs = Pictures.of_truth(options.data, options.truth)
         listed = options.results / "holdout" / "train.tsv"
         print("\n## E7: ratios\n")
         for line in ratios(options.data, listed, photographs, options.seeds):
             print(line, flush=True)
     names = [name for name in options.what if name in EXPERIMENTS]
     if names:
-        truth = Truth.read(options.truth)
-        taken = Taken(options.models, Photographs(options.data, truth))
+        taken = Taken(options.models, pictures(options))
         for name in names:
             print(f"\n## {name}: {EXPERIMENTS[name].title}\n")
             experiment = of_networks(EXPERIMENTS[name], options.only or TRAININGS)
-            lists = [test for test in experiment.lists if test in (options.lists or experiment.lists)]
-            print("\n".join(run(experiment, lists, taken, options.seeds, truth.persons)), flush=True)
+            own = taken.test.lists or experiment.lists
+            lists = [test for test in own if test in (options.lists or own)]
+            print("\n".join(run(experiment, lists, taken, options.seeds)), flush=True)
             print("\n".join(published(experiment.families)))
 
 

@@ -115,10 +115,12 @@ def ours(
 ) -> Path:  # fmt: skip
     """The checkpoint after the last epoch."""
     checkpoint = folder / f"{seed}.pt"
-    last = config.Ensemble(epochs=(recipe.adapted(model.recipe).epochs,))
+    adapted = recipe.adapted(model.recipe)
+    last = config.Ensemble(epochs=(adapted.epochs,))
+    worn = [data / adapted.attributes.table] if adapted.attributes else []
     train.run(
         seed, recipe, model, last, data=data, scratch=folder, images=listed, unlabelled=[],
-        pretrained=pretrained, attributes=[], checkpoints=[checkpoint],
+        pretrained=pretrained, attributes=worn, checkpoints=[checkpoint],
         history=folder / f"{seed}.jsonl", threads=1,
     )  # fmt: skip
     return checkpoint
