@@ -27,6 +27,8 @@ Doubles = NDArray[np.float64]
 LEAST_SHARED = 0.005
 """What ⟨C, C'⟩ of rows of length 1, at most 1/2, is taken for where it is less."""
 
+_BLOCK = 1 << 12  # rows looked at in one go
+
 _STEEPEST = 1 / float(np.finfo(np.float32).tiny)  # of 1/length: shorter rows have lost digits already
 
 
@@ -52,8 +54,9 @@ def rows(query: Floats, gallery: Floats, regions: int = 0) -> Rows:
             f"query features have {query.shape[1]} numbers and gallery features {gallery.shape[1]}: "
             "extract both with the same model"
         )
-    if not 0 <= regions <= max(query.shape[1] - 1, 0):
-        raise ReidError(f"features of {query.shape[1]} numbers cannot end in {regions} masses of regions")
+    if regions:
+        _require_masses(query, "query", regions)
+        _require_masses(gallery, "gallery", regions)
     inverse = np.concatenate([_inverse_lengths(query), _inverse_lengths(gallery)])
     wrong = np.flatnonzero(~(inverse < _STEEPEST) | (inverse == 0))
     if len(wrong):
@@ -64,6 +67,27 @@ def rows(query: Floats, gallery: Floats, regions: int = 0) -> Rows:
             f"{len(wrong) - 1} others: extract them again"
         )
     return Rows(query, gallery, inverse, regions)
+
+
+def _require_masses(values: Floats, role: str, regions: int) -> None:
+    """Refuse rows [N, D] that are not regions' features times masses, and these masses after them."""
+    num, dimension = values.shape
+    if not 0 < regions < dimension or (dimension - regions) % regions:
+        raise ReidError(
+            f"features of {dimension} numbers are not those of {regions} regions and their masses"
+        )
+    for start in range(0, num, _BLOCK):
+        block = values[start : start + _BLOCK]
+        masses = block[:, -regions:]
+        lengths = np.linalg.norm(block[:, :-regions].reshape(len(block), regions, -1), axis=2)
+        most = 1.001 * masses + 1e-3 * masses.max(1, keepdims=True)
+        wrong = np.flatnonzero(~((masses >= 0) & (lengths <= most)).all(1))
+        if len(wrong):
+            raise ReidError(
+                f"features: the row of {role} {start + int(wrong[0])} (from 0) does not end in the masses of "
+                f"{regions} regions, from 0 and at least as long as what stands before: give the number of "
+                "regions that the network has"
+            )
 
 
 def _read_only(values: Floats) -> Floats:

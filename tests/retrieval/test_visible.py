@@ -170,7 +170,10 @@ def test_files_tell_of_masses_and_others_keep_their_bytes(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: exact.rows(QUERY, GALLERY, 18), "cannot end in 18 masses"),
+        (lambda: exact.rows(QUERY, GALLERY, 18), "are not those of 18 regions"),
+        (lambda: exact.rows(QUERY, GALLERY, 4), "are not those of 4 regions"),
+        (lambda: exact.rows(QUERY, GALLERY, 2), r"query 0 \(from 0\) does not end in the masses"),
+        (lambda: rank(QUERY, clustered(1, 9, 18), regions=REGIONS), "gallery [0-9]+ .from 0. does not end"),
         (lambda: Features(("a",), -QUERY[:1], regions=REGIONS), "masses from 0"),
         (lambda: Features(("a",), QUERY[:1], regions=18), "masses of regions beside features"),
     ],
