@@ -94,14 +94,12 @@ class SightedConv2d(_OnMap, nn.Conv2d):
         return made if self.of_blank is None else made + self.of_blank.to(made.dtype)
 
     def _kernel(self, scale: Tensor) -> Tensor:
-        """Kernels of this scale; kept for the next batch, while nothing is learnt."""
-        if torch.is_grad_enabled():
+        """Kernels of this scale; one for all images is kept for the next batch, while nothing is learnt."""
+        if torch.is_grad_enabled() or scale.dim() == 2:
             return scaled_conv.kernels(self.weight, scale)
         if self._spread is None or self._spread[0] is not scale:
             kernel = scaled_conv.kernels(self.weight, scale)
-            if kernel.dim() == 4:
-                kernel = kernel.contiguous(memory_format=torch.channels_last)
-            self._spread = scale, kernel
+            self._spread = scale, kernel.contiguous(memory_format=torch.channels_last)
         return self._spread[1]
 
 
