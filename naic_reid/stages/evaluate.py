@@ -71,44 +71,60 @@ def run(
     rule = protocols.named(protocol)
     lists = ImageList.read(query_list), ImageList.read(gallery_list)
     labels = labelled.read(lists, others, other_queries, multi_query_list, truth)
-    elsewhere = protocols.count_of(labels.query, labels.others)
-    if not elsewhere.any():
-        protocols.require_positives(rule, labels.query, labels.gallery, f"{query_list}, {gallery_list}")
+    about = _about(rule, lists, labels, f"{query_list}, {gallery_list}")
     files = members.Files(query, gallery, jaccard)
     inputs = [query_list, gallery_list, *multi_query_list, *others, *other_queries, *files.all, *multi_query]
     named = members.names(models, ensemble)
     members.require_one_each("evaluate", named, files)
-    weights = {name: model.weight for name, model in models.items()}
-    settings = {"rerank": rerank, "ensemble": ensemble, "weights": weights, "fuse": fuse}
-    settings |= {"seed": seed, "protocol": protocol}
+    settings = {"rerank": rerank, "ensemble": ensemble, "fuse": fuse, "seed": seed, "protocol": protocol}
+    settings["weights"] = {name: model.weight for name, model in models.items()}
     made_by = MadeBy.of("evaluate", REVISION, settings, [*inputs, ranking, *truth])
     device = vectors.choose(device)
     read = members.read(models, ensemble, files, made_by, lists=lists, device=device)
-    _log.info("evaluate: by the protocol %s, %d members, %d queries, %d gallery images",
-              protocol, len(named), len(lists[0]), len(lists[1]))  # fmt: skip
     scoring = _Scoring(rerank, fuse, Evaluation(rule, labels.query, labels.gallery, seed),
                        device, threads, budget(memory, device))  # fmt: skip
     entries, first = scoring.entries(named, read.members, ranking)
-    for entry in entries[-2:]:
-        told = (f"{name} {100 * entry['scores'][name]:.1f}" for name in ("R1", "mAP", "mINP"))
-        _log.info("evaluate: fusion %s: %s", scored.distance(entry), ", ".join(told))
-    lists_of = (lists[0].paths, lists[1].paths, tuple(labels.queried), tuple(labels.shown))
-    Heads(*lists_of, **first, made_by=made_by).write(heads)
+    _tell(entries[-2:])
+    Heads(**first, **_listed(lists, labels), made_by=made_by).write(heads)
     if multi_query:
         entries += scoring.multiple(named, read.members, multi_query, labels)
-    result = {
+    write_json(scores, "Scores", made_by, about | {"draws": scoring.evaluation.draws, "entries": entries})
+    _log.info("evaluate: wrote %s in %.1f s", scores, time.monotonic() - started)
+
+
+def _about(
+    rule: protocols.Protocol, lists: tuple[ImageList, ImageList], labels: labelled.Lists, of: str
+) -> dict[str, Any]:
+    """What is scored: the queries, the rule, and positives in galleries that they are not ranked against.
+
+    Raises:
+        ReidError: no query has a positive anywhere; `of` is what the message calls them.
+    """
+    elsewhere = protocols.count_of(labels.query, labels.others)
+    if not elsewhere.any():
+        protocols.require_positives(rule, labels.query, labels.gallery, of)
+    _log.info("evaluate: by %s, %d queries, %d gallery images", rule.name, *map(len, lists))
+    return {
         "names": lists[0].paths,
         "persons": labels.queried,
         "queries": len(lists[0]),
         "gallery": len(lists[1]),
-        "protocol": protocol,
+        "protocol": rule.name,
         "rules": rule.rules,
-        "draws": scoring.evaluation.draws,
         "elsewhere": elsewhere.tolist(),
-        "entries": entries,
     }
-    write_json(scores, "Scores", made_by, result)
-    _log.info("evaluate: wrote %s in %.1f s", scores, time.monotonic() - started)
+
+
+def _listed(lists: tuple[ImageList, ImageList], labels: labelled.Lists) -> dict[str, Any]:
+    """The images and who is on them, as `Heads` takes them."""
+    paths = {"queries": lists[0].paths, "gallery": lists[1].paths}
+    return paths | {"queried": tuple(labels.queried), "shown": tuple(labels.shown)}
+
+
+def _tell(entries: Sequence[dict[str, Any]]) -> None:
+    for entry in entries:
+        told = (f"{name} {100 * entry['scores'][name]:.1f}" for name in ("R1", "mAP", "mINP"))
+        _log.info("evaluate: fusion %s: %s", scored.distance(entry), ", ".join(told))
 
 
 class _Scoring:

@@ -7,6 +7,7 @@ competition may forbid it: it is off unless the config has the section.
 
 import logging
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from naic_reid.retrieval.memory import budget
 
 REVISION = 2
 PAIRS_HEADER = ["identity", "query", "image", "radians"]
+_Row = tuple[str, str, str, str]
+"""Identity, query, image and radians of a pseudo-labelled image."""
 _log = logging.getLogger(__name__)
 
 
@@ -62,32 +65,54 @@ def run(
     _log.info(
         "pseudo_label: %d domains, %d members, %d training images", len(domains), len(weights), len(known)
     )
-    listed = dict(zip(known.paths, known.identities, strict=True))
-    digests = dict(zip(known.paths, known.digests, strict=True))
-    rows: list[str] = []
+    training = _Training(train, known)
+    rows: list[_Row] = []
     for number, domain in enumerate(domains):
         mine = slice(number * len(weights), (number + 1) * len(weights))
         lists = ImageList.read(query_lists[number]), ImageList.read(gallery_lists[number])
-        for shown in lists:
-            digests |= dict(zip(shown.paths, shown.digests, strict=True))
         files = members.Files(query[mine], gallery[mine])
         asked, _, _ = members.read(models, ensemble, files, made_by, lists=lists)
         new = _rows(_found(asked, pseudo_label, threads, memory), lists[0].paths, lists[1].paths)
-        for identity, _, image, _ in new:
-            if image in listed:
-                raise ReidError(
-                    f"{train}: {image} is a training image already: give other lists to pseudo_label"
-                )
-            listed[image] = identity
-        rows += ["\t".join(row) for row in new]
+        training.add(new, lists)
+        rows += new
         persons = len({identity for identity, *_ in new})
         _log.info("pseudo_label: %s: %d persons in %d of %d images", domain, persons, len(new),
                   sum(map(len, lists)))  # fmt: skip
-    paths = tuple(sorted(listed))
-    identities = tuple(listed[path] for path in paths)
-    ImageList(paths, identities, made_by, digests=tuple(digests[path] for path in paths)).write(images)
-    write_table(pairs, "PseudoLabels", made_by, PAIRS_HEADER, rows)
+    training.list(made_by).write(images)
+    write_table(pairs, "PseudoLabels", made_by, PAIRS_HEADER, ["\t".join(row) for row in rows])
     _log.info("pseudo_label: wrote %s and %s in %.1f s", images, pairs, time.monotonic() - started)
+
+
+class _Training:
+    """The training list as it grows."""
+
+    def __init__(self, path: Path, known: ImageList) -> None:
+        self._path = path
+        self._identities = dict(zip(known.paths, known.identities, strict=True))
+        self._digests = dict(zip(known.paths, known.digests, strict=True))
+
+    def add(self, new: Iterable[_Row], lists: Iterable[ImageList]) -> None:
+        """Pseudo-labelled images of these lists.
+
+        Raises:
+            ReidError: one of them is trained on already.
+        """
+        for shown in lists:
+            self._digests |= dict(zip(shown.paths, shown.digests, strict=True))
+        for identity, _, image, _ in new:
+            if image in self._identities:
+                raise ReidError(
+                    f"{self._path}: {image} is a training image already: give other lists to pseudo_label"
+                )
+            self._identities[image] = identity
+
+    def list(self, made_by: MadeBy) -> ImageList:
+        """All of it."""
+        paths = tuple(sorted(self._identities))
+        identities, digests = (
+            tuple(column[path] for path in paths) for column in (self._identities, self._digests)
+        )
+        return ImageList(paths, identities, made_by, digests=digests)
 
 
 def _found(asked: list[Member], how: PseudoLabel, threads: int, memory: str) -> pseudo_labels.PseudoLabels:
@@ -101,7 +126,7 @@ def _found(asked: list[Member], how: PseudoLabel, threads: int, memory: str) -> 
 
 def _rows(
     found: pseudo_labels.PseudoLabels, queries: tuple[str, ...], galleries: tuple[str, ...]
-) -> list[tuple[str, str, str, str]]:
+) -> list[_Row]:
     """By person, its queries before its gallery images; a person is called by its first query."""
     kept = []
     for q in np.flatnonzero(found.person >= 0).tolist():

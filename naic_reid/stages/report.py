@@ -57,41 +57,41 @@ def run(
     inputs = [*card, *scores, *heads, *rankings, *networks, *tested, trained, collected, *histories]
     inputs += [counts, dropped]
     made_by = MadeBy.of("report", REVISION, settings, inputs)
-    told = (
-        read_json(card[0], "Card")[1]
-        if card
-        else {"sections": {}, "rules": {}, "protocols": {}, "trained_on": {}}
-    )
     read = {path.stem: scored.read(path) for path in scores}
-    images = {path.stem: ImageList.read(path) for path in tested}
+    images, trained_on = {path.stem: ImageList.read(path) for path in tested}, ImageList.read(trained)
     domains = [*ranked.judged(read, heads, images), *ranked.unjudged(rankings, images)]
     shown = lists.shown(domains, data, report.queries, report.best, report.heat)
     links, of_steps = chain.told(made_by)
-    content = {
+    content = _score(card) | {
         "title": f"Person re-identification: {', '.join(domain.name for domain in domains) or 'no queries'}",
         "summary": _summary(images),
-        "warnings": _warnings(told["trained_on"]),
-        "card": told["sections"],
-        "rules": told["rules"],
-        "protocols": told["protocols"],
-        "headline": _headline(told["sections"]),
-        "distance": scored.distance,
         "charts": {"training": curves.training(histories), "ranks": curves.ranks(read)},
-        "tables": [
-            tables.sizes({"training": ImageList.read(trained)} | images),
-            *tables.problems(counts, dropped),
-        ],
+        "tables": [tables.sizes({"training": trained_on} | images), *tables.problems(counts, dropped)],
         "findings": tables.findings(data, collected, dropped),
         "chain": links,
         "settings": of_steps,
         "footer": f"naic-reid {__version__}, from {len(links):,} files.",
-        "numbers_json": script({"sections": told["sections"], "trained_on": told["trained_on"]}),
     }
     text = fitted(content, shown, report, *_looked(shown, checkpoint, extract, threads))
     with files.whole(page) as unfinished:
         unfinished.write_text(text, encoding="utf-8", errors="replace")
     write_json(record, "Report", made_by, {"page": files.digest(page), "queries": shown.queries})
     _log.info("report: wrote %s, %.1f MB, in %.1f s", page, len(text) / 1e6, time.monotonic() - started)
+
+
+def _score(card: Sequence[Path]) -> dict[str, Any]:
+    """What the card says, if there is one."""
+    nothing: dict[str, Any] = {"sections": {}, "rules": {}, "protocols": {}, "trained_on": {}}
+    told = read_json(card[0], "Card")[1] if card else nothing
+    return {
+        "warnings": _warnings(told["trained_on"]),
+        "card": told["sections"],
+        "rules": told["rules"],
+        "protocols": told["protocols"],
+        "headline": _headline(told["sections"]),
+        "distance": scored.distance,
+        "numbers_json": script({"sections": told["sections"], "trained_on": told["trained_on"]}),
+    }
 
 
 def _summary(images: Mapping[str, ImageList]) -> str:

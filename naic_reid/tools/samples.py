@@ -166,7 +166,7 @@ def _network(config: Config, model: Model, data: Path, paths: Sequence[str], num
     extraction = _extraction(kept, config.extract, data, paths)
     extracting = resident() - before
     batch = train.batch if device.type == "cuda" else min(train.batch, _BATCH)
-    step = _Steps(train, model, learner, optimizer, data, paths, num_classes, batch, device)
+    step = _Steps(train, model, learner, optimizer, (data, paths, num_classes), batch, device)
     cost, reading, first = step.measured()
     weights = sum(p.numel() for p in learner.parameters())
     fixed = weights * 4 * 4  # weights, gradients and the optimizer's two or three states
@@ -182,13 +182,15 @@ def _network(config: Config, model: Model, data: Path, paths: Sequence[str], num
 class _Steps:
     """Training steps on images of the data, under labels that mean nothing."""
 
-    def __init__(self, train, model, learner, optimizer, data, paths, num_classes, batch, device) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, train, model, learner, optimizer, images, batch, device) -> None:  # type: ignore[no-untyped-def]
+        """`images`: their folder, their paths and how many classes they are said to be of."""
         from naic_reid import recipe
         from naic_reid.data.augment import Recipe
         from naic_reid.data.batches import TrainingImages, TrainingList
         from naic_reid.data.geometry import Geometry
         from naic_reid.data.sampler import identity_batches
 
+        data, paths, num_classes = images
         group = train.num_instances
         identities = max(2, min(batch // group, num_classes))
         chosen = list(islice(cycle(_spread(paths, identities * group)), identities * group))
