@@ -36,7 +36,7 @@ from naic_reid.retrieval import best as nearest_of
 from naic_reid.retrieval import parallel, search
 from naic_reid.retrieval.distances import Member, Mix
 from naic_reid.retrieval.graph import similar_rows
-from naic_reid.retrieval.k_reciprocal import jaccard_rows
+from naic_reid.retrieval.k_reciprocal import Encoding, jaccard_rows
 from naic_reid.retrieval.memory import budget
 from tests.oracles import rerank as oracle
 
@@ -113,7 +113,7 @@ def check_against_the_oracle(threads: int) -> float:
     rows = features(900, 96)
     query, gallery = rows[:150], rows[150:]
     neighbours = k_nearest(query, gallery, K1 + 1, threads=threads)
-    jaccard = jaccard_rows(neighbours, query, gallery, K1, K2, threads=threads)
+    jaccard = jaccard_rows(neighbours, query, gallery, Encoding(K1, K2), threads=threads)
     member = Member(query, gallery, jaccard)
     indices, distances = nearest_of.best([member], Mix(LAMBDA), len(gallery), threads=threads)
     full = np.empty((150, 750), np.float32)
@@ -139,7 +139,7 @@ def one_size(
             lambda: k_nearest(query, gallery, K1 + 1, threads=threads)
         )
         jaccard, turn["rerank"], turn["used_rerank"], turn["extra_rerank"] = meter(
-            lambda n=neighbours: jaccard_rows(n, query, gallery, K1, K2, threads=threads)
+            lambda n=neighbours: jaccard_rows(n, query, gallery, Encoding(K1, K2), threads=threads)
         )
         _, turn["fuse"], turn["used_fuse"], turn["extra_fuse"] = meter(
             lambda j=jaccard: nearest_of.best([Member(query, gallery, j)], Mix(LAMBDA), BEST, threads=threads)
@@ -168,7 +168,7 @@ def several_members(num_query: int, num_gallery: int, dimension: int, threads: i
     rows = features(num_query + num_gallery, dimension)
     query, gallery = rows[:num_query], rows[num_query:]
     jaccard = jaccard_rows(
-        k_nearest(query, gallery, K1 + 1, threads=threads), query, gallery, K1, K2, threads=threads
+        k_nearest(query, gallery, K1 + 1, threads=threads), query, gallery, Encoding(K1, K2), threads=threads
     )
     found = []
     for num in (1, 3, 6):

@@ -61,6 +61,7 @@ class BasicBlock(nn.Module):
     """Two 3×3 convolutions and a shortcut, for 18 and 34 layers."""
 
     expansion = 1
+    ibn_b = (1, 2)
 
     def __init__(self, inputs: int, planes: int, stride: int, *, ibn: str = "", se: bool = False) -> None:
         super().__init__()
@@ -83,6 +84,7 @@ class Bottleneck(nn.Module):
     """1×1, 3×3 and 1×1 convolutions and a shortcut, for 50 and 101 layers; the 3×3 has the stride."""
 
     expansion = 4
+    ibn_b = (1, 2, 3)
 
     def __init__(self, inputs: int, planes: int, stride: int, *, ibn: str = "", se: bool = False) -> None:
         super().__init__()
@@ -120,7 +122,6 @@ class ResNet(nn.Module):
         last_stride: int,
         *,
         ibn: str = "",
-        ibn_layers: tuple[int, ...] = (1, 2, 3),
         se: bool = False,
         num_non_local: tuple[int, int] = (0, 0),
         ceil_pool: bool = False,
@@ -131,8 +132,7 @@ class ResNet(nn.Module):
             block: BasicBlock or Bottleneck.
             depths: blocks of each layer.
             last_stride: of layer 4.
-            ibn: "", "a" or "b".
-            ibn_layers: the layers that have it.
+            ibn: "", "a" (layers 1 to 3) or "b" (the block's `ibn_b` layers).
             se: squeeze and excitation in each block.
             num_non_local: so many of layer 2's and layer 3's last blocks are followed by a non-local block.
             ceil_pool: the stem's pooling has no border and rounds sizes up, as FastReID's since August 2020;
@@ -150,7 +150,7 @@ class ResNet(nn.Module):
             planes = 32 << number
             blocks = []
             for index in range(depth):
-                here = number in ibn_layers and (ibn == "a" or index == depth - 1)
+                here = number < 4 if ibn == "a" else number in block.ibn_b and index == depth - 1
                 kind = ibn if here else ""
                 blocks.append(block(inputs, planes, stride if index == 0 else 1, ibn=kind, se=se))
                 inputs = planes * block.expansion
@@ -208,8 +208,8 @@ RESNETS: dict[str, Callable[..., ResNet]] = {
     "resnet34_ibn_a": partial(ResNet, BasicBlock, _34, ibn="a"),
     "resnet50_ibn_a": partial(ResNet, Bottleneck, _50, ibn="a"),
     "resnet101_ibn_a": partial(ResNet, Bottleneck, _101, ibn="a"),
-    "resnet18_ibn_b": partial(ResNet, BasicBlock, _18, ibn="b", ibn_layers=(1, 2)),
-    "resnet34_ibn_b": partial(ResNet, BasicBlock, _34, ibn="b", ibn_layers=(1, 2)),
+    "resnet18_ibn_b": partial(ResNet, BasicBlock, _18, ibn="b"),
+    "resnet34_ibn_b": partial(ResNet, BasicBlock, _34, ibn="b"),
     "resnet50_ibn_b": partial(ResNet, Bottleneck, _50, ibn="b"),
     "resnet101_ibn_b": partial(ResNet, Bottleneck, _101, ibn="b"),
     "se_resnet50_ibn_a": partial(ResNet, Bottleneck, _50, ibn="a", se=True),

@@ -21,6 +21,8 @@ a distance that was squared already); `count_self` lets N(i,k) hold k rows, i it
 (fast-reid's evaluation path). The defaults are the definition above.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -28,17 +30,28 @@ from naic_reid.artifacts import Floats, Ints, JaccardRows, Neighbours
 from naic_reid.retrieval import exact, parallel, sparse
 
 
+class Encoding(NamedTuple):
+    """How rows are encoded, and in which dialect."""
+
+    k1: int
+    """Neighbours that must be mutual; at most N − 1 are used."""
+    k2: int
+    """Rows averaged in query expansion, the row itself among them; 1 means none."""
+    norm: str = "rowmax"
+    """Or "none"."""
+    power: int = 1
+    """Exponent of D̂, 1 or 2."""
+    count_self: bool = False
+    """Whether k counts the row itself."""
+
+
 def jaccard_rows(
     neighbours: Neighbours,
     query: Floats,
     gallery: Floats,
-    k1: int,
-    k2: int,
+    how: Encoding,
     *,
     regions: int = 0,
-    norm: str = "rowmax",
-    power: int = 1,
-    count_self: bool = False,
     asking: tuple[int, int] | None = None,
     threads: int = 0,
 ) -> JaccardRows:
@@ -50,30 +63,25 @@ def jaccard_rows(
         query: float32 [Q, D], the features the neighbours were found with; for distances of expanded
             neighbours that are in nobody's list.
         gallery: float32 [G, D].
-        k1: neighbours that must be mutual; at most N − 1 are used.
-        k2: rows averaged in query expansion, the row itself among them; 1 means none.
+        how: rows are encoded.
         regions: masses of visible regions at the end of each row, see `exact`.
-        norm: "rowmax" or "none".
-        power: exponent of D̂, 1 or 2.
-        count_self: whether k counts the row itself.
         asking: start and stop of the queries whose rows are wanted; none: all. Every row is encoded
             either way, what is saved is comparing.
         threads: 0 means all processors.
     """
     num, kept = neighbours.rows.shape
     assert num in (len(query) + len(gallery), len(query)) and neighbours.num_query == len(query), num
-    k1 = min(k1, max(num - 1, 0))
-    first = k1 + (not count_self)
-    half = min(round(k1 / 2), k1) + (not count_self)  # Python rounds half to even, as the definition does
-    assert kept >= min(max(first, k2), num), (kept, k1, k2, num)
+    k1 = min(how.k1, max(num - 1, 0))
+    first = k1 + (not how.count_self)
+    half = min(round(k1 / 2), k1) + (not how.count_self)  # Python rounds half to even, as the definition does
+    assert kept >= min(max(first, how.k2), num), (kept, how, num)
     mutual = _mutual_of_all(neighbours.rows, first, threads)
     mutual_half = _mutual_of_all(neighbours.rows, max(half, 1), threads)
-    union = exact.rows(query, gallery, regions)
-    farthest = neighbours.farthest if norm == "rowmax" else np.ones(num, np.float32)
-    known = neighbours.rows, neighbours.distances, farthest
-    encoding = sparse.built(_encode, (union, *known, power, mutual, mutual_half), (num, num), threads)
-    if k2 > 1:
-        near = neighbours.rows[:, :k2]
+    farthest = neighbours.farthest if how.norm == "rowmax" else np.ones(num, np.float32)
+    known = exact.rows(query, gallery, regions), neighbours.rows, neighbours.distances, farthest
+    encoding = sparse.built(_encode, (known, how.power, mutual, mutual_half), (num, num), threads)
+    if how.k2 > 1:
+        near = neighbours.rows[:, : how.k2]
         encoding = sparse.product(
             sparse.of_lists(near, np.ones(near.shape, np.float32)), encoding, threads, over=near.shape[1]
         )
@@ -106,8 +114,9 @@ def _mutual(rows, members, count, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _encode(union, rows, distances, farthest, power, mutual, mutual_half, start, stop):  # type: ignore[no-untyped-def]
+def _encode(known, power, mutual, mutual_half, start, stop):  # type: ignore[no-untyped-def]
     """V of rows start … stop before query expansion: values, columns, entries of each row."""
+    union, rows, distances, farthest = known
     members, num_members = mutual
     half, num_half = mutual_half
     most = members.shape[1] * (half.shape[1] + 1)

@@ -110,7 +110,7 @@ def count(distances: Floats, first: int, same: Floats, meetings: Meetings) -> In
         meetings: of these queries.
     """
     nearer = np.zeros(len(meetings.positives), np.int64)
-    _count(distances, first, same, *meetings, nearer)
+    _count(distances, first, same, meetings, nearer)
     return nearer
 
 
@@ -332,7 +332,8 @@ def _add_binned(block, scale, counts):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _count(distances, first, same, positives, begin, left_out, left_begin, junk, nearer):  # type: ignore[no-untyped-def]
+def _count(distances, first, same, meetings, nearer):  # type: ignore[no-untyped-def]
+    positives, begin, left_out, left_begin, junk = meetings
     num = distances.shape[1]
     values, columns, hit = np.empty(num, np.float32), np.empty(num, np.int32), _marks(num)
     for q in range(len(distances)):

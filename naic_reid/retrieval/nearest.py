@@ -148,7 +148,7 @@ def _finished(
         (_fetch_first, (near, measured)),
         (_drop_again, (near, measured)),
         (_measure_first, (union, near, measured)),
-        (_write, (union, near, far, measured, *found, asking[0])),
+        (_write, (union, near, far, measured, found, asking[0])),
     ]
     for step, shared in steps:  # each for all rows before the next: rows look into one another's lists
         parallel.pieces(step, shared, asking, 256, threads)
@@ -400,8 +400,9 @@ def _drop_again(short, measured, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _write(union, near, far, measured, rows, distances, farthest, first, start, stop):  # type: ignore[no-untyped-def]
+def _write(union, near, far, measured, found, first, start, stop):  # type: ignore[no-untyped-def]
     """Rows start … stop into arrays that begin with row `first`."""
+    rows, distances, farthest = found
     for i in range(start, stop):
         at, one = i - first, slice(i, i + 1)
         rows[at, 0], distances[at, 0] = i, np.float32(0.0)

@@ -76,10 +76,10 @@ class Reranking(NamedTuple):
             return graph.similar_rows(
                 neighbours, self.k1, self.k2, num_gallery=len(gallery), asking=asking, threads=threads
             )
+        how = k_reciprocal.Encoding(self.k1, self.k2, self.norm, self.power, self.count_self)
         return k_reciprocal.jaccard_rows(
-            neighbours, query, gallery, self.k1, self.k2, regions=regions, norm=self.norm, power=self.power,
-            count_self=self.count_self, asking=asking, threads=threads,
-        )  # fmt: skip
+            neighbours, query, gallery, how, regions=regions, asking=asking, threads=threads
+        )
 
     def of_features(
         self, query: Floats, gallery: Floats, *, regions: int = 0, device: str = "cpu", threads: int = 0,

@@ -13,7 +13,7 @@ from naic_reid.retrieval.distances import PLAIN, Member, Mix
 from naic_reid.retrieval.evaluation import Evaluation, of_distances
 from naic_reid.retrieval.memory import budget
 from naic_reid.retrieval.metrics import Hits, Ints64, Roc
-from naic_reid.retrieval.protocols import Columns
+from naic_reid.retrieval.protocols import Columns, Labels, Protocol
 from naic_reid.retrieval.rerank import Reranking
 
 JUNK = "-1"
@@ -62,29 +62,23 @@ def score(
 
     Raises:
         ReidError: arrays and labels do not fit each other, a row is zero or not finite, the protocol is
-            unknown, or no query has a positive under it.
+            unknown, no query has a positive under it, or `memory` is given without `rerank`.
     """
+    if memory and rerank is None:
+        raise ReidError(f"memory {memory}: only re-ranking asks how much: leave it out, or give rerank")
     rule = protocols.named(protocol)
-    of_query, of_gallery = protocols.numbered(
-        _columns("query", len(query), query_identities, query_cameras),
-        _columns("gallery", len(gallery), gallery_identities, gallery_cameras),
-    )
-    if rule.trial != "split" and of_gallery.junk.any():
-        kept = np.flatnonzero(~of_gallery.junk)
-        gallery, of_gallery = gallery[kept], of_gallery.at(kept)
+    asked = _columns("query", len(query), query_identities, query_cameras)
+    searched = _columns("gallery", len(gallery), gallery_identities, gallery_cameras)
+    of_query, of_gallery = protocols.numbered(asked, searched)
+    gallery, of_gallery = _met(rule, gallery, of_gallery)
     protocols.require_positives(rule, of_query, of_gallery, "query and gallery")
-    device = vectors.choose(device)
+    how: dict[str, Any] = {"regions": regions, "device": vectors.choose(device)}
     evaluation = Evaluation(rule, of_query, of_gallery, seed)
     if rerank is None:
-        member = Member(query, gallery, device=device, regions=regions)
-        if rule.trial == "whole":
-            return _by_pieces(member, evaluation, threads)
-        return _by_rows(member, PLAIN, evaluation, threads)
-    rows = rerank.of_features(
-        query, gallery, regions=regions, device=device, threads=threads, memory=budget(memory, device)
-    )
-    member = Member(query, gallery, rows, device=device, regions=regions)
-    return _by_rows(member, rerank.mix, evaluation, threads)
+        judge = _by_pieces if rule.trial == "whole" else _by_rows
+        return judge(Member(query, gallery, **how), PLAIN, evaluation, threads)
+    rows = rerank.of_features(query, gallery, threads=threads, memory=budget(memory, how["device"]), **how)
+    return _by_rows(Member(query, gallery, rows, **how), rerank.mix, evaluation, threads)
 
 
 def score_distances(
@@ -147,10 +141,18 @@ def _columns(role: str, num: int, identities: Sequence[Any], cameras: Sequence[A
     return Columns(persons, places, junk, [False] * num, [""] * num)
 
 
-def _by_pieces(member: Member, evaluation: Evaluation, threads: int) -> dict[str, Any]:
+def _met(rule: Protocol, gallery: Floats, labels: Labels) -> tuple[Floats, Labels]:
+    """The gallery without junk, where the rule has no parts that count it."""
+    if rule.trial == "split" or not labels.junk.any():
+        return gallery, labels
+    kept = np.flatnonzero(~labels.junk)
+    return gallery[kept], labels.at(kept)
+
+
+def _by_pieces(member: Member, mix: Mix, evaluation: Evaluation, threads: int) -> dict[str, Any]:
     """Positives are measured; against them each tile of the product is counted while it is at hand."""
     features, pairs = member.vectors, evaluation.pairs
-    same = distances.measured_pairs([member], PLAIN, pairs.positives, pairs.begin, threads=threads)
+    same = distances.measured_pairs([member], mix, pairs.positives, pairs.begin, threads=threads)
     roc = Roc(same, evaluation.num_different) if evaluation.rated else None
 
     def of_block(start: int, stop: int) -> list[Hits]:

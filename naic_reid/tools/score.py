@@ -10,11 +10,14 @@ import argparse
 import csv
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from naic_reid import files
 from naic_reid.artifacts import read_npy
 from naic_reid.errors import ReidError
+
+if TYPE_CHECKING:
+    from naic_reid.retrieval.rerank import Reranking
 
 _SETTINGS = ("regions", "protocol", "seed", "device", "threads", "memory")
 COLUMNS = ("identity", "camera")
@@ -31,13 +34,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", default="market", help="naic, market, market_trapezoid, single_shot, "
                         "vehicleid; default market")  # fmt: skip
     parser.add_argument("--rerank", action="store_true", help="by re-ranking")
-    parser.add_argument("--method", choices=("k_reciprocal", "graph"), default="k_reciprocal",
+    parser.add_argument("--method", choices=("k_reciprocal", "graph"),
                         help="of re-ranking; default k_reciprocal")  # fmt: skip
-    parser.add_argument("--k1", type=int, default=20, help="of re-ranking; default 20")
-    parser.add_argument("--k2", type=int, default=6, help="of re-ranking; default 6")
-    parser.add_argument(
-        "--lambda", type=float, default=0.3, dest="lambda_", help="of re-ranking; default 0.3"
-    )
+    parser.add_argument("--k1", type=int, help="of re-ranking; default 20")
+    parser.add_argument("--k2", type=int, help="of re-ranking; default 6")
+    parser.add_argument("--lambda", type=float, dest="lambda_", help="of re-ranking; default 0.3")
     parser.add_argument("--seed", type=int, default=0, help="of a protocol's draws; default 0")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores there")
     parser.add_argument("--device", default="auto", help="cpu, cuda; default auto")
@@ -50,23 +51,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prints the scores in percent under the rule in words; writes them as fractions."""
     from naic_reid.retrieval import protocols
-    from naic_reid.retrieval.rerank import Reranking  # torch, which --help need not wait for
-    from naic_reid.retrieval.scoring import score
+    from naic_reid.retrieval.scoring import score  # torch, which --help need not wait for
 
     rule = protocols.named(options.protocol)
     if rule.trial == "groups":
         raise ReidError("--protocol groups: a list of identities and cameras names no groups; run the walk")
-    for name, least in (("k1", 1), ("k2", 1), ("threads", 0)):
-        if getattr(options, name) < least:
-            raise ReidError(f"--{name} must be at least {least}")
-    if not 0 <= options.lambda_ <= 1:
-        raise ReidError("--lambda must lie in 0 … 1")
+    if options.threads < 0:
+        raise ReidError("--threads must be at least 0")
+    how = _reranking(options)
     read = [options.query, options.gallery, options.query_list, options.gallery_list]
     files.apart([options.json], read)
     query, gallery = read_npy(options.query), read_npy(options.gallery)
     asked = _listed(options.query_list, len(query), options.query)
     searched = _listed(options.gallery_list, len(gallery), options.gallery)
-    how = Reranking(options.k1, options.k2, options.lambda_, options.method) if options.rerank else None
     settings = {name: getattr(options, name) for name in _SETTINGS}
     scores = score(
         query, gallery, asked["identity"], searched["identity"], asked["camera"], searched["camera"],
@@ -78,6 +75,26 @@ def run(options: argparse.Namespace) -> int:
             unfinished.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     _tell(rule.rules, scores)
     return 0
+
+
+def _reranking(options: argparse.Namespace) -> "Reranking | None":
+    """What is asked for; its words alone are refused."""
+    from naic_reid.retrieval.rerank import Reranking
+
+    words: dict[str, Any] = {"method": "k_reciprocal", "k1": 20, "k2": 6, "lambda_": 0.3}
+    given = [name for name in (*words, "memory") if getattr(options, name) not in (None, "")]
+    if not options.rerank:
+        if given:
+            named = ", ".join(f"--{name.removesuffix('_')}" for name in given)
+            raise ReidError(f"{named}: of re-ranking, which only --rerank does: add it, or leave {named} out")
+        return None
+    values = words | {name: getattr(options, name) for name in given if name in words}
+    for name in ("k1", "k2"):
+        if values[name] < 1:
+            raise ReidError(f"--{name} must be at least 1")
+    if not 0 <= values["lambda_"] <= 1:
+        raise ReidError("--lambda must lie in 0 … 1")
+    return Reranking(values["k1"], values["k2"], values["lambda_"], values["method"])
 
 
 def _tell(rules: dict[str, str], scores: dict[str, Any]) -> None:

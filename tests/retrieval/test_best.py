@@ -7,7 +7,7 @@ from naic_reid.artifacts import Floats
 from naic_reid.retrieval import best as nearest_of
 from naic_reid.retrieval import distances as engine
 from naic_reid.retrieval.distances import PLAIN, Member, Mix
-from naic_reid.retrieval.k_reciprocal import jaccard_rows
+from naic_reid.retrieval.k_reciprocal import Encoding, jaccard_rows
 from tests.oracles import rerank as oracle
 from tests.retrieval.features import clustered, k_nearest
 
@@ -17,7 +17,7 @@ NUM, QUERIES = 320, 70
 def member(seed: int, weight: float = 1.0, dimension: int = 48) -> tuple[Member, Floats, Floats]:
     rows = clustered(seed, NUM, dimension, duplicates=True)
     query, gallery = rows[:QUERIES], rows[QUERIES:]
-    jaccard = jaccard_rows(k_nearest(query, gallery, 21), query, gallery, 20, 4)
+    jaccard = jaccard_rows(k_nearest(query, gallery, 21), query, gallery, Encoding(20, 4))
     return Member(query, gallery, jaccard, weight), query, gallery
 
 
@@ -54,7 +54,7 @@ def test_block_length_and_threads_never_change_a_bit() -> None:
 def test_one_member_fused_is_its_own_ranking_whatever_its_weight() -> None:
     rows = clustered(7, NUM, 48)
     query, gallery = rows[:QUERIES], rows[QUERIES:]
-    jaccard = jaccard_rows(k_nearest(query, gallery, 21), query, gallery, 20, 4)
+    jaccard = jaccard_rows(k_nearest(query, gallery, 21), query, gallery, Encoding(20, 4))
     one, _ = nearest_of.best([Member(query, gallery, jaccard)], Mix(), 30)
     heavy, _ = nearest_of.best([Member(query, gallery, jaccard, 4.0)], Mix(), 30)
     np.testing.assert_array_equal(one, heavy)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from naic_reid.artifacts import Floats
 from naic_reid.retrieval import best as nearest_of
 from naic_reid.retrieval import distances as engine
-from naic_reid.retrieval.k_reciprocal import jaccard_rows
+from naic_reid.retrieval.k_reciprocal import Encoding, jaccard_rows
 from tests.oracles import rerank as oracle
 from tests.retrieval.features import clustered, k_nearest
 
@@ -28,9 +28,7 @@ def final_distances(
     """Every distance of query × gallery, in the order of the gallery."""
     _, norm, power, count_self = DIALECTS[dialect]
     neighbours = k_nearest(query, gallery, max(k1 + 1, k2), threads=2)
-    rows = jaccard_rows(
-        neighbours, query, gallery, k1, k2, norm=norm, power=power, count_self=count_self, threads=2
-    )
+    rows = jaccard_rows(neighbours, query, gallery, Encoding(k1, k2, norm, power, count_self), threads=2)
     member = engine.Member(query, gallery, rows)
     indices, distances = nearest_of.best([member], engine.Mix(lambda_, norm, power), len(gallery))
     full = np.empty((len(query), len(gallery)), np.float32)
@@ -91,9 +89,11 @@ def test_equal_features_everywhere_are_all_similar() -> None:
 def test_threads_and_longer_lists_never_change_a_bit() -> None:
     rows = clustered(4, 1500, 40, duplicates=True)
     query, gallery = rows[:200], rows[200:]
-    first = jaccard_rows(k_nearest(query, gallery, 31), query, gallery, 30, 2, threads=1)
+    first = jaccard_rows(k_nearest(query, gallery, 31), query, gallery, Encoding(30, 2), threads=1)
     for keep, threads in [(31, 2), (31, 3), (64, 2), (200, 1)]:
-        again = jaccard_rows(k_nearest(query, gallery, keep), query, gallery, 30, 2, threads=threads)
+        again = jaccard_rows(
+            k_nearest(query, gallery, keep), query, gallery, Encoding(30, 2), threads=threads
+        )
         np.testing.assert_array_equal(again.similarity.indices, first.similarity.indices)
         np.testing.assert_array_equal(again.similarity.data, first.similarity.data)
 
@@ -102,7 +102,7 @@ def test_threads_and_longer_lists_never_change_a_bit() -> None:
 def test_empty_and_tiny_domains_give_rows_of_the_right_shape(num_query: int, num_gallery: int) -> None:
     rows = clustered(5, 60, 16)
     query, gallery = rows[:num_query], rows[num_query : num_query + num_gallery]
-    found = jaccard_rows(k_nearest(query, gallery, 31), query, gallery, 30, 2)
+    found = jaccard_rows(k_nearest(query, gallery, 31), query, gallery, Encoding(30, 2))
     assert found.similarity.shape == (num_query, num_gallery)
     assert found.farthest.shape == (num_query,)
 

@@ -12,7 +12,7 @@ from naic_reid.errors import ReidError
 from naic_reid.members import concatenated
 from naic_reid.retrieval import distances, exact, nearest, search
 from naic_reid.retrieval.distances import PLAIN, Member
-from naic_reid.retrieval.k_reciprocal import jaccard_rows
+from naic_reid.retrieval.k_reciprocal import Encoding, jaccard_rows
 from naic_reid.retrieval.ranking import fuse, rank
 from naic_reid.retrieval.rerank import Reranking, expanded
 from naic_reid.retrieval.scoring import score, score_distances
@@ -117,7 +117,7 @@ def test_ranking_and_reranking_are_those_of_dense_distances() -> None:
     _, reranked = rank(QUERY, GALLERY, 48, rerank=how, regions=REGIONS)
     union = np.concatenate([QUERY, GALLERY])
     found = search.k_nearest(QUERY, GALLERY, 60, regions=REGIONS, memory=1 << 30)
-    jaccard = jaccard_rows(found, QUERY, GALLERY, 6, 3, regions=REGIONS)
+    jaccard = jaccard_rows(found, QUERY, GALLERY, Encoding(6, 3), regions=REGIONS)
     far = _dense(QUERY, union).max(1, keepdims=True)
     mixed = 0.7 * (1 - jaccard.similarity.toarray()) + 0.3 * 2 * dense / far
     np.testing.assert_allclose(reranked, np.sort(mixed, 1), atol=1e-5)

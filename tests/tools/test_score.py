@@ -77,7 +77,9 @@ def test_impossible_settings_are_refused(place: Path, capsys: pytest.CaptureFixt
         (["--protocol", "markt"], "there are: naic, market"),
         (["--protocol", "groups"], "names no groups"),
         (["--rerank", "--k1", "0"], "--k1 must be at least 1"),
-        (["--lambda", "2"], "--lambda must lie in"),
+        (["--rerank", "--lambda", "2"], "--lambda must lie in"),
+        (["--memory", "6GB"], "--memory: of re-ranking, which only --rerank does"),
+        (["--k1", "9", "--lambda", "0.5"], "--k1, --lambda: of re-ranking, which only --rerank does"),
     ):
         assert call(place, *rest) == 2
         assert sentence in capsys.readouterr().err
