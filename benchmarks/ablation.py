@@ -1,4 +1,4 @@
-"""What single words of configs/quick.yaml are worth: one network, trained anew with each word changed.
+"""What single words of a short recipe are worth: one network, trained anew with each word changed.
 
     python benchmarks/ablation.py [CHANGE ...] --data MyDataSet --truth TRUTH.csv --results results
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--truth", type=Path, required=True, help="CSV: subset,name,pid,camid")
     parser.add_argument("--results", type=Path, default=Path("results"), help="of a run of quick.yaml")
-    parser.add_argument("--model", default=MODEL, help="of quick.yaml")
+    parser.add_argument("--model", default=MODEL, help="of experiments.yaml")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -79,7 +79,7 @@ MODEL: dict[str, Any] = {
         "metric_on": "feature",
     },
 }
-"""What differs from `lite_small` of configs/quick.yaml."""
+"""What differs from `lite_small` of experiments.yaml."""
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ over seeds. A claim is the difference of two rows on the same queries, its inter
 "holds": the seeds agree in sign and the interval of their mean excludes 0; else "not shown". Of one seed
 nothing holds: "seen, one seed". Rows are told as far as their networks were trained.
 
-`train` makes the networks that the experiments ask (`TRAININGS`: models of configs/quick.yaml with other
+`train` makes the networks that the experiments ask (`TRAININGS`: models of experiments.yaml with other
 words), from the lists of a run of quick.yaml (`--results`), two to four core-minutes each.
 """
 
@@ -101,7 +101,7 @@ TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
         for decay in _DECAYS
     },
 }  # fmt: skip
-"""A model of configs/quick.yaml, and what differs. Borders and scale are asked of a plain ResNet-18."""
+"""A model of experiments.yaml, and what differs. Borders and scale are asked of a plain ResNet-18."""
 
 
 class Row(NamedTuple):

@@ -9,7 +9,7 @@ thread for about `--seconds` of processor time, loading included; the seconds th
 The peer is written anew from torchreid's documentation: random batches of 32 through PIL and torchvision
 (resize, mirror, normalise), average pooling, softmax with label smoothing, Adam with weight decay 5e-4 and
 staged rates (classifier 5e-3, body 1e-3: what serves few epochs), cosine over the epochs, float32; the
-features of one view are compared by cosine. Ours is the model `lite_small` of configs/quick.yaml through the
+features of one view are compared by cosine. Ours is the model `lite_small` of experiments.yaml through the
 stages `train` and `extract`. Scores are those of `x223.py`, without re-ranking.
 """
 
@@ -32,7 +32,7 @@ from naic_reid.models.weights import load_pretrained
 from naic_reid.pretrained import located
 from naic_reid.stages import extract, train
 
-CONFIG = Path(__file__).parent.parent / "configs" / "quick.yaml"
+CONFIG = Path(__file__).parent / "experiments.yaml"
 MODEL = "lite_small"
 SIZE = 128, 64
 BATCH = 32

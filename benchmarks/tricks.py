@@ -6,7 +6,7 @@
 training's scores, so that what was stopped goes on, and a table of what is there costs nothing. `unlabelled`
 learns from the images in the data folder's `more`.
 
-Trained: the model `lite_small` of configs/quick.yaml at 96 × 48 for 4 epochs, with a word of the recipe more
+Trained: the model `lite_small` of experiments.yaml at 96 × 48 for 4 epochs, with a word of the recipe more
 (`TRAINED`). Tested (`TESTED`): each image as it is; at two scales; as multiple query, the mean of a person's
 images of one camera; and attacked by opposite-direction features (ODFA) of at most so many grey levels, made
 against the very network that is asked, rounded to a photograph's 256 levels and shown as any other. The
@@ -41,7 +41,7 @@ from naic_reid.retrieval.protocols import PROTOCOLS, Labels
 from naic_reid.training import attack
 
 MODEL: dict[str, Any] = {"height": 96, "width": 48, "recipe": {"epochs": 4}}
-"""What differs from `lite_small` of configs/quick.yaml."""
+"""What differs from `lite_small` of experiments.yaml."""
 PLAIN, CLEAN = "plain", "clean"
 TRAINED: dict[str, dict[str, Any]] = {
     PLAIN: {},

@@ -280,7 +280,7 @@ def test_networks_and_recipes_that_do_not_fit_are_refused(
 def test_a_config_that_contradicts_itself_is_refused(
     tmp_path: Path, model: dict[str, object], words: dict[str, object], asked: dict[str, object], message: str
 ) -> None:
-    raw = yaml.safe_load((HOME / "configs" / "quick.yaml").read_text())
+    raw = yaml.safe_load((HOME / "benchmarks" / "experiments.yaml").read_text())
     raw["models"] = {
         "plain": {"backbone": "resnet18", "height": 64, "width": 32, "recipe": {"batch": 32}} | model
     }

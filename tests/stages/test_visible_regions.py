@@ -266,7 +266,7 @@ def test_what_does_not_know_masses_refuses_them(made: Path, tmp_path: Path) -> N
 def test_a_config_that_contradicts_visible_regions_is_refused(
     tmp_path: Path, section: str, words: dict[str, object], message: str
 ) -> None:
-    raw = yaml.safe_load((HOME / "configs" / "quick.yaml").read_text())
+    raw = yaml.safe_load((HOME / "benchmarks" / "experiments.yaml").read_text())
     raw["models"] = {"lite_small": raw["models"]["lite_small"] | {"regions": 3}}
     raw["train"]["metric_loss"] = {"name": "visible_triplet", "margin": 1.0}
     (tmp_path / "right.yaml").write_text(yaml.safe_dump(raw))
