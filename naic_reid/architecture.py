@@ -26,6 +26,9 @@ BACKBONES = (
 )
 """The keys of `models.BACKBONES`, here for those who need no torch; a test keeps the two equal."""
 
+SCALES = 0.5, 3.0
+"""How far apart taps of kernels may be spread: beyond, nothing is interpolated that a kernel has seen."""
+
 Pixels = Annotated[int, Field(ge=16, le=2048)]
 
 

@@ -22,6 +22,18 @@ def test_what_is_frozen_thaws_after_its_steps_or_epochs_or_never() -> None:
     assert _when(Train(freeze=("backbone.*",))) == list(range(40))
 
 
+def test_the_last_epochs_weights_are_averaged_and_no_others() -> None:
+    network = nn.Linear(1, 1, bias=False)
+    kept = recipe.average(Train(epochs=5, swa_epochs=2), network)  # type: ignore[arg-type]
+    assert kept is not None
+    for epoch in range(5):
+        nn.init.constant_(network.weight, 10.0**epoch)
+        kept.after_step()
+        kept.after_epoch(epoch)
+    assert kept.count == 2 and float(kept.network.weight) == (10**3 + 10**4) / 2
+    assert recipe.average(Train(), network) is None  # type: ignore[arg-type]
+
+
 def test_two_ends_of_freezing_or_of_warm_up_are_refused() -> None:
     with pytest.raises(ValueError, match="freeze_steps and freeze_epochs"):
         Train(freeze=("backbone.*",), freeze_steps=3, freeze_epochs=1)

@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from naic_reid.architecture import Pixels
-from naic_reid.config.section import Count, Inside, Name, Section, Share, require
+from naic_reid.config.section import Count, Inside, Kept, Name, Section, Share, require
 
 
 class Toy(Section):
@@ -54,9 +54,6 @@ _IN_NAMES: dict[str, frozenset[str]] = {
     **{layout: frozenset({"person"}) for layout in _PARTS},
     "folders": frozenset(),
 }
-
-
-Kept = Annotated[float, Field(gt=0, le=1)]
 
 
 class DataSet(Section):
@@ -172,7 +169,9 @@ class Cut(Section):
     side: Literal["legs", "head", "both", "mostly_legs"] = Field(
         "legs", description="what is cut off; both: either, by even odds; mostly_legs: four times of five"
     )
-    keep: tuple[Kept, Kept] = Field((0.5, 0.5), description="least and greatest share of the rows that stay")
+    keep: tuple[Kept, Kept] = Field(
+        (0.5, 0.5), description="least and greatest share of the rows that stay, above 1: all"
+    )
     roles: Literal["query", "both"] = Field("query", description="whose images are cut: queries, or all")
 
     @field_validator("keep")

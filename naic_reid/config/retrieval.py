@@ -9,10 +9,10 @@ from pydantic import (
     model_validator,
 )
 
-from naic_reid.architecture import Pixels
+from naic_reid.architecture import SCALES, Pixels
 from naic_reid.config.section import Count, Name, Positive, Section, Share, require
 
-Scale = Annotated[float, Field(ge=0.5, le=3)]  # as models.scaled_conv
+Scale = Annotated[float, Field(ge=SCALES[0], le=SCALES[1])]
 Area = Annotated[float, Field(ge=0.25, le=4)]
 
 

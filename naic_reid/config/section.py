@@ -20,6 +20,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, le=1e30)]  # single precision holds it
 NotNegative = Annotated[float, Field(ge=0, le=1e30)]
+Kept = Annotated[float, Field(ge=0.1, le=2)]
+"""A share of a picture's rows that stay; above 1: all."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 HOLDOUT = "holdout"

@@ -11,7 +11,17 @@ from pydantic import (
     model_validator,
 )
 
-from naic_reid.config.section import Count, Inside, NotNegative, Positive, Section, Share, require, validated
+from naic_reid.config.section import (
+    Count,
+    Inside,
+    Kept,
+    NotNegative,
+    Positive,
+    Section,
+    Share,
+    require,
+    validated,
+)
 
 # The keys of losses.IDENTITY_LOSSES and losses.METRIC_LOSSES, and the options each takes.
 IDENTITY_LOSSES: dict[str, tuple[str, ...]] = {
@@ -70,7 +80,6 @@ class Loss(Section):
 
 
 Jitter = Annotated[float, Field(ge=0, le=10)]
-Kept = Annotated[float, Field(ge=0.1, le=2)]
 
 
 class Augment(Section):

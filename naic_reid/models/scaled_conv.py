@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LEAST, MOST = 0.5, 3.0
-"""Scales beyond these are no interpolation of what a kernel has seen."""
+from naic_reid.architecture import SCALES
+
+LEAST, MOST = SCALES
 
 
 def spread(scale: Tensor, centre: int, reach: int) -> Tensor:

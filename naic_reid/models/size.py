@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from naic_reid.architecture import Architecture
@@ -28,4 +29,9 @@ def of(architecture: Architecture) -> Size:
         images = torch.empty(1, 3, architecture.height, architecture.width)
     with FlopCounterMode(display=False) as counted, torch.no_grad():
         network(images)
-    return Size(sum(p.numel() for p in network.parameters()), counted.get_total_flops() // 2)
+    return Size(parameters(network), counted.get_total_flops() // 2)
+
+
+def parameters(network: nn.Module) -> int:
+    """How many numbers are learnt."""
+    return sum(parameter.numel() for parameter in network.parameters())

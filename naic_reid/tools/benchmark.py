@@ -80,6 +80,8 @@ def structure(extractor: "Extractor") -> dict[str, Any]:
     """What the network is made of; the map after each part of the backbone, for one image."""
     import torch
 
+    from naic_reid.models.size import parameters
+
     embedder = extractor.checkpoint.embedder()
     maps: list[tuple[str, str, list[int]]] = []
 
@@ -96,7 +98,7 @@ def structure(extractor: "Extractor") -> dict[str, Any]:
     return {
         **extractor.checkpoint.architecture.options,
         "feature": extractor.dimension,
-        "parameters": sum(weight.numel() for weight in embedder.parameters()),
+        "parameters": parameters(embedder),
         "backbone_maps": [{"part": name, "is": kind, "map": shape} for name, kind, shape in maps],
     }
 

@@ -147,6 +147,7 @@ def _network(config: Config, model: Model, data: Path, paths: Sequence[str], num
     from naic_reid.artifacts import MadeBy
     from naic_reid.extractor import chosen
     from naic_reid.heap import keep_freed_memory
+    from naic_reid.models.size import parameters
     from naic_reid.models.weights import Checkpoint
 
     train = config.train.adapted(model.recipe)
@@ -168,8 +169,7 @@ def _network(config: Config, model: Model, data: Path, paths: Sequence[str], num
     batch = train.batch if device.type == "cuda" else min(train.batch, _BATCH)
     step = _Steps(train, model, learner, optimizer, (data, paths, num_classes), batch, device)
     cost, reading, first = step.measured()
-    weights = sum(p.numel() for p in learner.parameters())
-    fixed = weights * 4 * 4  # weights, gradients and the optimizer's two or three states
+    fixed = parameters(learner) * 4 * 4  # weights, gradients and the optimizer's two or three states
     grown = max(resident() - before - fixed, 0)
     peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
     size = 4 * sum(values.numel() for values in learner.state_dict().values())

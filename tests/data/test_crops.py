@@ -25,7 +25,18 @@ def _crop(rule: Rule, image: str = "a.png", *, test: str = "half", seed: int = 1
 
 @pytest.mark.parametrize(
     ("share", "rows"),
-    [(0.3, 38), (0.4, 51), (0.5, 64), (0.6, 77), (0.7, 90), (0.8, 102), (0.9, 115), (1.0, 128), (0.001, 1)],
+    [
+        (0.3, 38),
+        (0.4, 51),
+        (0.5, 64),
+        (0.6, 77),
+        (0.7, 90),
+        (0.8, 102),
+        (0.9, 115),
+        (1.0, 128),
+        (1.2, 128),
+        (0.001, 1),
+    ],
 )
 def test_legs_and_heads_are_cut_off_at_the_rounded_row(share: float, rows: int) -> None:
     assert _crop(Rule("legs", (share, share))) == (0, rows, 0, 48)
