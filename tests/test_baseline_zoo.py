@@ -198,16 +198,26 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+LOSSES = "baseline+warm+erasing+contrast+circle"
+TRAINED = [
+    *((name, LOSSES, 512, {}) for name in oracle.NETWORKS if "resnet50" not in name),
+    ("resnet50_ibn_a", LOSSES.replace("baseline", "baseline+usam"), 512, {"backbone": "resnet18_ibn_a"}),
+    ("resnet50", "baseline+pcb+lr02", 6 * 512, {"backbone": "resnet18"}),
+]
+
+
 @pytest.mark.usefixtures("_smaller")
-@pytest.mark.parametrize("backbone", [name for name in oracle.NETWORKS if "resnet50" not in name])
-def test_a_network_trains_two_steps_extracts_and_exports(backbone: str, world: Path, tmp_path: Path) -> None:
-    row = zoo.Row(
-        "market1501", "baseline+warm+erasing+contrast+circle", backbone, None, None, None, None, 0, 0
-    )
-    settings = cut(row, height=64, width=32)
+@pytest.mark.parametrize(
+    ("backbone", "method", "dimension", "words"), TRAINED, ids=[case[0] for case in TRAINED]
+)
+def test_a_network_trains_two_steps_extracts_and_exports(
+    backbone: str, method: str, dimension: int, words: dict[str, Any], world: Path, tmp_path: Path
+) -> None:
+    row = zoo.Row("market1501", method, backbone, None, None, None, None, 0, 0)
+    settings = cut(row, height=64, width=32, **words)
     checkpoint = trained(settings, world, tmp_path / "c.pt")
     extractor = Extractor.load(checkpoint, device="cpu")
-    assert extractor.files(sorted(world.rglob("*_c*"))[:3], workers=1).values.shape == (3, 512)
+    assert extractor.files(sorted(world.rglob("*_c*"))[:3], workers=1).values.shape == (3, dimension)
     if backbone != "nasnet_a":  # to trace its 18 cells takes longer than all the others
         assert cli.main(["export", str(checkpoint), "--torch-export", str(tmp_path / "c.pt2")]) == 0
 

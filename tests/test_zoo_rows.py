@@ -56,14 +56,14 @@ def test_every_row_is_one_that_runs_but_for_its_data() -> None:
     assert {row.data for row in WALKED} == {row.data for row in ROWS}
 
 
-def cut(row: zoo.Row, height: int = 32, width: int = 16) -> config.Config:
+def cut(row: zoo.Row, height: int = 32, width: int = 16, **words: Any) -> config.Config:
     """The row in two epochs of one step on tiny images, the first of them frozen where the row begins so.
 
     Gradients are clipped: instance normalisation over the two pixels that are left is steep.
     """
     whole: dict[str, Any] = copy.deepcopy(zoo.settings(row))
     (model,) = whole["models"].values()
-    model |= {"height": 80 if row.method == "mgn" else height, "width": width, "pretrained": None}
+    model |= {"height": 80 if row.method == "mgn" else height, "width": width, "pretrained": None} | words
     recipe = whole["train"]
     recipe |= {"epochs": 2, "steps_per_epoch": 1, "batch": 8, "num_instances": 4}
     recipe |= {"clip": 1.0, "precision": "fp32"}  # float16 is slow on a processor
