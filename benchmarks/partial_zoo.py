@@ -18,7 +18,7 @@ import torch
 from partial import Pictures, Row, Taken, add_test, pictures, reference, told_of
 
 PADDED = {"geometry": "pad", "widen": 4 / 3}
-SIZES = [(64, 32), (96, 48), (128, 64), (160, 80), (192, 96), (224, 112), (256, 128)]
+SIZES = [(32, 16), (48, 24), (64, 32), (80, 40), (96, 48), (112, 56), (128, 64)]
 
 
 def _stands() -> dict[tuple[str, str], Row]:
@@ -60,7 +60,7 @@ def _stands() -> dict[tuple[str, str], Row]:
         for name, fitted in (("masked", masked), ("pad", PADDED)):
             found["P3", f"{crops or 'base, '}{name}"] = Row(model, fitted)
     for height, width in SIZES:
-        size = f"{2 * height}×{2 * width}"  # ours learned at half of the notes' size
+        size = f"{4 * height}×{4 * width}"  # ours learned at a quarter of the notes' size
         found["P13", f"size {size}"] = Row("plain_whole", {"size": (height, width)})
         found["P12", f"size and taps {size}"] = Row("plain_whole", {"size": (height, width), "scale": "size"})
     for keep, theirs in ((640, 1024), (320, 512), (160, 256)):  # halves, quarters and eighths
