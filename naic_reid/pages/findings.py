@@ -22,6 +22,7 @@ from naic_reid.pages.sections import Picture, Section
 
 FIRST = 20  # problems, sizes and the like that are shown
 SMALL = 48  # pixels; images with a shorter side are listed
+_UNSIZED = "not known: they were collected by an older version"
 _BUCKETS = (1, 2, 4, 8, 16, 32, 64)  # upper ends of the histogram of images per identity
 STRIPS = 6
 
@@ -64,6 +65,12 @@ class Listed:
     def picture(self, row: int) -> Picture:
         """A row's image, with who it is and where it is listed."""
         return Picture(self.folder / self.paths[row], f"{self.identities[row]} {self.places[row]}")
+
+    @property
+    def unsized(self) -> bool:
+        """Whether sizes were not written down, as by an older version."""
+        sound = [one for one in self.looks.values() if not one.fault]
+        return bool(sound) and not any(one.height for one in sound)
 
     @cached_property
     def usable(self) -> list[int]:
@@ -117,14 +124,13 @@ def _histogram(listed: Listed) -> Section:
 
 
 def _sizes(listed: Listed) -> Section:
-    sound = [one for one in listed.looks.values() if not one.fault]
-    sizes = Counter((one.height, one.width) for one in sound if one.height)
+    sizes = Counter((one.height, one.width) for one in listed.looks.values() if one.height and not one.fault)
     rows = [
         (f"{h} × {w}", num) for (h, w), num in sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
     ]
     note = f"{len(sizes):,} sizes in all" if len(sizes) > FIRST else ""
-    if sound and not sizes:
-        note = "not known: they were collected by an older version"
+    if listed.unsized:
+        note = _UNSIZED
     return Section("Image sizes (height × width), commonest first", ("size", "images"), rows[:FIRST], note)
 
 
@@ -137,6 +143,8 @@ def _unusable(listed: Listed) -> Section:
     found.sort(key=lambda item: (not item[1].fault, min(item[1].height, item[1].width), item[0]))
     rows = [(path, one.fault or f"{one.height} × {one.width} pixels") for path, one in found[:FIRST]]
     note = f"{len(found):,} in all" if len(found) > FIRST else "" if found else "none"
+    if listed.unsized:
+        note = f"{note or 'unusable ones alone'}; sizes are {_UNSIZED}"
     strip = [Picture(listed.folder / path, path) for path, one in found[:FIRST] if not one.fault]
     title = f"Unusable images, and those with a side under {SMALL} pixels"
     return Section(title, ("image", "what"), rows, note, [strip] if strip else [])

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import yaml
 
+from naic_reid.artifacts import MadeBy
 from naic_reid.config import Dedupe, Split, load
+from naic_reid.data.records import Records
 from naic_reid.data.worlds import drawn
 from naic_reid.errors import ReidError
-from naic_reid.pages import tables
+from naic_reid.pages import findings, tables
 from naic_reid.stages import collect, dedupe
 from naic_reid.tools import inspect as tool
 from naic_reid.tools import inspected
@@ -126,6 +128,16 @@ def test_the_report_finds_the_same_of_what_was_collected(data: Path) -> None:
     assert unusable["rows"][0][0] == "x/images/b.png" and len(unusable["rows"]) == 11
     conflicts = next(one for one in found if "two identities of one source" in one["title"])
     assert {row[1] for row in conflicts["rows"]} == {"y/images/h.png", "y/images/i.png"}
+
+
+def test_of_images_collected_before_sizes_were_written_down_it_says_so(tmp_path: Path) -> None:
+    rows = [("x/a.png", "x/1", 1, "aa", "01", "", "", ""), ("x/b.png", "x/1", 2, "bb", "", "is text", "", "")]
+    listed = findings.Listed.of(tmp_path, Records.of(rows, MadeBy()), set())
+    told = {section.title: section for section in findings.sections(listed)}
+    (sizes,) = (told[title] for title in told if title.startswith("Image sizes"))
+    (unusable,) = (told[title] for title in told if title.startswith("Unusable"))
+    assert (sizes.rows, unusable.rows) == ([], [("x/b.png", "is text")])
+    assert "not known" in sizes.note and "sizes are not known" in unusable.note
 
 
 def _places(rows: Sequence[Sequence[object]]) -> list[list[object]]:
