@@ -40,4 +40,11 @@ CASES = [
     Case("Training", "a pattern that freezes nothing", lambda world: None,
          lambda world: _train(world, train={"freeze": ["backbone.layer9.*"]}),
          says=r"train.freeze: backbone.layer9.\* matches no parameter; names are like"),
+    Case("Training", "images without labels that lie nowhere", lambda world: None,
+         lambda world: _train(world, train={"unlabelled": {"images": "more", "after": 0}}),
+         says="train.unlabelled.images: there is no .*more: name a folder of images in the data folder"),
+    Case("Training", "a folder of images without labels that holds none",
+         lambda world: world.path("results/toy/MyDataSet/more").mkdir(),
+         lambda world: _train(world, train={"unlabelled": {"images": "more", "after": 0}}),
+         says="train.unlabelled.images: no image .* lies in .*more: name a folder"),
 ]  # fmt: skip
