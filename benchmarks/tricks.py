@@ -14,7 +14,7 @@ gallery is never attacked.
 
 Scores are X223's of `x223.py`, in percent, without re-ranking; means over seeds. Differences are paired by
 query, their intervals a bootstrap over persons and trainings (`naic_reid.compare`'s): of a training from the
-plain one tested alike, of a test from the plain one of the same trainings.
+plain one tested alike; of the plain training's tests from its clean one, training by training.
 """
 
 import argparse
@@ -162,9 +162,7 @@ def table(rows: list[str], seeds: list[int], truth: Truth, folder: Path) -> str:
     for row in rows:
         for test in (test for test in TESTED if test in told[row][0]):
             shares = [_shares(one[test], truth) for one in told[row]]
-            than, by = (row, CLEAN) if row == PLAIN else (PLAIN, test)
-            others = [_shares(one[by], truth) for one in told.get(than, [])]
-            apart = comparison.differences(shares, others) if others and (than, by) != (row, test) else []
+            apart = _apart(row, test, told, truth)
             found = 100 * np.array([one.scores for one in shares])
             seconds = np.mean([one["seconds"] for one in told[row]])
             lines.append(
@@ -173,6 +171,23 @@ def table(rows: list[str], seeds: list[int], truth: Truth, folder: Path) -> str:
                 f"| {' | '.join(map(_told, apart)) or ' | '} | {seconds if test == CLEAN else 0:.0f} |"
             )
     return "\n".join(lines)
+
+
+def _apart(row: str, test: str, told: dict[str, list[dict[str, Any]]], truth: Truth) -> list[Difference]:
+    """From the plain training tested alike; of the plain training's own tests, from its clean one."""
+    if (row, test) == (PLAIN, CLEAN) or PLAIN not in told:
+        return []
+    by = CLEAN if row == PLAIN else test
+    shares, others = (
+        [_shares(one[name], truth) for one in told[at]] for at, name in ((row, test), (PLAIN, by))
+    )
+    if row != PLAIN:
+        return comparison.differences(shares, others)
+    # Of the same trainings: what each of them gains is what varies.
+    gains = [
+        one._replace(totals=one.totals - other.totals) for one, other in zip(shares, others, strict=True)
+    ]
+    return comparison.differences(gains, [gains[0]._replace(totals=0 * gains[0].totals)])
 
 
 def _shares(told: dict[str, list[float]], truth: Truth) -> Shares:
