@@ -13,7 +13,8 @@ features of a finished run:
 
 mAP in percent, AP without trapezoids, and for X223 R1; where not said otherwise images of the query's own
 camera are kept. Members' distances are summed with their weights. Re-ranking takes k1, k2 and λ of the
-config's first domain.
+config's first domain. Of a config that expands queries a row `fusion, expanded` follows, each member's
+features expanded over all images at once; the other rows are without.
 """
 
 import argparse
@@ -27,13 +28,14 @@ import numpy as np
 
 from naic_reid import config
 from naic_reid.artifacts import Features, ImageList
-from naic_reid.config import Rerank
+from naic_reid.config import QueryExpansion, Rerank
 from naic_reid.members import reranking
 from naic_reid.retrieval import distances as engine
 from naic_reid.retrieval import metrics
 from naic_reid.retrieval.distances import PLAIN, Member
 from naic_reid.retrieval.memory import budget
 from naic_reid.retrieval.protocols import PROTOCOLS, Labels, meetings
+from naic_reid.retrieval.rerank import expanded
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ def main() -> None:
     print(f"re-ranking k1 = {rerank.k1}, k2 = {rerank.k2}, λ = {rerank.lambda_}\n")
     head = "".join(f"{name:>8}" for name in ("split", "pooled", "X223 R1", "X223"))
     print(f"{'run':<20}{'member':<22}{head}    re-ranked:{head}")
-    fused = []
+    table: dict[str, list[list[Scores]]] = {}
     for results in options.results:
         features = [
             features_of(results / f"extract/{name}/epoch_{epoch}", truth, domains) for name, epoch in members
@@ -182,12 +184,24 @@ def main() -> None:
             (f"{name}, epoch {epoch}", [rows], [1.0])
             for (name, epoch), rows in zip(members, features, strict=True)
         ]
-        for member, rows, weight in (*told, ("fusion", features, weights)):
+        told.append(("fusion", features, weights))
+        if settings.query_expansion:
+            moved = [_expanded(rows, settings.query_expansion) for rows in features]
+            told.append(("fusion, expanded", moved, weights))
+        for member, rows, weight in told:
             found = [scores(rows, weight, truth, given, lie_in) for given in (None, rerank)]
             print(_row(str(results)[-19:], member, found), flush=True)
-        fused.append(found)
-    if len(fused) > 1:
-        print(_row(f"mean of {len(fused)}", "fusion", [Scores(*row) for row in np.mean(fused, axis=0)]))
+            table.setdefault(member, []).append(found)
+    if len(options.results) > 1:
+        for member, each in table.items():
+            mean = [Scores(*row) for row in np.mean(each, axis=0)]
+            print(_row(f"mean of {len(each)}", member, mean))
+
+
+def _expanded(rows: np.ndarray, how: QueryExpansion) -> np.ndarray:
+    """Features [N, D] after query expansion among themselves."""
+    first, rest = expanded(rows[:1], rows[1:], how.k, how.alpha, threads=1, memory=budget(""))
+    return np.concatenate((first, rest))
 
 
 def _row(results: str, member: str, found: Sequence[Scores]) -> str:
