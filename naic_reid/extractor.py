@@ -215,6 +215,13 @@ class Extractor(nn.Module):
             values[rows] = self._seen(pixels[rows, :height, :width])
         return values
 
+    def compile(self, *args: Any, **words: Any) -> None:
+        """Have torch.compile make the network faster from now on; its sums may round otherwise.
+
+        The first batch of each size takes the compiler's time. Arguments are those of `torch.compile`.
+        """
+        self.network.compile(*args, **words)
+
     def _seen(self, pixels: Tensor, frames: Tensor | None = None) -> Tensor:
         """Features of pictures of one size; outside of frames inputs are blank."""
         inputs = augment.normalised(pixels, frames)

@@ -290,6 +290,19 @@ def test_it_stays_in_evaluation_mode_and_keeps_no_graph(extractor: Extractor) ->
     assert not extractor(torch.zeros(1, 64, 32, 3, dtype=torch.uint8)).requires_grad
 
 
+def test_a_compiled_network_gives_the_same_features(home: Path, gallery: Features) -> None:
+    given: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, _inputs: object) -> Callable[..., object]:
+        given.append(graph)
+        return graph.forward
+
+    compiled = Extractor.load(home / "a.pt", device="cpu")
+    compiled.compile(backend=backend)
+    np.testing.assert_allclose(compiled.folder(home / "photos").values, gallery.values, atol=1e-6)
+    assert any(node.op == "call_function" for graph in given for node in graph.graph.nodes)
+
+
 PLAIN = Architecture(backbone="resnet18", height=64, width=32)
 
 
