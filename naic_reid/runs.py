@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from naic_reid import lineage, preflight, scores
-from naic_reid.artifacts import Heads, canonical
+from naic_reid.artifacts import Heads, ImageList, canonical
 from naic_reid.config import HOLDOUT
 from naic_reid.errors import ReidError, listing
 from naic_reid.retrieval import comparison
@@ -41,6 +41,19 @@ class Run:
         """The first images of the domain's rankings; none where they are not kept."""
         path = results_of(self.folder) / "evaluate" / f"{domain}.npz"
         return Heads.read(path) if path.is_file() else None
+
+    def crops(self, domain: str, role: str) -> dict[str, str]:
+        """Path → the part of it that a domain of cut bodies shows, see `Crop`; empty where none is cut.
+
+        Args:
+            domain: its name.
+            role: `query` or `gallery`.
+        """
+        path = results_of(self.folder) / "cut" / f"{role}_{domain}.tsv"
+        if not path.is_file():
+            return {}
+        listed = ImageList.read(path)
+        return dict(zip(listed.paths, listed.crops, strict=True))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ test set that has labels.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,9 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from naic_reid import files, pages, runs
-from naic_reid.artifacts import NOT_MET, RIGHT, WRONG, Floats, ImageList
-from naic_reid.data import images
-from naic_reid.data.crops import Crop
+from naic_reid.artifacts import NOT_MET, RIGHT, WRONG, Floats
+from naic_reid.data.crops import Part
 from naic_reid.errors import ReidError
 from naic_reid.pages.pictures import thumbnail
 from naic_reid.pages.sections import Section, as_text
@@ -156,9 +156,9 @@ class _Seen:
     """Pictures as the run showed them, each with its heat."""
 
     def __init__(self, extractor: "Extractor", finished: Run, options: argparse.Namespace) -> None:
-        self._extractor, self._results = extractor, runs.results_of(finished.folder)
+        self._extractor = extractor
         self._data = options.data or runs.data_of(options.run)
-        self._crops: dict[tuple[str, str], Mapping[str, str]] = {}
+        self._crops = cache(finished.crops)
         self._kept: dict[tuple[str, str, str], tuple[NDArray[np.uint8], Floats]] = {}
 
     def peak(self, domain: str, role: str, path: str) -> "Peak":
@@ -187,19 +187,9 @@ class _Seen:
 
         key = domain, role, path
         if key not in self._kept:
-            picture = images.read(self._data / path)
-            crop = self._crop(domain, role).get(path, "")
-            picture = Crop.parsed(crop).of(picture) if crop else picture
+            picture = Part(self._data / path, crop=self._crops(domain, role).get(path, "")).read()
             self._kept[key] = picture, heat(self._extractor, picture)
         return self._kept[key]
-
-    def _crop(self, domain: str, role: str) -> Mapping[str, str]:
-        """The parts of pictures that a domain of cut bodies shows."""
-        if (domain, role) not in self._crops:
-            path = self._results / "cut" / f"{role}_{domain}.tsv"
-            listed = ImageList.read(path) if path.is_file() else None
-            self._crops[domain, role] = dict(zip(listed.paths, listed.crops, strict=True)) if listed else {}
-        return self._crops[domain, role]
 
 
 def _row(one: Hard, place: "Peak") -> tuple[object, ...]:

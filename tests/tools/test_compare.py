@@ -1,5 +1,7 @@
 """Two runs side by side: better, worse or not shown; seeds of a recipe together; what is refused."""
 
+import base64
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from naic_reid import cli, compare
-from naic_reid.artifacts import NOT_MET, RIGHT, WRONG, Heads, MadeBy, write_json
+from naic_reid.artifacts import NOT_MET, RIGHT, WRONG, Heads, ImageList, MadeBy, write_json
 from naic_reid.errors import ReidError
 from tests.stages.test_report import Checked
 
@@ -48,6 +50,22 @@ def run(folder: Path, found: np.ndarray[Any, Any], protocol: str = "market", **s
         scores, "Scores", MadeBy.of("evaluate", 3, {"fuse": {"best": 200}, "seed": seed}, [train]), told
     )
     return folder
+
+
+def keep(folder: Path, num: int, marks: list[int]) -> tuple[str, ...]:
+    """Beside its scores what the run found for each of `num` queries, the same for all; their paths."""
+    queries = tuple(f"q/{number:03}.png" for number in range(num))
+    gallery = tuple(f"g/{number}.png" for number in range(4))
+    shape = (2, num, len(marks))
+    best = np.broadcast_to(np.arange(len(marks), dtype=np.int32), shape)
+    far = np.broadcast_to(np.array([0.1, 0.2, 0.3], np.float32)[: len(marks)], shape)
+    persons = ("",) * num, ("",) * len(gallery)
+    names = ("fusion", "fusion"), np.array([False, True])
+    heads = Heads(
+        queries, gallery, *persons, *names, best, far, np.broadcast_to(np.array(marks, np.int8), shape)
+    )
+    heads.write(folder / "results/evaluate/market.npz")
+    return queries
 
 
 @pytest.fixture
@@ -116,15 +134,7 @@ def test_the_page_shows_both_lists_of_what_changed_most(
     one[7], other[7] = 1, 10
     for name, found, batch in (("a", one, 1), ("b", other, 2)):
         run(inside / name, found, batch=batch)
-        queries = tuple(f"q/{number:03}.png" for number in range(len(found)))
-        gallery = tuple(f"g/{number}.png" for number in range(4))
-        best = np.tile(np.arange(3, dtype=np.int32), (2, len(queries), 1))
-        marks = np.tile(np.array([WRONG, NOT_MET, RIGHT], np.int8), (2, len(queries), 1))
-        far = np.tile(np.array([0.1, 0.2, 0.3], np.float32), (2, len(queries), 1))
-        persons = ("",) * len(queries), ("",) * len(gallery)
-        names = ("fusion", "fusion"), np.array([False, True])
-        heads = Heads(queries, gallery, *persons, *names, best, far, marks)
-        heads.write(inside / name / "results/evaluate/market.npz")
+        keep(inside / name, len(found), [WRONG, NOT_MET, RIGHT])
     for path in ("q/007.png", "g/0.png", "g/1.png"):
         (inside / "data" / path).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(inside / "data" / path), np.zeros((32, 16, 3), np.uint8))
@@ -139,6 +149,25 @@ def test_the_page_shows_both_lists_of_what_changed_most(
     checked = Checked()
     checked.feed(page)
     assert checked.open == [] and checked.asked <= set(checked.ids)
+
+
+def test_the_page_shows_cut_bodies_as_each_run_cut_them(inside: Path) -> None:
+    one, other = ranks(0.5), ranks(0.5)
+    one[7], other[7] = 1, 10
+    for name, found, rows in (("a", one, 16), ("b", other, 24)):
+        run(inside / name, found, batch=rows)
+        queries = keep(inside / name, len(found), [WRONG])
+        (inside / name / "results/cut").mkdir()
+        crops = (f"0 {rows} 0 16",) * len(queries)
+        cut = ImageList(queries, ("",) * len(queries), crops=crops)
+        cut.write(inside / name / "results/cut/query_market.tsv")
+    for path in ("q/007.png", "g/0.png"):
+        (inside / "data" / path).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(inside / "data" / path), np.zeros((32, 16, 3), np.uint8))
+    assert cli.main(["compare", "a", "b", "--html", "page.html", "--data", "data"]) == 0
+    shown = re.findall(r"data:image/jpeg;base64,([^\"]*)", (inside / "page.html").read_text())
+    pixels = [cv2.imdecode(np.frombuffer(base64.b64decode(each), np.uint8), 1) for each in shown]
+    assert [picture.shape[0] for picture in pixels] == [16, 32, 24, 32]  # query and hit of A, then of B
 
 
 def test_paired_leaves_nothing_out(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
