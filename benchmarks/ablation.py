@@ -20,7 +20,6 @@ from peer import CONFIG, MODEL, features_of_ours, ours
 from x223 import Scores, Truth, domains_of, scores
 
 from naic_reid import config
-from naic_reid.pretrained import located
 
 TABLE = (
     "{}",
@@ -60,9 +59,8 @@ def main() -> None:
         found = []
         for seed in options.seeds:
             with tempfile.TemporaryDirectory() as place:
-                weights = [located(model.pretrained, Path("cache"))] if model.pretrained else []
                 listed = options.results / "holdout" / "train.tsv"
-                checkpoint = ours(seed, settings.train, model, options.data, listed, weights, Path(place))
+                checkpoint = ours(seed, settings.train, model, options.data, listed, Path(place))
                 rows = features_of_ours(checkpoint, options.data, truth, Path(place))
             found.append(scores([rows], [1.0], truth, None, lie_in))
         mean = " | ".join(f"{value:.1f}" for value in Scores(*np.mean(found, axis=0)))

@@ -16,24 +16,18 @@ row are paired by query, their intervals a bootstrap over persons and trainings 
 """
 
 import argparse
-import json
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import kept
 import numpy as np
-import torch
 import yaml
-from ablation import changed
-from peer import CONFIG, features_of_ours, ours
+from peer import features_of_ours
 from x223 import Truth, across_cameras
 
-from naic_reid import config, files
-from naic_reid.pretrained import located
 from naic_reid.retrieval import comparison, metrics
-from naic_reid.retrieval.comparison import Difference, Shares
+from naic_reid.retrieval.comparison import Shares
 
 BATCH = 32
 TERMS: dict[str, dict[str, Any]] = {
@@ -83,47 +77,25 @@ MODEL: dict[str, Any] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("rows", metavar="ROW", nargs="*", default=list(PUBLISHED), help="'contrast + sphere'")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--truth", type=Path, required=True, help="CSV: subset,name,pid,camid")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="of a run of quick.yaml")
-    parser.add_argument("--out", type=Path, required=True, help="where each training's scores are kept")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = kept.parser(__doc__, list(PUBLISHED))
     parser.add_argument("--recipe", default="{}", metavar="YAML", help="words of the recipe that differ")
     options = parser.parse_args()
-    torch.set_num_threads(1)
     truth = Truth.read(options.truth)
-    options.out.mkdir(parents=True, exist_ok=True)
-    # Seed by seed, so that what is there when it is stopped compares all rows.
-    for seed in options.seeds:
-        for row in options.rows:
-            kept = options.out / f"{row.replace(' ', '')}_{seed}.json"
-            if not kept.exists():
-                told = trained(row, seed, truth, options)
-                with files.whole(kept) as unfinished:
-                    unfinished.write_text(json.dumps(told))
-                print(f"{row}, seed {seed}: {told['seconds']:.0f} core-seconds", flush=True)
+    kept.fill(options, lambda row, seed: trained(row, seed, truth, options))
     print(table(options.rows, options.seeds, truth, options.out))
 
 
 def trained(row: str, seed: int, truth: Truth, options: argparse.Namespace) -> dict[str, Any]:
     """Every query's scores after a training of that row, and the core-seconds of the training."""
-    settings = config.load(CONFIG)
     terms = [] if row == CROSS_ENTROPY else [TERMS[name] for name in row.split(" + ")]
     recipe = MODEL["recipe"] | {"more_losses": terms} | yaml.safe_load(options.recipe)
-    model = changed(settings.models["lite_small"], {**MODEL, "recipe": recipe})
-    listed = options.results / "holdout" / "train.tsv"
-    with tempfile.TemporaryDirectory() as place:
-        weights = [located(model.pretrained or "", Path("cache"))]
-        begun = time.process_time()
-        checkpoint = ours(seed, settings.train, model, options.data, listed, weights, Path(place))
-        took = time.process_time() - begun
-        rows = features_of_ours(checkpoint, options.data, truth, Path(place))
-    each = metrics.each(across_cameras([rows], [1.0], truth, None))
-    return {"seconds": took} | {name: each[name].tolist() for name in ("counted", "R1", "mAP")}
+
+    def scored(checkpoint: Path, place: Path) -> dict[str, list[float]]:
+        rows = features_of_ours(checkpoint, options.data, truth, place)
+        each = metrics.each(across_cameras([rows], [1.0], truth, None))
+        return {name: each[name].tolist() for name in ("counted", *kept.SCORES)}
+
+    return kept.trained({**MODEL, "recipe": recipe}, seed, options, scored)
 
 
 def table(rows: Sequence[str], seeds: Sequence[int], truth: Truth, folder: Path) -> str:
@@ -132,30 +104,17 @@ def table(rows: Sequence[str], seeds: Sequence[int], truth: Truth, folder: Path)
              "| core-seconds | published R1/mAP |", "|" + "---|" * 8]  # fmt: skip
     first: list[Shares] = []
     for row in rows:
-        told = [json.loads((folder / f"{row.replace(' ', '')}_{seed}.json").read_text()) for seed in seeds]
-        shares = [_shares(one, truth) for one in told]
+        told = kept.read(folder, row, seeds)
+        shares = [kept.shares(one, truth) for one in told]
         first = first or shares
-        found = 100 * np.array([one.scores for one in shares])
         apart = comparison.differences(shares, first) if shares is not first else []
         seconds = np.mean([one["seconds"] for one in told])
         stated = PUBLISHED[row]
         lines.append(
-            f"| {row} | {found[:, 0].mean():.1f} | {found[:, 1].mean():.1f} "
-            f"| {', '.join(f'{value:.1f}' for value in found[:, 1])} "
-            f"| {' | '.join(map(_told, apart)) or ' | '} | {seconds:.0f} "
+            f"| {row} | {kept.cells(shares, apart)} | {seconds:.0f} "
             f"| {'' if stated is None else '{:.2f}/{:.2f}'.format(*stated)} |"
         )
     return "\n".join(lines)
-
-
-def _shares(told: dict[str, list[float]], truth: Truth) -> Shares:
-    each = {name: np.array(told[name]) for name in ("counted", "R1", "mAP")}
-    return comparison.by_person([str(person) for person in truth.persons], each)
-
-
-def _told(apart: Difference) -> str:
-    value, low, high = (100 * number for number in apart[:3])
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}], {apart.verdict()}"
 
 
 if __name__ == "__main__":

@@ -560,7 +560,6 @@ def train(options: argparse.Namespace) -> None:
     from peer import CONFIG, ours
 
     from naic_reid import config
-    from naic_reid.pretrained import located
 
     settings = config.load(CONFIG)
     for seed in options.seeds:
@@ -570,10 +569,9 @@ def train(options: argparse.Namespace) -> None:
                 continue
             base, words = TRAININGS[name]
             model = changed(settings.models[base], dict(words))
-            weights = [located(model.pretrained, Path("cache"))] if model.pretrained else []
             listed, folder = options.results / "holdout" / "train.tsv", options.models / "scratch" / name
             folder.mkdir(parents=True, exist_ok=True)
-            ours(seed, settings.train, model, options.data, listed, weights, folder).replace(checkpoint)
+            ours(seed, settings.train, model, options.data, listed, folder).replace(checkpoint)
             print(checkpoint, flush=True)
 
 

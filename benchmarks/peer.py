@@ -110,13 +110,13 @@ def features_of_peer(net: Peer, paths: list[Path]) -> np.ndarray:
 
 
 def ours(
-    seed: int, recipe: config.Train, model: config.Model, data: Path, listed: Path, pretrained: list[Path],
-    folder: Path,
-) -> Path:  # fmt: skip
+    seed: int, recipe: config.Train, model: config.Model, data: Path, listed: Path, folder: Path
+) -> Path:
     """The checkpoint after the last epoch."""
     checkpoint = folder / f"{seed}.pt"
     adapted = recipe.adapted(model.recipe)
     last = config.Ensemble(epochs=(adapted.epochs,))
+    pretrained = [located(model.pretrained, Path("cache"))] if model.pretrained else []
     worn = [data / adapted.attributes.table] if adapted.attributes else []
     train.run(
         seed, recipe, model, last, data=data, scratch=folder, images=listed, unlabelled=[],
@@ -177,7 +177,7 @@ def main() -> None:
             middle = time.process_time()
             print(_line(middle - begun, theirs), flush=True)
             print(f"  ours: {options.epochs} epochs", end="")
-            checkpoint = ours(seed, recipe, model, options.data, listed, [pretrained], folder)
+            checkpoint = ours(seed, recipe, model, options.data, listed, folder)
             found = scores([features_of_ours(checkpoint, options.data, truth, folder)], [1.0], truth, None)
             took = time.process_time() - middle
             print(_line(took, found), flush=True)

@@ -18,25 +18,20 @@ plain one tested alike; of the plain training's tests from its clean one, traini
 """
 
 import argparse
-import json
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
+import kept
 import numpy as np
 import torch
-from ablation import changed
-from peer import CONFIG, ours
 from x223 import Truth
 
-from naic_reid import Extractor, config, files, recipe
+from naic_reid import Extractor, recipe
 from naic_reid.artifacts import Floats
 from naic_reid.data import augment, images
 from naic_reid.models.weights import Checkpoint
-from naic_reid.pretrained import located
 from naic_reid.retrieval import comparison, metrics, protocols
-from naic_reid.retrieval.comparison import Difference, Shares
+from naic_reid.retrieval.comparison import Difference
 from naic_reid.retrieval.protocols import PROTOCOLS, Labels
 from naic_reid.training import attack
 
@@ -56,51 +51,23 @@ ATTACKED = {"2 levels": 2, "4 levels": 4}
 """Test → how far its queries are attacked; asked of `PLAIN` and of rows that are trained against attacks."""
 TESTED = (CLEAN, "two scales", "multiple query", *ATTACKED)
 SCALES = (1.0, 1.1)
-SCORES = ("R1", "mAP")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("rows", metavar="ROW", nargs="*", default=list(TRAINED), help="of TRAINED")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--truth", type=Path, required=True, help="CSV: subset,name,pid,camid")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="of a run of quick.yaml")
-    parser.add_argument("--out", type=Path, required=True, help="where each training's scores are kept")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = kept.parser(__doc__, list(TRAINED)).parse_args()
     truth = Truth.read(options.truth)
-    options.out.mkdir(parents=True, exist_ok=True)
-    for seed in options.seeds:
-        for row in options.rows:
-            kept = _kept(options.out, row, seed)
-            if not kept.exists():
-                told = trained(row, seed, truth, options)
-                with files.whole(kept) as unfinished:
-                    unfinished.write_text(json.dumps(told))
-                print(f"{row}, seed {seed}: {told['seconds']:.0f} core-seconds", flush=True)
+    kept.fill(options, lambda row, seed: trained(row, seed, truth, options))
     print(table(options.rows, options.seeds, truth, options.out))
-
-
-def _kept(folder: Path, row: str, seed: int) -> Path:
-    return folder / f"{row.replace(', ', '_')}_{seed}.json"
 
 
 def trained(row: str, seed: int, truth: Truth, options: argparse.Namespace) -> dict[str, Any]:
     """Every query's scores in every test after a training of that row, and the training's core-seconds."""
-    settings = config.load(CONFIG)
-    recipe_ = MODEL["recipe"] | TRAINED[row]
-    model = changed(settings.models["lite_small"], {**MODEL, "recipe": recipe_})
-    listed = options.results / "holdout" / "train.tsv"
-    with tempfile.TemporaryDirectory() as place:
-        weights = [located(model.pretrained or "", Path("cache"))]
-        begun = time.process_time()
-        checkpoint = ours(seed, settings.train, model, options.data, listed, weights, Path(place))
-        took = time.process_time() - begun
-        asked = TESTED if row == PLAIN or "adversarial" in TRAINED[row] else TESTED[: -len(ATTACKED)]
-        return {"seconds": took} | tested(Checkpoint.read(checkpoint), asked, truth, options.data)
+    asked = TESTED if row == PLAIN or "adversarial" in TRAINED[row] else TESTED[: -len(ATTACKED)]
+    words = {**MODEL, "recipe": MODEL["recipe"] | TRAINED[row]}
+    return kept.trained(
+        words, seed, options,
+        lambda checkpoint, _: tested(Checkpoint.read(checkpoint), asked, truth, options.data),
+    )  # fmt: skip
 
 
 def tested(
@@ -149,7 +116,7 @@ def each(query: Floats, gallery: Floats, labels: Labels) -> dict[str, list[float
     distances = np.ascontiguousarray(1 - query @ gallery.T, np.float32)
     same = metrics.positives_of(distances, met)
     found = metrics.each(metrics.hits(metrics.count(distances, 0, same, met), met))
-    return {name: found[name].tolist() for name in ("counted", *SCORES)}
+    return {name: found[name].tolist() for name in ("counted", *kept.SCORES)}
 
 
 def table(rows: list[str], seeds: list[int], truth: Truth, folder: Path) -> str:
@@ -158,18 +125,13 @@ def table(rows: list[str], seeds: list[int], truth: Truth, folder: Path) -> str:
         "| trained | tested | R1 | mAP | mAP, seed by seed | less plain: R1 | mAP | core-seconds |",
         "|" + "---|" * 8,
     ]
-    told = {row: [json.loads(_kept(folder, row, seed).read_text()) for seed in seeds] for row in rows}
+    told = {row: kept.read(folder, row, seeds) for row in rows}
     for row in rows:
         for test in (test for test in TESTED if test in told[row][0]):
-            shares = [_shares(one[test], truth) for one in told[row]]
+            shares = [kept.shares(one[test], truth) for one in told[row]]
+            seconds = np.mean([one["seconds"] for one in told[row]]) if test == CLEAN else 0
             apart = _apart(row, test, told, truth)
-            found = 100 * np.array([one.scores for one in shares])
-            seconds = np.mean([one["seconds"] for one in told[row]])
-            lines.append(
-                f"| {row} | {test} | {found[:, 0].mean():.1f} | {found[:, 1].mean():.1f} "
-                f"| {', '.join(f'{value:.1f}' for value in found[:, 1])} "
-                f"| {' | '.join(map(_told, apart)) or ' | '} | {seconds if test == CLEAN else 0:.0f} |"
-            )
+            lines.append(f"| {row} | {test} | {kept.cells(shares, apart)} | {seconds:.0f} |")
     return "\n".join(lines)
 
 
@@ -179,7 +141,7 @@ def _apart(row: str, test: str, told: dict[str, list[dict[str, Any]]], truth: Tr
         return []
     by = CLEAN if row == PLAIN else test
     shares, others = (
-        [_shares(one[name], truth) for one in told[at]] for at, name in ((row, test), (PLAIN, by))
+        [kept.shares(one[name], truth) for one in told[at]] for at, name in ((row, test), (PLAIN, by))
     )
     if row != PLAIN:
         return comparison.differences(shares, others)
@@ -188,16 +150,6 @@ def _apart(row: str, test: str, told: dict[str, list[dict[str, Any]]], truth: Tr
         one._replace(totals=one.totals - other.totals) for one, other in zip(shares, others, strict=True)
     ]
     return comparison.differences(gains, [gains[0]._replace(totals=0 * gains[0].totals)])
-
-
-def _shares(told: dict[str, list[float]], truth: Truth) -> Shares:
-    of_each = {name: np.array(told[name]) for name in ("counted", *SCORES)}
-    return comparison.by_person([str(person) for person in truth.persons], of_each)
-
-
-def _told(apart: Difference) -> str:
-    value, low, high = (100 * number for number in apart[:3])
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}], {apart.verdict()}"
 
 
 if __name__ == "__main__":

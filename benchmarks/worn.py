@@ -27,7 +27,6 @@ from naic_reid.artifacts import Floats, ImageList
 from naic_reid.data import attributes
 from naic_reid.data.toy import worn
 from naic_reid.data.worlds import Shot, World
-from naic_reid.pretrained import located
 from naic_reid.retrieval import metrics
 from naic_reid.retrieval.attributes import Refinement, learnt
 from naic_reid.retrieval.protocols import PROTOCOLS, Labels, meetings
@@ -86,8 +85,7 @@ def train(folder: Path, images: Drawn, kind: str, seed: int) -> Path:
     ImageList(images.paths, tuple(f"drawn/{who:04}" for who in images.persons)).write(listed)
     place = folder / "scratch" / kind
     place.mkdir(parents=True, exist_ok=True)
-    weights = [located(model.pretrained or "", Path("cache"))]
-    ours(seed, settings.train, model, folder, listed, weights, place).replace(checkpoint)
+    ours(seed, settings.train, model, folder, listed, place).replace(checkpoint)
     return checkpoint
 
 

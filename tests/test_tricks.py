@@ -1,4 +1,4 @@
-"""`benchmarks/tricks.py`: what it does to queries, and that its scores are X223's."""
+"""`benchmarks/tricks.py`: what it does to queries, that its scores are X223's, and what it keeps."""
 
 from pathlib import Path
 from types import ModuleType
@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from naic_reid.architecture import Architecture
+from naic_reid.config import Model
 from naic_reid.extractor import Extractor
 from naic_reid.models.weights import Checkpoint
 from naic_reid.retrieval import protocols
@@ -57,3 +58,31 @@ def test_its_scores_are_those_of_every_image_against_all_others(tricks: ModuleTy
     assert kept == 0
     own = (persons == persons[5]) & (cameras == cameras[5])
     np.testing.assert_allclose(several[5], rows[own].mean(0), atol=1e-6)
+
+
+def test_a_row_is_trained_with_its_words_and_what_was_stopped_goes_on(
+    tricks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, asked = tricks.kept, []
+
+    def ours(seed: int, _recipe: object, model: Model, data: Path, listed: Path, place: Path) -> Path:
+        asked.append((model.recipe.get("ema"), seed))
+        assert (model.height, data, listed) == (96, tmp_path, Path("results/holdout/train.tsv"))
+        return place / "last.pt"
+
+    def trained(row: str, seed: int) -> dict[str, object]:
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        words = {**tricks.MODEL, "recipe": tricks.TRAINED[row]}
+        return kept.trained(words, seed, options, lambda checkpoint, _: {"of": checkpoint.name})
+
+    monkeypatch.setattr(kept, "ours", ours)
+    given = ["plain", "EMA", "--data", tmp_path, "--truth", "t", "--out", tmp_path, "--seeds", 0, 1]
+    options = kept.parser("", tricks.TRAINED).parse_args([str(word) for word in given])
+    with pytest.raises(KeyboardInterrupt):
+        kept.fill(options, trained)
+    assert asked == [(None, 0), (0.98, 0), (None, 1)] and not (tmp_path / "EMA_1.json").exists()
+    asked.clear()
+    kept.fill(options, trained)
+    assert asked == [(0.98, 1)]
+    assert [one["of"] for one in kept.read(tmp_path, "EMA", [0, 1])] == ["last.pt"] * 2
