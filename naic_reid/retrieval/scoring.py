@@ -74,11 +74,12 @@ def score(
     protocols.require_positives(rule, of_query, of_gallery, "query and gallery")
     how: dict[str, Any] = {"regions": regions, "device": vectors.choose(device)}
     evaluation = Evaluation(rule, of_query, of_gallery, seed)
-    if rerank is None:
-        judge = _by_pieces if rule.trial == "whole" else _by_rows
-        return judge(Member(query, gallery, **how), PLAIN, evaluation, threads)
-    rows = rerank.of_features(query, gallery, threads=threads, memory=budget(memory, how["device"]), **how)
-    return _by_rows(Member(query, gallery, rows, **how), rerank.mix, evaluation, threads)
+    if rerank is None and rule.trial == "whole":
+        return _by_pieces(Member(query, gallery, **how), evaluation, threads)
+    rows = rerank and rerank.of_features(
+        query, gallery, threads=threads, memory=budget(memory, how["device"]), **how
+    )
+    return _by_rows(Member(query, gallery, rows, **how), rerank.mix if rerank else PLAIN, evaluation, threads)
 
 
 def score_distances(
@@ -149,10 +150,10 @@ def _met(rule: Protocol, gallery: Floats, labels: Labels) -> tuple[Floats, Label
     return gallery[kept], labels.at(kept)
 
 
-def _by_pieces(member: Member, mix: Mix, evaluation: Evaluation, threads: int) -> dict[str, Any]:
-    """Positives are measured; against them each tile of the product is counted while it is at hand."""
+def _by_pieces(member: Member, evaluation: Evaluation, threads: int) -> dict[str, Any]:
+    """Plain distances: positives are measured; against them each tile of the product is counted at once."""
     features, pairs = member.vectors, evaluation.pairs
-    same = distances.measured_pairs([member], mix, pairs.positives, pairs.begin, threads=threads)
+    same = distances.measured_pairs([member], PLAIN, pairs.positives, pairs.begin, threads=threads)
     roc = Roc(same, evaluation.num_different) if evaluation.rated else None
 
     def of_block(start: int, stop: int) -> list[Hits]:
@@ -160,8 +161,9 @@ def _by_pieces(member: Member, mix: Mix, evaluation: Evaluation, threads: int) -
         mine_same = same[first : first + len(mine.positives)]
         nearer: Ints64 = np.zeros(len(mine.positives), np.int64)
         unit = features.unit(start, stop)
+        unit[:, : features.dimension - features.regions].neg_()  # once here, not each tile; masses stay
         for at, end in features.spans:
-            tile = features.products(unit, at, end).neg_().add_(1).cpu().numpy()
+            tile = features.products(unit, at, end).add_(1).cpu().numpy()
             nearer += metrics.count(tile, at, mine_same, mine)
             if roc is not None:
                 roc.add(tile)

@@ -8,6 +8,7 @@ import pytest
 from naic_reid.artifacts import Floats
 from naic_reid.errors import ReidError
 from naic_reid.retrieval import scoring
+from naic_reid.retrieval.distances import PLAIN
 from naic_reid.retrieval.evaluation import Evaluation
 from naic_reid.retrieval.protocols import PROTOCOLS, Columns, numbered
 from naic_reid.retrieval.rerank import Reranking
@@ -69,7 +70,7 @@ def test_the_gallery_in_pieces_is_the_whole(monkeypatch: pytest.MonkeyPatch) -> 
 def test_whole_rows_count_as_pieces_do(monkeypatch: pytest.MonkeyPatch) -> None:
     query, gallery, labels = world(4)
     pieces = score(query, gallery, *labels, device="cpu")
-    monkeypatch.setattr(scoring, "_by_pieces", scoring._by_rows)
+    monkeypatch.setattr(scoring, "_by_pieces", lambda member, *how: scoring._by_rows(member, PLAIN, *how))
     assert score(query, gallery, *labels, device="cpu") == pytest.approx(pieces, abs=1e-9)
 
 
