@@ -346,22 +346,29 @@ def test_pictures_that_are_not_stretched_give_what_the_definition_says(
     np.testing.assert_allclose(backwards.values[::-1], found.values, atol=1e-5)
 
 
-@pytest.mark.parametrize("policy", ["crop", "pad"])
-def test_the_stage_crops_and_pads_as_a_program_does_and_a_folder_keeps_how(
-    home: Path, plain: Path, tmp_path: Path, policy: str
+@pytest.mark.parametrize(
+    "words",
+    [{"geometry": policy, "size": [96, 32]} for policy in ("crop", "pad")]
+    + [{"geometry": policy, "scales": [1, 1.1]} for policy in ("resize", "crop", "pad")],
+)
+def test_the_stage_shows_pictures_as_a_program_does_and_a_folder_keeps_how(
+    home: Path, plain: Path, tmp_path: Path, words: dict[str, Any]
 ) -> None:
-    extractor = Extractor.load(plain, "cpu", geometry=policy, size=(96, 32))
+    extractor = Extractor.load(plain, "cpu", **words)
     expected = extractor.folder(home / "photos")
     ImageList(NAMES, ("",) * 5).write(tmp_path / "list.tsv")
     extract.run(
-        Extract(geometry=policy, size=(96, 32)), data=home / "photos", images=[tmp_path / "list.tsv"],
+        Extract.model_validate(words), data=home / "photos", images=[tmp_path / "list.tsv"],
         checkpoint=plain, features=[tmp_path / "f.npz"], device="cpu",
     )  # fmt: skip
     assert np.array_equal(Features.read(tmp_path / "f.npz").values, expected.values)
     extractor.save(tmp_path / "model")
     again = Extractor.load(tmp_path / "model", "cpu")
-    assert again.options == {"flip": True, "precision": "fp32", "geometry": policy, "size": [96, 32]}
+    told = {"flip": True, "precision": "fp32", **words}
+    assert again.options == {name: value for name, value in told.items() if value != "resize"}  # the default
     assert np.array_equal(again.folder(home / "photos").values, expected.values)
+    usual = Extractor.load(plain, "cpu", geometry=words["geometry"])
+    assert np.abs(usual.folder(home / "photos").values - expected.values).max() > 1e-3
 
 
 def test_pictures_of_the_inputs_size_are_the_same_to_the_bit_however_they_come_to_it(plain: Path) -> None:
@@ -425,31 +432,6 @@ def test_sizes_are_those_of_the_friendly_baseline() -> None:
     ]
     inputs = torch.rand(1, 3, 8, 4)
     assert geometry.scaled(inputs, 1) is inputs
-
-
-@pytest.mark.parametrize("policy", ["resize", "crop", "pad"])
-def test_several_scales_are_one_word_for_stage_program_and_folder(
-    home: Path, plain: Path, tmp_path: Path, policy: str
-) -> None:
-    words: dict[str, Any] = {"geometry": policy, "scales": [1, 1.1]}
-    extractor = Extractor.load(plain, "cpu", **words)
-    expected = extractor.folder(home / "photos")
-    ImageList(NAMES, ("",) * 5).write(tmp_path / "list.tsv")
-    extract.run(
-        Extract(geometry=policy, scales=(1, 1.1)), data=home / "photos", images=[tmp_path / "list.tsv"],
-        checkpoint=plain, features=[tmp_path / "f.npz"], device="cpu",
-    )  # fmt: skip
-    assert np.array_equal(Features.read(tmp_path / "f.npz").values, expected.values)
-    extractor.save(tmp_path / "model")
-    again = Extractor.load(tmp_path / "model", "cpu")
-    assert again.options["scales"] == [1, 1.1]
-    assert np.array_equal(again.folder(home / "photos").values, expected.values)
-    assert (
-        np.abs(
-            Extractor.load(plain, "cpu", geometry=policy).folder(home / "photos").values - expected.values
-        ).max()
-        > 1e-3
-    )
 
 
 def test_one_scale_is_no_word_of_a_record_and_the_same_bits(home: Path, extractor: Extractor) -> None:
