@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -33,7 +34,8 @@ def heat(extractor: Extractor, picture: NDArray[np.uint8]) -> Floats:
     seen: list[Any] = []
     watched = extractor.network.backbone.register_forward_hook(lambda _module, _args, out: seen.append(out))
     try:
-        extractor.images([picture], batch=1)
+        with torch.compiler.set_stance("force_eager"):  # a compiled network calls no hooks
+            extractor.images([picture], batch=1)
     finally:
         watched.remove()
     aspect = extractor.geometry.height / extractor.geometry.width

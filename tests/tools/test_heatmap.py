@@ -30,6 +30,14 @@ def test_heat_is_the_length_of_the_last_map_at_each_place(place: Path) -> None:
     np.testing.assert_allclose(found, np.array(expected), rtol=2e-4)
 
 
+def test_a_compiled_network_shows_the_same(place: Path) -> None:
+    extractor, picture = Extractor.load(place / "model.pt", "cpu"), images.read(place / "photos/0/0.png")
+    expected = heat.heat(extractor, picture)
+    extractor.compile(backend="eager")
+    extractor.images([picture])
+    np.testing.assert_array_equal(heat.heat(extractor, picture), expected)
+
+
 def test_tokens_lie_on_their_grid(tmp_path: Path) -> None:
     model = house.model(
         tmp_path / "vit.pt",
