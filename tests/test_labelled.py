@@ -15,6 +15,7 @@ from naic_reid.data import images
 from naic_reid.data.crops import Crop
 from naic_reid.data.layouts import LAYOUTS
 from naic_reid.data.worlds import drawn
+from naic_reid.models.weights import Checkpoint
 from tests.faults.world import World
 from tests.labelled import SOURCES, TESTS, draw_all, everything, small
 from tests.walk import Walk
@@ -121,7 +122,11 @@ def test_a_data_set_walks_through_snakemake_and_only_what_changed_runs_again(tmp
     market = {"name": "market", "layout": "market1501", "folder": "market1501"}
     test = {"duke": {"layout": "dukemtmc", "folder": "dukemtmc"}}
     raw = small([market], test)
-    raw["train"] |= {"cameras": "known", "unlabelled": {"images": "more", "after": 0}}
+    worn = next((tmp_path / "data").rglob("attributes.csv"))
+    raw["train"] |= {
+        "cameras": "known", "unlabelled": {"images": "more", "after": 0},
+        "attributes": {"table": str(worn.relative_to(tmp_path / "data"))},
+    }  # fmt: skip
     given = sorted((tmp_path / "data/veri776").rglob("*.jpg"))
     (tmp_path / "data/more").mkdir()
     shutil.copy(given[0], tmp_path / "data/more")
@@ -129,12 +134,17 @@ def test_a_data_set_walks_through_snakemake_and_only_what_changed_runs_again(tmp
     data = ("--config", "data=data")
     walk.run(*data)
     assert (tmp_path / "results/card/card.txt").exists()
+    assert Checkpoint.read(tmp_path / "results/train/tiny/epoch_1.pt").attributes is not None
     assert walk.would_run(*data) == {}
     more = small([market], test | {"veri": {"layout": "veri776", "folder": "veri776"}})
     walk.write(more | {"train": raw["train"]})
     again = walk.would_run(*data)
     assert not {"collect", "dedupe", "holdout", "train"} & again.keys()
     assert again["tests"] == 1
+    known = worn.read_text()
+    worn.write_text(known.rpartition("\n")[0].rpartition("\n")[0])  # one person fewer
+    assert walk.would_run(*data)["train"] == 1
+    worn.write_text(known)
     shutil.copy(given[1], tmp_path / "data/more")
     assert walk.would_run(*data)["train"] == 1
     shutil.rmtree(tmp_path / "data/more")
