@@ -123,6 +123,8 @@ def test_a_config_that_names_no_table_is_refused_before_anything_runs(tmp_path: 
         ReidError, match=r"train\.attributes of models\.lite: .*none\.csv is missing: name a table"
     ):
         preflight.given(settings, [], HOME, tmp_path, tmp_path, fetch=False)
+    with pytest.raises(ValueError, match=r"'\.\./worn\.csv' leaves the data folder"):
+        config.Attributes(table="../worn.csv")
     with pytest.raises(ReidError, match="toy draws its images within the run"):
         toy = (
             (HOME / "configs" / "toy.yaml")

@@ -155,7 +155,7 @@ class Ratio(Section):
 class Attributes(Section):
     """What persons wear, learnt beside who they are."""
 
-    table: str = Field(
+    table: Inside = Field(
         description="in the data folder: market_attribute.mat, duke_attribute.mat, or a CSV file with a "
         "column person and one for each attribute"
     )
