@@ -81,9 +81,20 @@ def test_a_model_tells_what_its_heads_say_of_the_feature(place: Path) -> None:
         expected = torch.cat([logits.softmax(1) for logits in heads(torch.stack(seen))], 1)
     np.testing.assert_allclose(rows, expected.numpy(), atol=1e-4)
     assert [*teller.most_likely(rows)[0]] == [*teller.values]
+    same = Teller.load(place / "worn.pt", "cpu", flip=True, scales=(1.0, 1.001))  # both see 32 x 16 pixels
+    np.testing.assert_allclose(same.images(pictures), rows, atol=1e-3)
     Extractor.load(place / "worn.pt", "cpu").save(place / "saved")
     again = Teller.load(place / "saved", "cpu")
     assert np.array_equal(again.images(pictures), rows) and again.values == teller.values
+
+
+def test_each_attribute_has_its_likeliest_value(place: Path) -> None:
+    teller = Teller.load(place / "worn.pt", "cpu")
+    columns = [(name, word) for name, words in teller.values.items() for word in words]
+    for chosen in (min, max):
+        expected = {name: chosen(words) for name, words in teller.values.items()}
+        row = np.float32([[0.9 if expected[name] == word else 0.1 for name, word in columns]])
+        assert teller.most_likely(row) == [expected]
 
 
 def test_embed_writes_what_is_worn(place: Path, tmp_path: Path) -> None:
@@ -118,11 +129,13 @@ def test_a_table_of_other_persons_is_refused(place: Path) -> None:
 def test_a_config_that_names_no_table_is_refused_before_anything_runs(tmp_path: Path) -> None:
     raw = config.load(HOME / "configs" / "quick.yaml")
     asking = raw.train.model_copy(update={"attributes": config.Attributes(table="none.csv")})
-    settings = raw.model_copy(update={"train": asking})
-    with pytest.raises(
-        ReidError, match=r"train\.attributes of models\.lite: .*none\.csv is missing: name a table"
-    ):
-        preflight.given(settings, [], HOME, tmp_path, tmp_path, fetch=False)
+    name, model = next(iter(raw.models.items()))
+    own = {name: model.model_copy(update={"recipe": {"attributes": {"table": "none.csv"}}})}
+    for settings in (raw.model_copy(update={"train": asking}), raw.model_copy(update={"models": own})):
+        with pytest.raises(
+            ReidError, match=rf"train\.attributes of models\.{name}: .*none\.csv is missing: name a table"
+        ):
+            preflight.given(settings, [], HOME, tmp_path, tmp_path, fetch=False)
     with pytest.raises(ValueError, match=r"'\.\./worn\.csv' leaves the data folder"):
         config.Attributes(table="../worn.csv")
     with pytest.raises(ReidError, match="toy draws its images within the run"):

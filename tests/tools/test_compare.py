@@ -30,7 +30,7 @@ def run(folder: Path, found: np.ndarray[Any, Any], protocol: str = "market", **s
     """A folder in which a run ended: a checkpoint's record, and the scores made with it."""
     train = folder / "results/train/wide/epoch_2.json"
     train.parent.mkdir(parents=True)
-    seed = settings.pop("seed", 1)
+    seed, each = settings.pop("seed", 1), settings.pop("queries_each", 2)
     recipe = {"epochs": 2, "batch": 32} | settings
     write_json(
         train, "Any", MadeBy.of("train", 1, {"model": {"width": 64}, "train": recipe, "seed": seed}, []), {}
@@ -42,7 +42,7 @@ def run(folder: Path, found: np.ndarray[Any, Any], protocol: str = "market", **s
         for reranked in (False, True)
     ]
     queries = [f"q/{number:03}.png" for number in range(len(found))]
-    told = {"names": queries, "persons": [f"p{number // 2}" for number in range(len(found))]}
+    told = {"names": queries, "persons": [f"p{number // each}" for number in range(len(found))]}
     told |= {"protocol": protocol, "rules": RULES, "elsewhere": [0] * len(found), "entries": entries}
     scores = folder / "results/evaluate/market.json"
     scores.parent.mkdir(parents=True)
@@ -204,10 +204,12 @@ def test_what_cannot_be_compared_is_refused(inside: Path, capsys: pytest.Capture
     run(inside / "same", ranks(0.3), seed=5)
     run(inside / "fewer", ranks(0.3)[:20], batch=1)
     run(inside / "other", ranks(0.3), protocol="vehicleid", batch=1)
+    run(inside / "renamed", ranks(0.3), batch=1, queries_each=3)
     (inside / "empty").mkdir()
     for folders, sentence in [
         (["a", "same"], "differ in nothing but the seed"),
         (["a", "fewer"], "market: other queries, or other persons"),
+        (["a", "renamed"], "market: other queries, or other persons"),
         (["a", "other"], "scored by market and by vehicleid"),
         (["a", "empty"], "empty: holds no results/evaluate"),
     ]:
