@@ -19,7 +19,7 @@ class Seen(NamedTuple):
     feature: Tensor
     """[B, D] after the neck, for identity losses and search."""
     mass: Tensor | None = None
-    """[B] in (0, 1), how much the branch counts for the image; None: as much as every other."""
+    """[B] from 0, how much the branch counts for the image; None: as much as every other."""
 
 
 @dataclass(frozen=True)
