@@ -1,5 +1,6 @@
 """Ratios: what is predicted, what teaches it, how taps follow in training and extraction, and collapse."""
 
+import copy
 import math
 from pathlib import Path
 
@@ -128,6 +129,12 @@ def test_at_first_every_image_has_about_one(output: str) -> None:
     assert RatioPredictor(2, output).eval()(_images()).exp().tolist() == pytest.approx([1, 1], abs=0.05)
 
 
+def test_a_linear_output_below_zero_is_a_small_ratio() -> None:
+    predictor = RatioPredictor(1, "linear").eval()
+    torch.nn.init.constant_(predictor.linear.bias, -1)
+    assert predictor(_images()).exp().tolist() == pytest.approx([0.05, 0.05])
+
+
 def test_steps_add_what_is_left_at_the_scale_so_far_and_all_are_taught() -> None:
     two, images = _predictor(2), _images()
     first = two.once(images, None)
@@ -137,7 +144,8 @@ def test_steps_add_what_is_left_at_the_scale_so_far_and_all_are_taught() -> None
     loss = two(images).square().sum()
     (taught,) = torch.autograd.grad(loss, two.trunk[0].weight, retain_graph=True)  # type: ignore[arg-type]
     assert taught.abs().sum() > 0
-    cut = two.once(images, first.detach()) + first.detach()
+    copy.deepcopy(two)  # which no graph that is left in it forbids
+    cut = two.once(images, first.detach()) + first
     assert not torch.allclose(torch.autograd.grad(cut.square().sum(), two.trunk[0].weight)[0], taught)  # type: ignore[arg-type]
 
 
@@ -153,6 +161,9 @@ def test_a_collapsed_predictor_is_told() -> None:
     assert (knows.slope, knows.correlation, knows.rmse) == pytest.approx((1, 1, 0), abs=1e-6)
     half = guarded(torch.zeros(2), 0.4 * changes.log(), changes)
     assert half.collapsed and half.slope == pytest.approx(0.4) and half.correlation == pytest.approx(1)
+    assert half.error == pytest.approx(sum(c - c**0.4 for c in (1, 1.5, 2)) / 3)
+    twice = guarded(torch.tensor([2.0, 4.0]).log(), changes.log(), changes)
+    assert (twice.mean, twice.deviation, twice.error) == pytest.approx((3, 2**0.5, 0), abs=1e-6)
     drifted = guarded(torch.full((2,), math.log(0.4)), changes.log() - 0.9, changes)
     assert drifted.collapsed and drifted.mean == pytest.approx(0.4) and drifted.slope == pytest.approx(1)
     assert guarded(torch.zeros(2), torch.zeros(3), changes).collapsed

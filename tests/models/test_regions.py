@@ -87,6 +87,27 @@ def test_masses_sum_to_the_rows_and_regions_are_means_by_shares() -> None:
         torch.testing.assert_close(own.mass, masses[:, index])
 
 
+def test_class_rows_are_shown_reduced_means_behind_a_neck_and_training_drops_some() -> None:
+    network = _network()
+    branch, locator = network.branches["region_1"], network.locator
+    assert isinstance(branch, regions.VisibleBranch) and isinstance(locator, regions.Locator)
+    map_ = network.backbone(_images(64))
+    logits = network.eval().locator(map_)  # type: ignore[misc]
+    shares = regions.shares(logits)[:, 1]
+    mean = torch.einsum("bcr,br->bc", map_.mean(3), shares) / shares.sum(1, keepdim=True)
+    assert branch.neck.running_mean is not None
+    nn.init.normal_(branch.neck.running_mean)
+    plain = branch([map_, logits])
+    expected = mean @ branch.reduction.weight.T - branch.neck.running_mean
+    torch.testing.assert_close(plain.feature, expected, atol=1e-4, rtol=1e-4)
+    reduced: list[Tensor] = []
+    branch.reduction.register_forward_pre_hook(lambda _module, given: reduced.append(given[0]))
+    network.train()
+    assert torch.equal(branch([map_, logits]).embedding, plain.embedding)
+    assert 0.4 < (reduced[0] == 0).float().mean() < 0.6
+    assert not torch.allclose(locator(map_), logits)
+
+
 def test_the_locator_sees_means_of_columns_and_of_eight_channels() -> None:
     locator = regions.Locator(16, 3).eval()
     maps = torch.randn(2, 16, 6, 4)
