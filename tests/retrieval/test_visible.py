@@ -13,6 +13,7 @@ from naic_reid.members import concatenated
 from naic_reid.retrieval import distances, exact, nearest, search
 from naic_reid.retrieval.distances import PLAIN, Member
 from naic_reid.retrieval.k_reciprocal import Encoding, jaccard_rows
+from naic_reid.retrieval.pseudo_labels import pseudo_labels
 from naic_reid.retrieval.ranking import fuse, rank
 from naic_reid.retrieval.rerank import Reranking, expanded
 from naic_reid.retrieval.scoring import score, score_distances
@@ -99,10 +100,12 @@ def test_neighbours_are_those_of_all_pairs_measured(apart: bool) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_torch_measures_to_the_same_bits() -> None:
+@pytest.mark.parametrize("apart", [False, True])
+def test_torch_measures_to_the_same_bits(apart: bool) -> None:
+    features = _rows(0, 60, apart=apart)
     rows, others = torch.arange(12), torch.arange(12, 60).expand(12, 48)
     ours, theirs = (
-        Vectors(QUERY, GALLERY, compiled=compiled, regions=REGIONS).measure(rows, others)
+        Vectors(features[:12], features[12:], compiled=compiled, regions=REGIONS).measure(rows, others)
         for compiled in (True, False)
     )
     np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
@@ -147,6 +150,20 @@ def test_the_sum_of_members_knows_each_ones_regions() -> None:
         rank(made[0], GALLERY)
     with pytest.raises(ReidError, match=r"set fuse\.of: distances"):
         concatenated([Member(QUERY, GALLERY, regions=REGIONS)])
+
+
+def test_pseudo_labels_are_told_by_what_both_show() -> None:
+    found = pseudo_labels([Member(QUERY, GALLERY, regions=REGIONS)], 0.6, max_queries=12, threads=1)
+    cosines = 1 - _dense(GALLERY, QUERY) / 2
+    np.testing.assert_allclose(np.cos(found.radians), cosines.max(1), atol=1e-5)
+    near = np.eye(12, dtype=bool) | (1 - _dense(QUERY, QUERY) / 2 > np.cos(0.6))
+    for _ in range(4):  # links of links
+        near = near @ near
+    expected = np.where(near.sum(1) > 1, near.argmax(1), -1)
+    labelled = expected >= 0
+    assert labelled.sum() > 3 and len(set(expected[labelled])) > 1
+    np.testing.assert_array_equal(found.person[labelled], expected[labelled])
+    assert (found.person[~labelled] != expected[labelled][:, None]).all()
 
 
 def test_expanded_rows_are_sums_whose_distances_are_means_by_what_is_shared() -> None:
