@@ -24,13 +24,13 @@ WORDS = {"table": f"{HOME_OF_ALL}/attributes.csv", "head": "bottleneck", "weight
 RECIPE = {"epochs": 1, "batch": 12, "precision": "fp32", "schedule": {"warmup_epochs": 0, "milestones": []}}
 
 
-def learnt(folder: Path, name: str, **words: object) -> Path:
+def learnt(folder: Path, name: str, scratch: Path | None = None, **words: object) -> Path:
     """A checkpoint of one epoch on the drawn Market-1501."""
     settings = Train(**RECIPE, **words)  # type: ignore[arg-type]
     table = [folder / settings.attributes.table] if settings.attributes else []
     train.run(
         7, settings, Model(backbone="resnet18", height=32, width=16), Ensemble(epochs=(1,)), data=folder,
-        scratch=folder / "scratch", images=folder / "train.tsv", unlabelled=[], pretrained=[],
+        scratch=scratch or folder / "scratch", images=folder / "train.tsv", unlabelled=[], pretrained=[],
         attributes=table,
         checkpoints=[folder / f"{name}.pt"], history=folder / f"{name}.jsonl", threads=1, device="cpu",
     )  # fmt: skip
@@ -118,6 +118,15 @@ def test_where_nobody_asks_nothing_is_kept_nor_recorded(place: Path) -> None:
     assert "attributes" not in content and "attributes" not in content["record"]
     with pytest.raises(ReidError, match=r"plain\.pt: tells nothing of what persons wear"):
         Teller.load(plain, "cpu")
+
+
+def test_another_table_is_another_run(place: Path) -> None:
+    table = place / "changed.csv"
+    table.write_bytes((place / WORDS["table"]).read_bytes())
+    for number in range(2):
+        learnt(place, "changed", attributes={"table": table.name}, scratch=place / "changed")
+        assert len(list((place / "changed/train").iterdir())) == 1 + number
+        table.write_text(table.read_text().rpartition("\n")[0].rpartition("\n")[0])
 
 
 def test_a_table_of_other_persons_is_refused(place: Path) -> None:

@@ -87,7 +87,8 @@ def test_what_is_no_table_is_refused(tmp_path: Path, name: str, content: str | N
         attributes.read(tmp_path / name)
 
 
-def test_a_value_that_an_attribute_does_not_have_is_refused(tmp_path: Path) -> None:
-    path = published(tmp_path / "x.mat", TRAIN | {"up": values(3, 1)}, TEST)
+@pytest.mark.parametrize("value", [3, -1])
+def test_a_value_that_an_attribute_does_not_have_is_refused(tmp_path: Path, value: int) -> None:
+    path = published(tmp_path / "x.mat", TRAIN | {"up": np.array([[value, 1]], np.int16)}, TEST)
     with pytest.raises(ReidError, match=r"up has values beyond 0 … 2"):
         attributes.read(path)

@@ -46,10 +46,12 @@ class _Told(torch.nn.Module):
         super().__init__()
         self.answers, self.left = list(answers), torch.zeros(())
 
-    def forward(self, _: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
+        self.shown = images
         return self.answers.pop(0)
 
-    def once(self, _: Tensor, seen_at: Tensor) -> Tensor:
+    def once(self, images: Tensor, seen_at: Tensor) -> Tensor:
+        assert images is self.shown, "the crop is looked at again"
         return seen_at + self.left
 
 

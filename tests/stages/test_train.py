@@ -22,12 +22,14 @@ from naic_reid import losses, models, recipe
 from naic_reid.architecture import Architecture
 from naic_reid.artifacts import Features, ImageList
 from naic_reid.config import Augment, Ensemble, Extract, Loss, Model, Schedule, Train
+from naic_reid.data.batches import TrainingImages
 from naic_reid.errors import ReidError
 from naic_reid.models import heads
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.pooling import POOLINGS
 from naic_reid.models.weights import Checkpoint
 from naic_reid.stages import extract, train
+from naic_reid.training import attack
 from naic_reid.training.learner import Judgement, Learner, Term
 
 MODEL = Model(backbone="timm/test_resnet", height=32, width=16, pooling="average")
@@ -447,10 +449,13 @@ def test_words_that_are_off_leave_no_trace_in_records() -> None:
 
 
 def test_attacked_steps_have_a_term_of_their_own_and_change_what_is_trained(
-    world: Path, tmp_path: Path
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _run(world, tmp_path / "plain", _settings(steps_per_epoch=3))
+    keys, drawn = [], attack.drawn
+    monkeypatch.setattr(attack, "drawn", lambda shape, *key: keys.append(key) or drawn(shape, *key))
     _run(world, tmp_path / "attacked", _settings(steps_per_epoch=3, adversarial={"every": 2, "levels": 2}))
+    assert len(keys) == len(set(keys)) == 8  # first steps of their own: two in each of four epochs
     plain, attacked = (
         [json.loads(line) for line in (tmp_path / name / "history.jsonl").read_text().splitlines()]
         for name in ("plain", "attacked")
@@ -468,7 +473,8 @@ def test_attacked_steps_have_a_term_of_their_own_and_change_what_is_trained(
 def test_images_without_labels_are_learnt_from_in_their_epochs_and_the_run_resumes_to_the_same_bits(
     world: Path, tmp_path: Path, form: str
 ) -> None:
-    settings = _settings(unlabelled={"images": ".", "after": 0.25, "form": form, "weight": 0.5})
+    unlabelled = {"images": ".", "after": 0.25, "form": form, "weight": 0.5}
+    settings = _settings(steps_per_epoch=3, unlabelled=unlabelled)
     whole = _run(world, tmp_path / "whole", settings)
     lines = [json.loads(line) for line in (tmp_path / "whole/history.jsonl").read_text().splitlines()]
     assert [("unlabelled" in line) for line in lines] == [line["epoch"] > 2 for line in lines]
@@ -476,8 +482,10 @@ def test_images_without_labels_are_learnt_from_in_their_epochs_and_the_run_resum
     terms = last["arcface"] + last["weighted_triplet"] + 0.5 * last["unlabelled"]
     assert last["loss"] == pytest.approx(terms) and last["unlabelled"] > 1e-4
     with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train._Asked, "flags", _stop_at(4))
+        patch.setattr(train._Asked, "flags", _stop_at(6))
         _run(world, tmp_path / "cut", settings, workers=2)
+    state = torch.load(next(tmp_path.glob("cut/scratch/train/*/state.pt")), weights_only=True)
+    assert (state["epoch"], state["step"]) == (2, 2)
     assert _run(world, tmp_path / "cut", settings) == whole
     assert (tmp_path / "cut/history.jsonl").read_bytes() == (tmp_path / "whole/history.jsonl").read_bytes()
 
@@ -490,14 +498,24 @@ def test_images_without_labels_that_are_not_there_are_refused_before_anything_is
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_images_without_labels_are_another_run(world: Path, tmp_path: Path) -> None:
+def test_other_images_without_labels_are_another_run_and_have_draws_of_their_own(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = tmp_path / "data"
     shutil.copytree(world, data)
     settings = _settings(unlabelled={"images": ".", "after": 0}, epochs=1)
+    seeds, batches = set(), TrainingImages.batches
+    monkeypatch.setattr(
+        TrainingImages, "batches",
+        lambda source, order, how, seed, *more, **options: (
+            seeds.add(seed) or batches(source, order, how, seed, *more, **options)
+        ),
+    )  # fmt: skip
     for number in range(2):
         _run(data, tmp_path / "out", settings, ensemble=Ensemble(epochs=(1,)), scratch=tmp_path / "scratch")
         assert len(list((tmp_path / "scratch/train").iterdir())) == 1 + number
         shutil.copy(data / "0_0.png", data / "another.png")
+    assert len(seeds) == 2
 
 
 def test_a_moving_average_lies_between_where_training_began_and_ended(world: Path, tmp_path: Path) -> None:

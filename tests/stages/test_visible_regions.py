@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,22 +110,26 @@ def test_batches_tell_what_part_of_each_picture_is_stretched(made: Path) -> None
     np.testing.assert_array_equal(found[1], found[0][4:])
 
 
-def test_micro_batches_take_their_own_parts_along() -> None:
-    seen: list[torch.Tensor] = []
+def test_micro_batches_take_their_own_parts_attacks_and_views_along() -> None:
+    seen: list[dict[str, Any]] = []
 
     class Watched(torch.nn.Linear):
-        def forward(self, images: torch.Tensor, _: object, parts: torch.Tensor) -> Judgement:
-            seen.append(parts)
+        def forward(self, images: torch.Tensor, _: object, **more: Any) -> Judgement:
+            seen.append(more)
             return Judgement({"a": super().forward(images).sum()}, torch.ones(()))
 
-    learner, parts = Watched(1, 1), torch.rand(4, 2)
+    learner = Watched(1, 1)
+    images, start = torch.rand(2, 4, 1)
+    parts, views = torch.rand(4, 2), torch.rand(2, 2, 1)
     state = State(learner, optimizers.build("sgd", {"all": (list(learner.parameters()), 0.1)}, 0.0))
-    step(
-        state,
-        Batch(torch.rand(4, 1), torch.arange(4), "abcd", parts=parts),
-        Plan({"a": 1.0}, 1, micro_batch=2),
-    )
-    assert [one.tolist() for one in seen] == [parts[:2].tolist(), parts[2:].tolist()]
+    batch = Batch(images, torch.arange(4), "abcd", start=start, parts=parts, views=views)
+    step(state, batch, Plan({"a": 1.0}, 1, micro_batch=2, attack=torch.add))
+    for number, more in enumerate(seen):
+        some = slice(2 * number, 2 * number + 2)
+        assert torch.equal(more["parts"], parts[some])
+        assert torch.equal(more["attacked"], images[some] + start[some])
+        assert [one.tolist() for one in more["views"]] == [[own.tolist()] for own in views[number]]
+    assert len(seen) == 2
 
 
 def test_search_reranking_fusion_and_scores_go_by_what_both_images_show(made: Path, tmp_path: Path) -> None:

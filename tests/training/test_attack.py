@@ -137,15 +137,24 @@ def test_drawn_steps_are_signs_determined_by_their_key() -> None:
     assert not torch.equal(drawn, attack.drawn((2, 3, 50, 40), 2, 1))
 
 
-def test_the_term_is_the_identity_loss_of_attacked_images_by_the_network_that_is_trained() -> None:
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        Architecture(backbone="timm/test_resnet", height=32, width=16, stripes=2, pooling="average"),
+        Architecture(backbone="resnet18", height=80, width=16, head="mgn", last_stride=1),
+    ],
+    ids=["stripes", "mgn"],
+)
+def test_the_term_is_the_identity_loss_of_attacked_images_by_the_network_that_is_trained(
+    architecture: Architecture,
+) -> None:
     torch.manual_seed(0)
-    network = build(
-        Architecture(backbone="timm/test_resnet", height=32, width=16, stripes=2, pooling="average")
-    )
+    network = build(architecture)
+    height = architecture.height
     train = Train(identity_loss=Loss(name="linear"), metric_loss=Loss(name="hard_triplet"))
     learner = recipe.learner(train, network, 2).train()
     other = copy.deepcopy(learner)
-    images, labels = torch.randn(2, 4, 3, 32, 16), torch.tensor([0, 0, 1, 1])
+    images, labels = torch.randn(2, 4, 3, height, 16), torch.tensor([0, 0, 1, 1])
     found = learner(images[0], labels, images[1])
     plain = other(images[0], labels)
     attacked = other(images[1], labels)  # which moves the statistics once more
