@@ -3,6 +3,7 @@
 from pathlib import Path
 from types import ModuleType
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -58,6 +59,37 @@ def test_its_scores_are_those_of_every_image_against_all_others(tricks: ModuleTy
     assert kept == 0
     own = (persons == persons[5]) & (cameras == cameras[5])
     np.testing.assert_allclose(several[5], rows[own].mean(0), atol=1e-6)
+
+
+def test_the_gallery_is_never_attacked_and_a_test_is_compared_with_the_plain_trainings_own(
+    tricks: ModuleType, tmp_path: Path
+) -> None:
+    from x223 import Truth
+
+    rng, names = np.random.default_rng(2), tuple(f"{row}.png" for row in range(8))
+    persons, cameras = np.arange(8) // 4, np.arange(8) % 2
+    truth = Truth(names, np.arange(8) % 4 == 0, persons, cameras)
+    pixels = rng.integers(0, 256, (8, 32, 16, 3), np.uint8)
+    for name, is_query, image in zip(names, truth.is_query, pixels, strict=True):
+        path = tmp_path / "image_B_v1_1" / ("query" if is_query else "gallery") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), image[:, :, ::-1])
+    model = house.model(tmp_path / "model.pt", Architecture(backbone="resnet18", height=32, width=16))
+    checkpoint, labels = Checkpoint.read(model), tricks._labels(truth)
+    found = tricks.tested(checkpoint, ("clean", "4 levels"), truth, tmp_path)
+    rows, turned = (
+        Extractor(checkpoint, device="cpu").images(of)
+        for of in (pixels, tricks.attacked(checkpoint, pixels, 4))
+    )
+    assert found["clean"] == tricks.each(rows, rows, labels)
+    assert found["4 levels"] == tricks.each(turned, rows, labels) != tricks.each(turned, turned, labels)
+    told = {"plain": [found], "ODFA": [{**found, "4 levels": found["clean"]}]}
+    # Tested alike, a row that attacks do not harm is better by what they cost the plain one.
+    gained, lost = (
+        [apart.value for apart in tricks._apart(row, "4 levels", told, truth)] for row in ("ODFA", "plain")
+    )
+    assert gained == pytest.approx([-value for value in lost]) and any(gained)
+    assert tricks._apart("plain", "clean", told, truth) == []
 
 
 def test_a_row_is_trained_with_its_words_and_what_was_stopped_goes_on(
