@@ -64,13 +64,17 @@ class Made:
             ("train/d.png", "set/3", 4, "bb", "02", "", "", "40 20"),
             ("train/d.png", "set/4", 5, "bb", "02", "", "", "40 20"),
             ("train/e.png", "set/4", 6, "cc", "03", "is no image", "", ""),
+            ("train/w.png", "set/5", 8, "a9", "07", "", "", "128 64"),
             ("other/f.png", "other/9", 1, "dd", "04", "", "", "128 64"),
             ("other/g.png", "other/8", 2, "ee", "01", "", "", "128 64"),
             ("other/h.png", "other/8", 7, "ff", "05", "", "", "128 64"),
         ]
         Records.of(rows, MadeBy()).write(folder / "images.tsv")
-        dropped = "train/<b>.png\tset/1\t3\tsame bytes\ttrain/c.png\t"
-        write_table(folder / "dropped.tsv", "Dropped", MadeBy(), tables.DROPPED, [dropped])
+        dropped = [
+            "train/<b>.png\tset/1\t3\tsame bytes\ttrain/c.png\t",
+            "train/w.png\tset/5\t8\twrong label\t\t",
+        ]
+        write_table(folder / "dropped.tsv", "Dropped", MadeBy(), tables.DROPPED, dropped)
 
     def page(
         self, *, name: str = "index", truth: bool = True, checkpoint: str = "a.pt", **settings: Any
@@ -138,7 +142,7 @@ def test_what_is_wrong_with_training_lists_is_told(page: str) -> None:
     titles = {word: next(title for title in cells if word in title) for word in (
         "number of images", "sizes", "Unusable", "Repeated", "two identities", "one person")}  # fmt: skip
     assert cells[titles["number of images"]] == [["1", "2", "1"], ["2", "1", "1"]]
-    assert cells[titles["sizes"]] == [["128 × 64", "5"], ["40 × 20", "1"]]
+    assert cells[titles["sizes"]] == [["128 × 64", "6"], ["40 × 20", "1"]]
     assert cells[titles["Unusable"]] == [["train/e.png", "is no image"], ["train/d.png", "40 × 20 pixels"]]
     assert cells[titles["Repeated"]] == [["set", "other", "0", "1"], ["set", "set", "1", "0"]]
     assert cells[titles["two identities"]] == [
@@ -147,6 +151,7 @@ def test_what_is_wrong_with_training_lists_is_told(page: str) -> None:
     ]
     assert cells[titles["one person"]] == [["other + set", "1", "2"]]
     assert "the largest person is set/2: other/8, set/2" in found
+    assert "known to be wrong: 1" in found  # whose person is in none of the other tables
 
 
 def test_lists_come_worst_first_with_their_marks(made: Made, page: str) -> None:
