@@ -30,6 +30,12 @@ def test_a_rule_names_no_file_that_its_stage_does_not(name: str) -> None:
     assert named <= set(stages.signature(name).paths)
 
 
+def test_test_images_are_looked_at_before_networks_are_trained() -> None:
+    """Else a damaged one would be told after hours, where training goes on and waits for no list."""
+    priorities = {name: int(value) for name in RULES for value in re.findall(r"priority: (\d+)", RULES[name])}
+    assert priorities == {"split": 1, "tests": 1}
+
+
 @pytest.mark.parametrize("name", stages.STAGES)
 def test_a_stage_says_what_it_is_and_returns_nothing(name: str) -> None:
     module = __import__(f"naic_reid.stages.{name}", fromlist=["run"])

@@ -96,6 +96,8 @@ if CONFIG.split:
             means=MEANS,
         log:
             "logs/split.log",
+        # A damaged test image is told before networks are trained for hours.
+        priority: 1
         threads: 2
         resources:
             **needs(4000, 60),
@@ -118,6 +120,7 @@ if CONFIG.tests:
             "logs/tests/{domain}.log",
         wildcard_constraints:
             domain="|".join(CONFIG.tests),
+        priority: 1
         threads: 2
         resources:
             **needs(4000, 60),
