@@ -527,9 +527,9 @@ def taught(shown: torch.Tensor, seed: int, cut: int, output: str, form: str) -> 
 
 def published(families: Sequence[str]) -> list[str]:
     """The numbers that the notes give for these families, of networks trained on Market-1501."""
-    lines = ["", "| published | on | R1 | R5 | mAP |", "|---|---|---|---|---|"]
+    lines = ["", "| published | on | R1 | R3 | R5 | mAP |", "|---" * 6 + "|"]
     told = [
-        [f"{row['family']} {row['row']}", *(row[key] for key in ("set", "R1", "R5", "mAP"))]
+        [f"{row['family']} {row['row']}", *(row[key] for key in ("set", "R1", "R3", "R5", "mAP"))]
         for row in reference()
         if row["family"] in families
     ]

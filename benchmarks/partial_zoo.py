@@ -10,7 +10,6 @@ published one, where it is.
 """
 
 import argparse
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,23 @@ from partial import Pictures, Row, Taken, add_test, pictures, reference, told_of
 
 PADDED = {"geometry": "pad", "widen": 4 / 3}
 SIZES = [(32, 16), (48, 24), (64, 32), (80, 40), (96, 48), (112, 56), (128, 64)]
+WIDTHS = [(64, width) for width in (16, 24, 40, 48, 56, 64)]
+HEIGHTS = [(height, 32) for height in (32, 48, 96, 112, 128)]
+CUT = {
+    "Market": "legs_1.0",
+    "Market-head": "legs_25_55",
+    "Market both 0–.5": "both_0_50",
+    "Market both .15–.45": "both_15_45",
+    "Market legs .15–.45": "legs_15_45",
+    "Market legs .25–.55": "legs_25_55",
+    **{f"Market y {y / 10:.1f}": f"legs_{y / 10:.1f}" for y in range(3, 11)},
+}
+"""Published test of whole bodies → the list of ours that stands for it."""
+PARTIAL = {
+    ("", "Partial-REID"): "legs_0.5",
+    ("partial_reid", "Partial-REID"): "all_shot", ("partial_reid", "Partial-REID, groups"): "groups",
+    ("partial_ilids", "Partial-iLIDS"): "all_shot",
+}  # fmt: skip
 
 
 def _stands() -> dict[tuple[str, str], Row]:
@@ -33,12 +49,15 @@ def _stands() -> dict[tuple[str, str], Row]:
         ("P5", "plain, stretched crops"): Row("plain_stretch"),
         ("P5", "affine, stretched crops, 4*16"): Row("plain_stretch_predicted", predicted),
         ("P5", "plain, no augmentation"): Row("plain_whole"),
+        ("P7", "baseline fine-tuned"): Row("plain_stretch"),
+        ("P7", "affine"): Row("plain_stretch_predicted", predicted),
         ("P10", "VPM"): Row("visible_6"),
         ("P10", "whole"): Row("plain_whole"),
         ("P10", "whole, scale 2 1"): Row("plain_whole", at=lambda _: {"scale": (2.0, 1.0)}),
         ("P10", "scaled, predicted"): Row("plain_stretch_predicted", predicted),
         ("P14", "stretched crops"): Row("visible_6"),
         ("P14", "no crops"): Row("visible_6_whole"),
+        ("P14", "one region: stretched crops"): Row("visible_1"),
         ("P15", "tri"): Row("tri_alone"),
         ("P15", "tri, ema .9"): Row("tri_.9"),
         ("P15", "tri-n, ema .99"): Row("tri_n_.99"),
@@ -62,7 +81,9 @@ def _stands() -> dict[tuple[str, str], Row]:
     for height, width in SIZES:
         size = f"{4 * height}×{4 * width}"  # ours learned at a quarter of the notes' size
         found["P13", f"size {size}"] = Row("plain_whole", {"size": (height, width)})
-        found["P12", f"size and taps {size}"] = Row("plain_whole", {"size": (height, width), "scale": "size"})
+    for height, width in (*SIZES, *WIDTHS, *HEIGHTS):
+        name = f"size and taps {4 * height}×{4 * width}"
+        found["P12", name] = Row("plain_whole", {"size": (height, width), "scale": "size"})
     for keep, theirs in ((640, 1024), (320, 512), (160, 256)):  # halves, quarters and eighths
         for by in ("every", "mean")[: 1 if theirs == 1024 else 2]:  # no mean of 1024 was published
             found["P19", f"{by} {theirs}"] = Row("whole", {"channels": {"keep": keep, "by": by}})
@@ -80,13 +101,13 @@ def zoo(taken: Taken, seeds: Sequence[int]) -> list[str]:
         if family != row["family"]:
             family = row["family"]
             lines += ["", f"## {family}", ""]
-            lines += ["| published | on | R1 | R5 | mAP | ours | asked | R1 / R3 / R5 / mAP | seeds |"]
-            lines += ["|---" * 9 + "|"]
+            lines += ["| published | on | R1 | R3 | R5 | mAP | ours | asked | R1 / R3 / R5 / mAP | seeds |"]
+            lines += ["|---" * 10 + "|"]
         stands = STANDS.get((family, row["row"]))
         list_ = _list_for(row["set"], taken.test) if stands else ""
         able = taken.seeds(stands, seeds) if stands and list_ else []
         told = told_of([taken.scored(stands, list_, seed) for seed in able]) if stands and able else "–"
-        theirs = [row["row"], *(row[key] or "–" for key in ("set", "R1", "R5", "mAP"))]
+        theirs = [row["row"], *(row[key] or "–" for key in ("set", "R1", "R3", "R5", "mAP"))]
         mine = [str(stands or "–"), list_ or "–", told, " ".join(map(str, able)) or "–"]
         lines.append(f"| {' | '.join([*theirs, *mine])} |")
     return lines
@@ -94,13 +115,7 @@ def zoo(taken: Taken, seeds: Sequence[int]) -> list[str]:
 
 def _list_for(published: str, test: Pictures) -> str:
     """The list of this test that stands for the one a number was published on; empty: none does."""
-    if test.lists:
-        names = {"partial_reid": "Partial-REID", "partial_ilids": "Partial-iLIDS"}
-        return "all_shot" if published == names.get(test.kind) else ""
-    market = re.fullmatch(r"Market(?: y ([0-9.]+))?", published)
-    if market:
-        return f"legs_{market[1] or '1.0'}"
-    return "legs_0.5" if published == "Partial-REID" and not test.kind else ""
+    return PARTIAL.get((test.kind, published)) or ("" if test.lists else CUT.get(published, ""))
 
 
 def main() -> None:
