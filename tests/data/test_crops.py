@@ -72,6 +72,18 @@ def test_a_crop_is_written_and_read_and_takes_its_part() -> None:
             Crop.parsed(text)
 
 
+def test_rules_of_the_tables_keep_what_their_names_say() -> None:
+    """`legs_0.3` and `head_0.5` name what stays; `both_0_50` and so on, in percent, what is cut off."""
+    for name, rule in STRESS.items():
+        side, *shares = name.split("_")
+        kept = (
+            [float(shares[0])] * 2 if len(shares) == 1 else [1 - int(share) / 100 for share in shares[::-1]]
+        )
+        assert rule.keep == pytest.approx(kept), name
+        assert rule.side == (side if len(shares) == 1 or side == "both" else "mostly_legs"), name
+    assert len(STRESS) == 8 + 2 + 4
+
+
 @pytest.mark.real
 def test_the_lists_of_the_photographs_are_those_that_scores_were_taken_with() -> None:
     if not DATA.is_dir():

@@ -310,6 +310,40 @@ def test_folders_of_identities_alone_are_for_training_and_may_be_nested(tmp_path
     assert len(found.remarks) == 3  # an empty identity, names with and without a camera, a file passed over
 
 
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        (
+            "partial_reid",
+            {
+                "x2019_1/Partial_REID/partial_body_images/007_3.jpg": ("query", "007", "0", "3"),
+                "x2019_1/Partial_REID/whole_body_images/007_5.jpg": ("gallery", "007", "1", "5"),
+            },
+        ),
+        ("partial_reid", {"query/012_1.jpg": ("query", "012", "0", "1"),
+                          "gallery/012_2.jpg": ("gallery", "012", "1", "2")}),
+        ("partial_ilids", {"PartialiLIDS/query/119_1.jpg": ("query", "119", "0", ""),
+                           "PartialiLIDS/gallery/119_2.jpg": ("gallery", "119", "1", "")}),
+        ("partial_ilids", {"partial_body_images/001.jpg": ("query", "001", "0", ""),
+                           "whole_body_images/001.jpg": ("gallery", "001", "1", "")}),
+        ("occluded_reid", {"OccludedREID/query/200_05.jpg": ("query", "200", "0", "5"),
+                           "OccludedREID/gallery/200_01.jpg": ("gallery", "200", "1", "1")}),
+    ],
+)  # fmt: skip
+def test_all_published_forms_of_the_partial_sets_are_read_by_base_names(
+    name: str, files: dict[str, tuple[str, ...]], tmp_path: Path
+) -> None:
+    """A folder's own name is no person's, and what was published beside the queries is none of them."""
+    below = tmp_path / "x2019_1" if any(path.startswith("x2019_1") for path in files) else tmp_path
+    _files(tmp_path, *files)
+    if name == "partial_reid":
+        _files(below, "Partial_REID/occluded_body_images/007_1.jpg")
+    found = layouts.look(below, name)
+    assert not found.problems
+    told = {path.removeprefix("x2019_1/"): row for path, row in files.items()}
+    assert {row.path: (row.role, row.identity, row.camera, row.group) for row in found.rows} == told
+
+
 def test_a_pattern_reads_names_that_no_layout_knows(tmp_path: Path) -> None:
     folder = _files(tmp_path, "train/cam5-anna-1.png", "train/cam6-bert-1.png", "query/cam5-carl-1.png")
     pattern = r"cam(?P<camera>\d+)-(?P<person>[a-z]+)-"

@@ -287,6 +287,17 @@ def test_a_relative_triplet_depends_on_no_scale_and_costs_nothing_from_the_share
         assert found == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "pushes"), [("hard_triplet", True), ("pull_triplet", False), ("relative_triplet", False)]
+)
+def test_only_an_ordinary_triplet_moves_the_nearest_of_the_others(name: str, pushes: bool) -> None:
+    """The single image of a person is nobody's own: as a negative alone it is reached by no gradient."""
+    rows = torch.tensor([[0.0, 0], [3, 0], [1, 1]], requires_grad=True)
+    losses.build_metric(name, 2, 2, margin=0.3)(rows, torch.tensor([0, 0, 1])).backward()
+    assert rows.grad is not None and rows.grad[:2].any()
+    assert bool(rows.grad[2].any()) == pushes
+
+
 def test_logits_leave_the_margin_out() -> None:
     loss = losses.build_identity("arcface", CLASSES, DIMENSION)
     with torch.no_grad():

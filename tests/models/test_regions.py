@@ -17,6 +17,7 @@ from naic_reid.models import build, regions
 from naic_reid.models.branches import summed
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.pooling import Average
+from naic_reid.retrieval.vectors import similarities
 from tests.oracles import visible as oracle
 
 TRAIN = Train(
@@ -123,6 +124,8 @@ def test_one_region_is_the_whole_map() -> None:
     rows = network.unit(network(_images()))
     whole = nn.functional.normalize(network.backbone(_images()).mean((2, 3)))
     torch.testing.assert_close(rows[:, :-1] * 2**0.5, whole)
+    near = similarities(rows.detach().numpy(), rows.detach().numpy(), 1)
+    torch.testing.assert_close(torch.from_numpy(near), (whole @ whole.T).detach(), atol=1e-6, rtol=1e-5)
 
 
 def test_rows_have_length_one_half_of_it_masses_and_keep_their_distance_under_mirroring() -> None:

@@ -92,6 +92,19 @@ def test_one_column_by_hand(scale: float, kernel: list[float], expected: list[fl
     assert found.flatten().tolist() == expected
 
 
+@pytest.mark.parametrize(("scale", "error"), [(2.0, 1e-5), (3.0, 1e-5), (1.5, 0.003), (0.5, 0.03)])
+def test_what_was_stretched_is_seen_as_it_was_before(scale: float, error: float) -> None:
+    """The control of scaled taps: the plain convolution of what was not stretched, far from borders."""
+    weight = torch.tensor([1.0, 2, 3]).view(1, 1, 3, 1)
+    places = torch.arange(60) / scale
+    stretched = torch.sin(0.1 * places + 1).view(1, 1, 60, 1)
+    expected = sum(tap * torch.sin(0.1 * (places + at) + 1) for at, tap in ((-1, 1), (0, 2), (1, 3)))
+    scaled = convolved(stretched, kernels(weight, torch.tensor([scale, 1.0])), None, (1, 1), 1)
+    plain = F.conv2d(stretched, weight, padding=(1, 0))
+    far, usual = ((each.flatten() - expected)[5:-5].abs().max() for each in (scaled, plain))
+    assert far < error and usual > 0.05
+
+
 @pytest.mark.parametrize("at", [1.25, 0.8, 1.5])
 def test_the_gradient_by_the_scale_is_that_of_finite_differences(at: float) -> None:
     maps, weight, _ = (each.double() for each in _both(3))
