@@ -26,10 +26,12 @@ import csv
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import partial_controls as controls
 import torch
 from numpy.typing import NDArray
 from x223 import Truth
@@ -42,7 +44,7 @@ from naic_reid.data.crops import SEED, STRESS
 from naic_reid.data.geometry import Geometry
 from naic_reid.data.images import read
 from naic_reid.losses.ratio import Ratio
-from naic_reid.models.ratio import RatioPredictor, guarded
+from naic_reid.models.ratio import Guard, RatioPredictor, guarded
 from naic_reid.retrieval import metrics
 from naic_reid.retrieval.protocols import PROTOCOLS, Columns, Labels, meetings, numbered, trials
 from naic_reid.retrieval.vectors import similarities
@@ -67,16 +69,18 @@ _DECAYS: dict[str, float | None] = {"alone": None, ".9": 0.9, ".99": 0.99}
 """What the teacher's average keeps of itself in a step."""
 
 
-def _pulled(loss: str, margin: float, decay: str) -> dict[str, Any]:
-    """Words of a short training at a quarter of the pixels, its triplet term as heavy as the identity's.
+def _short(**recipe: Any) -> dict[str, Any]:
+    """Words of a short training at a quarter of the pixels.
 
     At the rate of experiments.yaml, which larger maps bear, these learn nothing; training losses chose this.
     """
+    return {"height": 64, "width": 32, "recipe": {"epochs": 5, "learning_rate": 1.0e-3, **recipe}}
+
+
+def _pulled(loss: str, margin: float, decay: str, **recipe: Any) -> dict[str, Any]:
+    """The same with a triplet term as heavy as the identity's."""
     metric = {"name": loss, "weight": 1.0, "margin": margin}
-    return {
-        "height": 64, "width": 32,
-        "recipe": {"epochs": 5, "learning_rate": 1.0e-3, "metric_loss": metric, "teacher": _DECAYS[decay]},
-    }  # fmt: skip
+    return _short(metric_loss=metric, teacher=_DECAYS[decay], **recipe)
 
 
 TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -106,8 +110,11 @@ TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
         )
         for decay in _DECAYS
     },
+    "identity_alone": ("lite_small", _short(metric_loss=None)),
+    "r_tri_.99_own": ("lite_small", _pulled("relative_triplet", 0.6, ".99", ema=0.99)),
 }  # fmt: skip
-"""A model of experiments.yaml, and what differs. Borders and scale are asked of a plain ResNet-18."""
+"""A model of experiments.yaml, and what differs. Borders and scale are asked of a plain ResNet-18. Of `_own`
+the average of weights is kept, which is the teacher."""
 
 
 class Row(NamedTuple):
@@ -118,28 +125,29 @@ class Row(NamedTuple):
     at: Callable[[float], Mapping[str, Any]] | None = None
     """Words that depend on the share of a query that stays, for queries alone."""
     compared: str = ""
-    """Visible regions: by what both images show; or, as controls, `equal`: every region alike; `stripes`: by
-    the cosine of regions times masses, which a part and its whole never bring to 1."""
+    """How a control is asked or compared otherwise: see `partial_controls`."""
+
+    @property
+    def count(self) -> int:
+        """How many visible regions its network has."""
+        return int(TRAININGS[self.model][1].get("regions", 0))
 
     def regions(self, rows: Floats) -> tuple[Floats, int]:
         """Rows as they are compared, and how many numbers at their end are masses."""
-        count = TRAININGS[self.model][1].get("regions", 0)
-        if not self.compared:
-            return rows, count
-        features, masses = rows[:, :-count], rows[:, -count:]
         if self.compared == "stripes":
+            features = rows[:, : -self.count]
             return features / np.linalg.norm(features, axis=1, keepdims=True), 0
-        alone = (
-            features.reshape(len(rows), count, -1) / np.maximum(masses, np.finfo(np.float32).tiny)[..., None]
-        )
-        return np.concatenate([alone.reshape(len(rows), -1), np.ones_like(masses)], 1), count
+        if self.compared == "equal":
+            return controls.regions_alike(rows, self.count), self.count
+        return rows, self.count
 
     def __str__(self) -> str:
         words = {
             name: f"{value:.3g}" if isinstance(value, float) else value for name, value in self.words.items()
         }
         at_half = [f"queries at half {dict(self.at(0.5))}"] if self.at else []
-        alike = [f"regions {self.compared}"] if self.compared else []
+        told = {"constant": "scale the mean of the predictions"}.get(self.compared, self.compared)
+        alike = [f"regions {told}" if self.count else told] if self.compared else []
         return ", ".join(
             [self.model, *alike, *(f"{name} {value}" for name, value in words.items()), *at_half]
         )
@@ -200,6 +208,10 @@ _FEWER = [
     for keep in (640, 320, 160)
 ]
 
+_OTHERWISE = [
+    Row("whole", compared=f"{kind} {keep}") for kind in ("random", "pca") for keep in (640, 320, 160)
+]
+
 
 def _known(share: float) -> Mapping[str, Any]:
     """Bodies of which so much stays are stretched by its inverse; taps go no further than 3."""
@@ -257,18 +269,26 @@ EXPERIMENTS = {
     "E6": Experiment(
         "kernels whose taps follow a crop while learning, beside the same crops without",
         [Row("plain_stretch"), Row("plain_stretch_known", at=_known),
-         Row("plain_stretch_predicted", {"scale": "predicted"})],
+         Row("plain_stretch_predicted", {"scale": "predicted"}),
+         Row("plain_stretch", {"geometry": "crop", "widen": 4 / 3}), Row("plain_stretch_known"),
+         Row("plain_stretch_predicted", at=_known), Row("plain_stretch_predicted", compared="constant"),
+         Row("plain_stretch_predicted")],
         ("legs_0.3", "legs_0.5", "legs_1.0"),
         [Claim("known above plain with the same crops at half", 1, 0, "legs_0.5"),
          Claim("predicted above plain with the same crops at half", 2, 0, "legs_0.5"),
          Claim("known above plain below the trained range", 1, 0, "legs_0.3"),
-         Claim("predicted at most 3 below plain on whole bodies", 2, 0, "legs_1.0", -3)],
+         Claim("predicted at most 3 below plain on whole bodies", 2, 0, "legs_1.0", -3),
+         Claim("known above crop, plain kernels, at half", 1, 3, "legs_0.5"),
+         Claim("known above taps at 1, same weights, at half", 1, 4, "legs_0.5"),
+         Claim("predicted at most 1 below known, same weights, at half", 2, 5, "legs_0.5", -1),
+         Claim("predicted above their mean, same weights, at half", 2, 6, "legs_0.5"),
+         Claim("predicted above taps at 1, same weights, at half", 2, 7, "legs_0.5")],
         ("P5", "P14"),
     ),
     "E8": Experiment(
         "visible regions (VPM): p, trained on upper parts or on whole bodies",
         [*(Row(f"visible_{p}{crops}") for crops in ("", "_whole") for p in (6, 3, 1)),
-         *(Row("visible_3", compared=how) for how in ("equal", "stripes"))],
+         *(Row("visible_3", compared=how) for how in ("equal", "stripes", "known"))],
         ("legs_0.3", "legs_0.5", "legs_0.7", "legs_1.0"),
         [Claim("six regions above one on whole bodies", 0, 2, "legs_1.0"),
          Claim("three regions above one on whole bodies", 1, 2, "legs_1.0"),
@@ -277,24 +297,32 @@ EXPERIMENTS = {
          Claim("one region: crops above none at half", 2, 5, "legs_0.5"),
          Claim("without crops, three regions above one at half", 4, 5, "legs_0.5"),
          Claim("masses above equal ones at half", 1, 6, "legs_0.5"),
-         Claim("the distance above that of stripes at half", 1, 7, "legs_0.5")],
+         Claim("the distance above that of stripes at half", 1, 7, "legs_0.5"),
+         Claim("located masses at most 1 below known ones at half", 1, 8, "legs_0.5", -1)],
         ("P10", "P14"),
     ),
     "E9": Experiment(
         "triplets that only pull, with and without a teacher",
-        [Row(f"{triplet}_{decay}") for triplet in ("tri", "tri_n", "r_tri") for decay in _DECAYS],
+        [*(Row(f"{triplet}_{decay}") for triplet in ("tri", "tri_n", "r_tri") for decay in _DECAYS),
+         Row("identity_alone"), Row("r_tri_.99_own")],
         ("legs_1.0",),
         [Claim("r-tri alone below r-tri with .99", 8, 6, "legs_1.0"),
          Claim("r-tri alone below tri-n alone", 3, 6, "legs_1.0"),
          Claim("tri-n with .99 at most 1 below tri-n alone", 5, 3, "legs_1.0", -1),
-         Claim("r-tri with .99 at most 1 below tri-n alone", 8, 3, "legs_1.0", -1)],
+         Claim("r-tri with .99 at most 1 below tri-n alone", 8, 3, "legs_1.0", -1),
+         Claim("r-tri with .99 above the identity loss alone", 8, 9, "legs_1.0"),
+         Claim("r-tri with .99 at most 1 below its teacher's own features", 8, 10, "legs_1.0", -1)],
         ("P15",),
     ),
     "E10": Experiment(
-        "fewer numbers", [Row("whole"), *_FEWER], ("legs_1.0", "legs_0.5"),
+        "fewer numbers", [Row("whole"), *_FEWER, *_OTHERWISE], ("legs_1.0", "legs_0.5"),
         [Claim("half of the channels lose less than 1", 1, 0, "legs_1.0", -1),
          Claim("every above mean at 640", 1, 4, "legs_1.0"),
-         Claim("every above mean at 160", 3, 6, "legs_1.0")],
+         Claim("every above mean at 160", 3, 6, "legs_1.0"),
+         Claim("every above drawn ones at 640", 1, 7, "legs_1.0"),
+         Claim("every above drawn ones at 160", 3, 9, "legs_1.0"),
+         Claim("every above PCA at 640", 1, 10, "legs_1.0"),
+         Claim("every above PCA at 160", 3, 12, "legs_1.0")],
         ("P19",),
     ),
 }  # fmt: skip
@@ -413,40 +441,77 @@ def judged(text: str, better: Sequence[Asked], worse: Sequence[Asked], least: fl
 class Taken:
     """Features of every row, list and seed that is asked for, each taken once and kept in a file."""
 
-    def __init__(self, models: Path, test: Pictures) -> None:
-        self._models, self.test = models, test
+    def __init__(self, models: Path, test: Pictures, learnt: Sequence[Path] = ()) -> None:
+        """`learnt` are the images that networks were trained on, which some controls ask for."""
+        self._models, self.test, self._learnt = models, test, learnt
 
     def seeds(self, row: Row, wanted: Sequence[int]) -> list[int]:
-        """Those of the seeds with which the row's network was trained."""
+        """Those of the seeds with which the row's network was trained; none where the row cannot be asked."""
+        unknown = row.compared == "known" and self.test.lists  # how much partial queries show
+        if unknown or (row.compared.startswith("pca") and not self._learnt):
+            return []
         return [seed for seed in wanted if self._checkpoint(row, seed).exists()]
 
     def scored(self, row: Row, test: str, seed: int) -> Asked:
         checkpoint, words = self._checkpoint(row, seed), dict(row.words)
-        whole = self._features(checkpoint, words, self.test.pictures, "whole")
+        if row.compared == "constant":
+            told = [self.ratios(row, list_, seed) for list_ in (test, "whole")]
+            words["scale"] = controls.constant(torch.cat(told))
+        known = float(row.compared == "known")
+        whole = self._features(checkpoint, words, self.test.pictures, "whole", known)
         if test in self.test.lists:
-            shown, regions = row.regions(whole)
-            return asked(shown[self.test.asks], shown[self.test.searched], self.test, test, regions)
-        for_parts = words | dict(row.at(STRESS[test].keep[0]) if row.at else {})
-        uncut = STRESS[test].keep[0] == 1 and for_parts == words
-        parts = (
-            whole[self.test.asks]
-            if uncut
-            else self._features(checkpoint, for_parts, self.test.cut(test), test)
+            parts = whole[self.test.asks]
+        else:
+            share = STRESS[test].keep[0]
+            for_parts = words | dict(row.at(share) if row.at else {})
+            uncut = share == 1 and for_parts == words
+            parts = (
+                whole[self.test.asks]
+                if uncut
+                else self._features(checkpoint, for_parts, self.test.cut(test), test, known * share)
+            )
+        (asking, regions), (shown, _) = (
+            row.regions(self._fewer(row, seed, each)) for each in (parts, whole[self.test.searched])
         )
-        (asking, regions), (shown, _) = row.regions(parts), row.regions(whole)
-        return asked(asking, shown[self.test.searched], self.test, regions=regions)
+        trial = test if test in self.test.lists else "all_shot"
+        return asked(asking, shown, self.test, trial, regions)
+
+    def ratios(self, row: Row, test: str, seed: int) -> torch.Tensor:
+        """log ρ that the row's network tells of a list's parts; whole: of all pictures as they are."""
+        uncut = test == "whole" or test in self.test.lists
+        pictures = self.test.pictures if uncut else self.test.cut(test)
+        return controls.ratios(Extractor.load(self._checkpoint(row, seed), "cpu"), pictures)
+
+    def _fewer(self, row: Row, seed: int, rows: Floats) -> Floats:
+        kind, _, keep = row.compared.partition(" ")
+        if kind == "random":
+            return controls.drawn(rows, int(keep), seed)
+        if kind == "pca":
+            learnt = self._features(self._checkpoint(row, seed), {}, self._pictures, "learnt")
+            return controls.components(rows, int(keep), learnt)
+        return rows
+
+    @cached_property
+    def _pictures(self) -> list[NDArray[np.uint8]]:
+        return [read(path) for path in self._learnt]
 
     def _checkpoint(self, row: Row, seed: int) -> Path:
         return self._models / f"{row.model}_{seed}.pt"
 
     def _features(
-        self, checkpoint: Path, words: Mapping[str, Any], pictures: Sequence[NDArray[np.uint8]], name: str
-    ) -> NDArray[np.float32]:
-        key = json.dumps(words, sort_keys=True).translate(dict.fromkeys(map(ord, '{}"[] /'), ""))
+        self, checkpoint: Path, words: Mapping[str, Any], pictures: Sequence[NDArray[np.uint8]], name: str,
+        known: float = 0.0,
+    ) -> NDArray[np.float32]:  # fmt: skip
+        """`known`: the share of a body that pictures show, told in the locator's place; 0: it looks."""
+        told = {**words, "known": known} if known else words
+        key = json.dumps(told, sort_keys=True).translate(dict.fromkeys(map(ord, '{}"[] /'), ""))
         kept = checkpoint.with_suffix("") / self.test.kind / f"{name}-{key}.npy"
         if not kept.exists():
             kept.parent.mkdir(exist_ok=True, parents=True)
-            np.save(kept, Extractor.load(checkpoint, "cpu", **words).images(pictures))
+            extractor = Extractor.load(checkpoint, "cpu", **words)
+            if known:
+                extractor.network.locator = controls.Known(known, extractor.regions)
+            np.save(kept, extractor.images(pictures))
         return np.load(kept)
 
 
@@ -473,7 +538,43 @@ def run(experiment: Experiment, lists: Sequence[str], taken: Taken, seeds: Seque
             [found[number, claim.asked, seed] for seed in both] for number in (claim.better, claim.worse)
         ]
         lines.append(judged(claim.text, *sides, claim.least) if both else f"| {claim.text} | | | not run |")
-    return lines
+    return [*lines, *_guards(experiment, lists, taken, able)]
+
+
+def _guards(
+    experiment: Experiment, lists: Sequence[str], taken: Taken, able: Mapping[int, Sequence[int]]
+) -> Iterator[str]:
+    """What predictors tell of whole pictures and of those with the legs cut, for rows that follow them."""
+    cut = [test for test in lists if test.startswith("legs") and STRESS[test].keep[0] < 1]
+    follow = [n for n, row in enumerate(experiment.rows) if row.words.get("scale") == "predicted"]
+    if follow and len(cut) > 1:
+        yield ""
+        yield from _GUARD_HEADER
+    for number in follow if len(cut) > 1 else ():
+        row = experiment.rows[number]
+        for seed in able[number]:
+            parts = [taken.ratios(row, test, seed) for test in cut]
+            changes = [
+                torch.full((len(own),), 1 / STRESS[test].keep[0])
+                for own, test in zip(parts, cut, strict=True)
+            ]
+            yield _guard(
+                row.model,
+                seed,
+                guarded(taken.ratios(row, "whole", seed), torch.cat(parts), torch.cat(changes)),
+            )
+
+
+_GUARD_HEADER = (
+    "| predictor | seed | ρ on whole: mean, deviation | slope | correlation | RMSE of log ρ | error | |",
+    "|---|---|---|---|---|---|---|---|",
+)
+
+
+def _guard(name: str, seed: int, guard: Guard) -> str:
+    cells = (f"{value:.3f}" for value in (guard.slope, guard.correlation, guard.rmse, guard.error))
+    flag = "collapsed" if guard.collapsed else ""
+    return f"| {name} | {seed} | {guard.mean:.3f} ± {guard.deviation:.3f} | {' | '.join(cells)} | {flag} |"
 
 
 _PREDICTORS = [
@@ -495,19 +596,12 @@ def ratios(data: Path, listed: Path, photographs: Pictures, seeds: Sequence[int]
     shares = (0.5, 0.6, 0.7, 0.8, 0.9)
     parts = torch.cat([inputs(photographs.cut(f"legs_{share}")) for share in shares])
     changes = torch.tensor(shares).reciprocal().repeat_interleave(len(whole))
-    yield "| predictor | seed | ρ on whole: mean, deviation | slope | correlation | RMSE of log ρ | error | |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield from _GUARD_HEADER
     for cut, output, form in _PREDICTORS:
         for seed in seeds:
             predict = taught(shown, seed, cut, output, form)
             told = [torch.cat([predict(some) for some in each.split(64)]) for each in (whole, parts)]
-            guard = guarded(*told, changes)
-            cells = (f"{value:.3f}" for value in (guard.slope, guard.correlation, guard.rmse, guard.error))
-            flag = "collapsed" if guard.collapsed else ""
-            yield (
-                f"| layer {cut}, {output}, {form} | {seed} | {guard.mean:.3f} ± {guard.deviation:.3f} | "
-                f"{' | '.join(cells)} | {flag} |"
-            )
+            yield _guard(f"layer {cut}, {output}, {form}", seed, guarded(*told, changes))
 
 
 def taught(shown: torch.Tensor, seed: int, cut: int, output: str, form: str) -> Callable[..., torch.Tensor]:
@@ -598,7 +692,7 @@ def main() -> None:
     parser.add_argument("what", nargs="+", choices=["train", "E7", *EXPERIMENTS])
     add_test(parser)
     parser.add_argument(
-        "--results", type=Path, default=Path("results"), help="train, E7: a run of quick.yaml"
+        "--results", type=Path, default=Path("results"), help="train, E7, E10's PCA: a run of quick.yaml"
     )
     parser.add_argument("--models", type=Path, required=True, help="NAME_SEED.pt and kept features")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -616,7 +710,9 @@ def main() -> None:
             print(line, flush=True)
     names = [name for name in options.what if name in EXPERIMENTS]
     if names:
-        taken = Taken(options.models, pictures(options))
+        listed = options.results / "holdout" / "train.tsv"
+        learnt = ImageList.read(listed).paths if options.truth and listed.exists() else ()
+        taken = Taken(options.models, pictures(options), [options.data / path for path in learnt])
         for name in names:
             print(f"\n## {name}: {EXPERIMENTS[name].title}\n")
             experiment = of_networks(EXPERIMENTS[name], options.only or TRAININGS)

@@ -9,6 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 
 from naic_reid import Extractor
 from naic_reid.architecture import Architecture
@@ -167,6 +168,72 @@ def test_what_stands_for_a_published_row_names_one(partial: ModuleType) -> None:
         assert all(max(claim.better, claim.worse) < len(experiment.rows) for claim in experiment.claims)
         assert {claim.asked for claim in experiment.claims} <= {*experiment.lists}
         assert {*experiment.families} <= {row["family"] for row in rows}
+
+
+@pytest.fixture
+def controls(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(HOME / "benchmarks"))
+    return importlib.import_module("partial_controls")
+
+
+def test_known_masses_are_the_rows_that_show_a_region(controls: ModuleType, tmp_path: Path) -> None:
+    path = house.model(tmp_path / "a.pt", Architecture(backbone="resnet18", height=96, width=32, regions=3))
+    extractor = Extractor.load(path, "cpu")
+    picture = np.random.default_rng(0).integers(0, 256, (96, 32, 3), np.uint8)
+    for kept, masses in ((1.0, [2, 2, 2]), (0.5, [4, 2, 0])):  # of six rows; ends at 4 and 8, or 2, 4 and 6
+        extractor.network.locator = controls.Known(kept, 3)
+        row = extractor.images([picture])[0]
+        expected = np.array(masses) / np.linalg.norm(masses) * 0.5**0.5
+        np.testing.assert_allclose(row[-3:], expected, atol=1e-6)
+        assert kept == 1 or np.abs(row[2 * 512 : 3 * 512]).max() < 1e-6
+
+
+def test_one_scale_for_all_is_the_mean_of_what_extraction_would_follow(
+    controls: ModuleType, tmp_path: Path
+) -> None:
+    words = {"height": 32, "width": 16, "ratio": 1}
+    path = house.model(tmp_path / "a.pt", Architecture(backbone="resnet18", **words))
+    extractor = Extractor.load(path, "cpu", scale="predicted", flip=False)
+    assert extractor.network.ratio is not None
+    torch.nn.init.normal_(extractor.network.ratio.linear.weight, std=0.5)
+    pictures = list(np.random.default_rng(0).integers(0, 256, (3, 40, 20, 3), np.uint8))
+    told = controls.ratios(extractor, pictures)
+    assert told.std() > 0.01
+    for picture, row, log_ratio in zip(pictures, extractor.images(pictures), told, strict=True):
+        scale = (min(3.0, max(0.5, float(log_ratio.exp()))), 1.0)
+        by_hand = Extractor.load(path, "cpu", scale=scale, flip=False).images([picture])
+        np.testing.assert_allclose(row, by_hand[0], atol=1e-5)
+    assert controls.constant(torch.tensor([1.0, 2.0, 1.5]).log()) == (1.5, 1.0)
+    assert controls.constant(torch.tensor([9.0]).log()) == (3.0, 1.0)
+
+
+def test_fewer_numbers_are_channels_that_were_drawn_or_directions_of_most_variance(
+    controls: ModuleType,
+) -> None:
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(6, 5)).astype(np.float32)
+    chosen = controls.drawn(rows, 2, 0)
+    pairs = [rows[:, [i, j]] for i in range(5) for j in range(i + 1, 5)]
+    assert sum(np.allclose(chosen, pair / np.linalg.norm(pair, axis=1)[:, None]) for pair in pairs) == 1
+    assert {controls.drawn(rows, 2, seed).tobytes() for seed in range(9)} > {chosen.tobytes()}
+    learnt = rng.normal(size=(40, 5)) * [1, 9, 1, 4, 1] @ np.linalg.qr(rng.normal(size=(5, 5)))[0] + 7
+    for keep in (1, 2, 5):
+        axes = np.linalg.eigh(np.cov(learnt.T))[1][:, ::-1][:, :keep]
+        expected = (rows - learnt.mean(0)) @ axes
+        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+        found = controls.components(rows, keep, learnt)
+        np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-5)
+    with pytest.raises(SystemExit, match="pca 41: 40 training images"):
+        controls.components(rng.normal(size=(3, 50)), 41, rng.normal(size=(40, 50)))
+
+
+def test_controls_that_cannot_be_asked_are_not_told(partial: ModuleType, place: Path) -> None:
+    taken = partial.Taken(place / "models", partial.Pictures.of_layout(place, "partial_reid"))
+    rows = [partial.Row("whole", compared=compared) for compared in ("random 64", "pca 2", "known")]
+    assert [taken.seeds(row, [0]) for row in rows] == [[0], [], []]
+    first, *_ = (path for path in place.rglob("*.jpg"))
+    taught = partial.Taken(place / "models", taken.test, [first] * 3)
+    assert taught.seeds(rows[1], [0]) == [0] and len(taught.scored(rows[0], "all_shot", 0).first) == 12
 
 
 def test_published_figures_are_those_of_their_protocols(partial: ModuleType) -> None:
