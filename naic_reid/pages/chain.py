@@ -18,7 +18,7 @@ def told(made_by: MadeBy) -> tuple[list[dict[str, str]], dict[str, str]]:
             continue
         seen.add((given, recorded))
         one = lineage.record(path) if path and path.is_file() else None
-        by = f"{one.stage}, revision {one.revision}" if one else "given" if path else "is missing"
+        by = f"{one.stage}, revision {one.revision}" if one else _unrecorded(path)
         links.append({"name": given, "by": by, "digest": recorded[:12]})
         if one and path:
             if one.settings != "{}":
@@ -28,3 +28,10 @@ def told(made_by: MadeBy) -> tuple[list[dict[str, str]], dict[str, str]]:
     for text, stage in settings.items():
         named[f"{stage} {1 + sum(key.split()[0] == stage for key in named)}"] = text
     return links, named
+
+
+def _unrecorded(path: Path | None) -> str:
+    """What is told of a file that no record is of: a log of a step, or what a user gave."""
+    if path is None:
+        return "is missing"
+    return "a step's log" if path.suffix == ".jsonl" else "given"

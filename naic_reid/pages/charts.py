@@ -62,7 +62,7 @@ def histograms(
     top = axis.get_ylim()[1]
     for number, (word, place) in enumerate(marks.items()):
         axis.axvline(place, color=_SOFT, linewidth=1, linestyle=_DASHES[1 + number % 3])
-        axis.text(place, top * (0.985 - 0.075 * number), f" {word}", color=_SOFT, fontsize=7.5, va="top")
+        axis.text(place, top * (0.985 - 0.075 * number), f" {word}", color=_SOFT, fontsize=8.5, va="top")
     return _finished(figure, axis, name, title)
 
 
@@ -76,21 +76,21 @@ def _axes(names: tuple[str, str], limits: Mapping[str, Any], *, whole: bool = Fa
     axis.set(xlabel=names[0], ylabel=names[1], **limits)
     axis.grid(color=_LINE, linewidth=0.8)
     axis.set_axisbelow(True)
-    axis.tick_params(colors=_SOFT, labelsize=8, length=0)
+    axis.tick_params(colors=_SOFT, labelsize=9, length=0)
     if whole:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     for side, spine in axis.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color(_LINE)
     for label in (axis.xaxis.label, axis.yaxis.label):
-        label.set(color=_SOFT, fontsize=8.5)
+        label.set(color=_SOFT, fontsize=9.5)
     return figure, axis
 
 
 def _finished(figure: Any, axis: Any, name: str, title: str) -> str:
     import matplotlib
 
-    axis.legend(frameon=False, fontsize=8, labelcolor=_INK)
+    axis.legend(frameon=False, fontsize=9, labelcolor=_INK)
     out = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "DejaVu Sans"}):
         figure.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator")))

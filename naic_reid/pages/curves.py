@@ -92,8 +92,9 @@ def cmc(name: str, domain: str, firsts: Mapping[str, NDArray[np.int64]]) -> Draw
         for ranking, first in list(firsts.items())[-2 if len(firsts) > _MOST else 0 :]
     }  # fmt: skip
     lowest = min(99.0, *(values[0] for _, values in series.values()))
-    axes = ("k", "queries with a hit, %")
-    drawn = charts.lines(name, f"CMC of {domain}", axes, series, ylim=(lowest - 1, 101))
+    axes, bottom = ("rank k", "queries with a hit, %"), lowest - 1
+    top = 100 + 0.03 * (100 - bottom)  # room for the line at 100, and none for a number above
+    drawn = charts.lines(name, f"CMC of {domain}", axes, series, ylim=(bottom, top))
     return Drawing(f"{domain}: CMC", drawn)
 
 

@@ -15,6 +15,7 @@ from typing import Self
 import numpy as np
 
 from naic_reid.data import duplicates
+from naic_reid.data.crops import Part
 from naic_reid.data.duplicates import Verdict
 from naic_reid.data.images import Look
 from naic_reid.data.records import Records
@@ -64,7 +65,11 @@ class Listed:
 
     def picture(self, row: int) -> Picture:
         """A row's image, with who it is and where it is listed."""
-        return Picture(self.folder / self.paths[row], f"{self.identities[row]} {self.places[row]}")
+        return self.picture_of(self.paths[row], f"{self.identities[row]} {self.places[row]}")
+
+    def picture_of(self, path: str, caption: str) -> Picture:
+        """A file's image as it was looked at; one that has changed since cannot be shown."""
+        return Picture(Part(self.folder / path, self.looks[path].digest.hex()), caption)
 
     @property
     def unsized(self) -> bool:
@@ -145,7 +150,7 @@ def _unusable(listed: Listed) -> Section:
     note = f"{len(found):,} in all" if len(found) > FIRST else "" if found else "none"
     if listed.unsized:
         note = f"{note or 'unusable ones alone'}; sizes are {_UNSIZED}"
-    strip = [Picture(listed.folder / path, path) for path, one in found[:FIRST] if not one.fault]
+    strip = [listed.picture_of(path, path) for path, one in found[:FIRST] if not one.fault]
     title = f"Unusable images, and those with a side under {SMALL} pixels"
     return Section(title, ("image", "what"), rows, note, [strip] if strip else [])
 

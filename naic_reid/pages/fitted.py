@@ -1,6 +1,7 @@
 """The report's page in so many bytes: its pictures are as large as the rest leaves room for."""
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from naic_reid import pages
@@ -11,6 +12,8 @@ from naic_reid.pages.looking import Looking
 from naic_reid.pages.pictures import Album
 
 _HEAT = 0.1  # of the room that pictures have
+_FOUND = 0.1  # likewise, for pictures of what is wrong with training lists
+_SMALL = 104  # pixels of height of these at most
 
 
 def script(value: Any) -> str:
@@ -32,7 +35,7 @@ def fitted(content: dict[str, Any], shown: Shown, report: Report, looked: Lookin
     maps = looked.heats if looked else {}
     more = f"had no room in {report.megabytes:g} MB; report.megabytes in the config gives more."
 
-    def page(album: Album, heats: Album) -> str:
+    def page(album: Album, heats: Album, found: Album) -> str:
         notes = {
             f"The worst {shown.queries:,} of {shown.of:,} queries; report.queries in the config asks for "
             "more.": shown.queries < shown.of,
@@ -41,18 +44,32 @@ def fitted(content: dict[str, Any], shown: Shown, report: Report, looked: Lookin
             f"{heats.left_out:,} heat maps {more}": heats.left_out,
             why: why,
         }
+        of_found = {f"{found.left_out:,} pictures {more}": found.left_out}
         inside = {
             "lists": shown,
             "lists_json": script({"domains": shown.domains}),
             "lists_notes": [note for note, holds in notes.items() if holds],
+            "found_pictures": found.pictures,
+            "found_notes": [note for note, holds in of_found.items() if holds],
             "heat": looked.network if looked and maps else "",
             "heat_json": script(heats.pictures),
             "pictures_json": script(album.pictures),
         }
         return pages.rendered("report.html.j2", **content | inside)
 
-    bare = page(Album({}, 10**6, 10**6), Album({}, 0, 10**6))
-    room = max(0, int(1e6 * report.megabytes) - len(bare.encode("utf-8", errors="replace")))
-    heats = pictures.chosen(maps, int(_HEAT * room))
+    def room(found: Album) -> int:
+        bare = page(Album({}, 10**6, 10**6), Album({}, 0, 10**6), found)
+        return max(0, int(1e6 * report.megabytes) - len(bare.encode("utf-8", errors="replace")))
+
+    most = room(Album({}, 0, 10**6))
+    heats = pictures.chosen(maps, int(_HEAT * most))
+    found = pictures.album(_numbered(content["findings"]), int(_FOUND * most), largest=_SMALL)
     used = len(script(heats.pictures))
-    return page(pictures.album(shown.parts, room - used), heats)
+    return page(pictures.album(shown.parts, room(found) - used), heats, found)
+
+
+def _numbered(tables: Iterable[Mapping[str, Any]]) -> dict[str, pictures.Image]:
+    """The pictures of all strips of tables, numbered from 0: each is inside as often as it is shown."""
+    strips = (strip for table in tables for strip in table["strips"])
+    images = (picture.image for strip in strips for picture in strip)
+    return {str(number): image for number, image in enumerate(images)}

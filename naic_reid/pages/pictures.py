@@ -19,6 +19,9 @@ _STEPS = ((192, 82), (160, 76), (128, 70), (104, 64), (80, 58), (64, 50))  # hei
 _AROUND = 6  # bytes of JSON around a key and its picture
 _SAMPLE = 48  # pictures from which the step is chosen
 
+Image = Path | Part | NDArray[np.uint8]
+"""A file, a part of one, or pixels [h, w, 3]."""
+
 
 class Thumbnail(NamedTuple):
     """A small JPEG for a page that needs nothing else."""
@@ -29,9 +32,7 @@ class Thumbnail(NamedTuple):
     height: int
 
 
-def thumbnail(
-    image: Path | Part | NDArray[np.uint8], height: int, *, enlarge: bool = True, quality: int = 95
-) -> Thumbnail | None:
+def thumbnail(image: Image, height: int, *, enlarge: bool = True, quality: int = 95) -> Thumbnail | None:
     """The image at this height; none where it cannot be read. With `enlarge` off, small ones stay small."""
     try:
         if isinstance(image, Path):
@@ -60,16 +61,17 @@ class Album(NamedTuple):
     """Images for which there was no room."""
 
 
-def album(parts: Mapping[str, Path | Part], most: int) -> Album:
+def album(parts: Mapping[str, Image], most: int, *, largest: int = 192) -> Album:
     """Images as pictures, as large as all of them together may be.
 
     Args:
         parts: key → image, the most wanted first.
         most: bytes of all pictures as they stand in the page.
+        largest: height that is tried, in pixels.
     """
     keys = list(parts)
     sample = keys[:: max(1, len(keys) // _SAMPLE)]
-    for height, quality in _STEPS:
+    for height, quality in ((height, quality) for height, quality in _STEPS if height <= largest):
         tried = _made([parts[key] for key in sample], height, quality)
         mean = sum(len(picture or "") for picture in tried) / max(1, len(tried))
         if mean * len(keys) <= 0.92 * most:
@@ -98,8 +100,8 @@ def chosen(made: Mapping[str, str | None], most: int) -> Album:
     return found._replace(missing=missing, left_out=left_out)
 
 
-def _made(parts: Sequence[Path | Part], height: int, quality: int) -> list[str | None]:
-    def one(part: Path | Part) -> str | None:
+def _made(parts: Sequence[Image], height: int, quality: int) -> list[str | None]:
+    def one(part: Image) -> str | None:
         made = thumbnail(part, height, enlarge=False, quality=quality)
         return made.source if made else None
 

@@ -3,12 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from naic_reid.pages.pictures import thumbnail
+from naic_reid.pages.pictures import Image, thumbnail
 
 _HEIGHT = 96  # pixels of a picture on the page
 
@@ -27,7 +23,7 @@ figure { margin: 0; max-width: 11em } figcaption { font-size: 11px; overflow-wra
 class Picture:
     """An image, a file or uint8 [H, W, 3], and what stands below it."""
 
-    image: Path | NDArray[np.uint8]
+    image: Image
     caption: str
 
 

@@ -1,6 +1,6 @@
 """The tables of a run's data: how large the lists are, what was wrong with the sources, what was left out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,25 @@ _WRONG = "wrong label"  # the reason for which dedupe drops what is known to be 
 DROPPED = ["path", "identity", "line", "reason", "kept", "remark"]
 
 
-def sizes(images: Mapping[str, ImageList]) -> dict[str, Any]:
+def sizes(images: Mapping[str, ImageList], known: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """How large lists are.
+
+    Args:
+        images: name → list.
+        known: name → who is on its images, of lists that do not tell it themselves.
+    """
     rows = [
         [
             name,
             len(one),
-            len({*one.identities} - {""}) or "–",
+            len({*one.identities} - {""} or {*known.get(name, ())} - {""}) or "–",
             len({*one.cameras} - {""}) or "–",
             one.marks.count(JUNK),
         ]
         for name, one in images.items()
     ]
     header = ["list", "images", "persons", "cameras", "junk"]
-    return {"title": "Sizes", "note": "", "header": header, "rows": rows, "texts": [0]}
+    return {"title": "Sizes", "note": "", "header": header, "rows": rows, "texts": [0], "strips": []}
 
 
 def findings(data: Path, collected: Path, dropped: Path) -> list[dict[str, Any]]:
@@ -43,7 +49,7 @@ def findings(data: Path, collected: Path, dropped: Path) -> list[dict[str, Any]]
 def _of_section(section: Section) -> dict[str, Any]:
     texts = [at for at in range(len(section.header)) if any(isinstance(row[at], str) for row in section.rows)]
     return {"title": section.title, "note": section.note, "header": section.header,
-            "rows": section.rows, "texts": texts}  # fmt: skip
+            "rows": section.rows, "texts": texts, "strips": section.strips}  # fmt: skip
 
 
 def problems(counts: Path, dropped: Path) -> list[dict[str, Any]]:
@@ -60,10 +66,10 @@ def problems(counts: Path, dropped: Path) -> list[dict[str, Any]]:
         seen[row[3]] = seen.get(row[3], 0) + 1
         if seen[row[3]] <= 3 and len(examples) < EXAMPLES:
             examples.append([row[0], row[1], row[3], row[4] or row[5]])
-    note = f"{len(out):,} lines of the lists were left out" + (": some" if out else "") + "."
+    note = f"{len(out):,} lines of the lists were left out" + ("; some of them:" if out else ".")
     return [
         {"title": "Training sources, and what was wrong with them", "note": "", "header": header,
-         "rows": rows, "texts": [0]},
+         "rows": rows, "texts": [0], "strips": []},
         {"title": "Left out", "note": note, "header": ["image", "identity", "because", "kept, or why"],
-         "rows": examples, "texts": [0, 1, 2, 3]},
+         "rows": examples, "texts": [0, 1, 2, 3], "strips": []},
     ]  # fmt: skip

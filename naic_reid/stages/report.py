@@ -66,7 +66,10 @@ def run(
         "title": f"Person re-identification: {', '.join(domain.name for domain in domains) or 'no queries'}",
         "summary": _summary(images),
         "charts": {"training": curves.training(histories), "ranks": curves.ranks(read)},
-        "tables": [tables.sizes({"training": trained_on} | images), *tables.problems(counts, dropped)],
+        "tables": [
+            tables.sizes({"training": trained_on} | images, _known(domains)),
+            *tables.problems(counts, dropped),
+        ],
         "findings": tables.findings(data, collected, dropped),
         "chain": links,
         "settings": of_steps,
@@ -100,6 +103,15 @@ def _summary(images: Mapping[str, ImageList]) -> str:
         for role in ("query", "gallery")
     )
     return f"{asked:,} queries, {searched:,} gallery images."
+
+
+def _known(domains: Sequence[ranked.Domain]) -> dict[str, Sequence[str]]:
+    """Who is on the images of all lists, by the lists' names; nobody knows of some."""
+    return {
+        f"{role}_{domain.name}": persons
+        for domain in domains
+        for role, persons in (("query", domain.queried), ("gallery", domain.shown))
+    }
 
 
 def _warnings(trained_on: Mapping[str, Sequence[int]]) -> list[str]:

@@ -45,12 +45,19 @@ const box = (image) => { const at = image.getBoundingClientRect();  // of what o
   return [left, top, left + width, top + height]; };
 const apart = (heat) => { const [one, other] = [box(heat), box(heat.previousSibling)];
   return Math.max(...one.map((edge, at) => Math.abs(edge - other[at]))); };
+const FOCUS = "a[href], select, input, button, summary, [tabindex]";
+const stops = () => [...document.querySelectorAll(FOCUS)].filter(
+  (one) => one.offsetParent && one.tabIndex >= 0);
+const back = (next, last) => next.bottom <= last.top || (next.top < last.bottom && next.right <= last.left);
+const jumps = () => { const at = stops().map((one) => one.getBoundingClientRect());
+  return at.slice(1).filter((next, number) => back(next, at[number])).length; };
 const focused = () => [...document.querySelectorAll(".query")].indexOf(document.activeElement);
 addEventListener("load", () => setTimeout(() => {
   const page = document.documentElement;
   const told = { at_first: seen(), count: document.getElementById("count").textContent,
     numbers: [...document.querySelectorAll(".value")].map((value) => value.textContent),
-    beside: page.scrollWidth - page.clientWidth };
+    beside: page.scrollWidth - page.clientWidth, stops: stops().length, jumps: jumps(),
+    ranked_by_hand: stops().filter((one) => one.tabIndex > 0).length };
   document.getElementById("more").click();
   told.more = seen().length;
   set("domain", "green"); told.green = seen();

@@ -28,6 +28,7 @@ from tests.stages.members import World, world
 from tests.tools import house
 
 SIZES = {"green": (10, 40), "normal": (25, 60)}
+ROLES = ("query", "gallery")
 SHAPES = ((32, 16), (60, 18), (24, 40))
 HEAT = 3
 EXTRACT = Extract(geometry="pad", border="blank", precision="bf16")
@@ -46,7 +47,7 @@ class Made:
         test_card.run(self.scores, folder)
         rng = np.random.default_rng(0)
         for domain in SIZES:
-            for role in ("query", "gallery"):
+            for role in ROLES:
                 for path in ImageList.read(self.world.images(role, domain)).paths:
                     (folder / path).parent.mkdir(parents=True, exist_ok=True)
                     size = SHAPES[int(rng.integers(len(SHAPES)))]
@@ -58,9 +59,13 @@ class Made:
         self.history.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
         counts = "\t".join(["all", "9", *["1"] * 7, "2", "1"])
         write_table(folder / "counts.tsv", "Counts", MadeBy(), tables.COUNTS, [counts])
+        (folder / "train/d.png").write_bytes(b"changed since it was collected")
+        for name in "cb":
+            cv2.imwrite(str(folder / f"train/{name}.png"), np.full((120, 60, 3), (0, 0, 200), np.uint8))
+        twice = files.digest(folder / "train/b.png")
         rows = [
-            ("train/c.png", "set/2", 1, "aa", "01", "", "", "128 64"),
-            ("train/b.png", "set/2", 3, "aa", "01", "", "", "128 64"),
+            ("train/c.png", "set/2", 1, twice, "01", "", "", "128 64"),
+            ("train/b.png", "set/2", 3, twice, "01", "", "", "128 64"),
             ("train/d.png", "set/3", 4, "bb", "02", "", "", "40 20"),
             ("train/d.png", "set/4", 5, "bb", "02", "", "", "40 20"),
             ("train/e.png", "set/4", 6, "cc", "03", "is no image", "", ""),
@@ -90,7 +95,7 @@ class Made:
             scores=known,
             heads=[path.with_name(f"{path.stem}_heads.npz") for path in known],
             rankings=[] if truth else [self.ranking(domain) for domain in SIZES],
-            tested=[self.world.images(role, domain) for domain in SIZES for role in ("query", "gallery")],
+            tested=[self.world.images(role, domain) for domain in SIZES for role in ROLES],
             trained=self.folder / "train.list.tsv",
             collected=self.folder / "images.tsv",
             histories=[self.history],
@@ -127,13 +132,26 @@ def test_the_numbers_are_those_of_the_card(made: Made, page: str) -> None:
     body = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     for row in (row for rows in card["sections"].values() for row in rows):
         low, high = row["interval"]["mAP"]
-        cell = f"<td>{100 * row['mAP']:.1f}<small>{100 * low:.1f} – {100 * high:.1f}</small></td>"
+        cell = f"<td>{100 * row['mAP']:.1f}<small>{100 * low:.1f} – {100 * high:.1f}</small></td>"
         assert cell in body
     assert "1 of 2 images in query_green.list are copies of training images" in body
 
 
+def test_every_lists_size_is_told(made: Made, page: str) -> None:
+    body = page[page.index(">Sizes</h3>") : page.index(">Training sources")]
+    rows = [re.findall(r"<td[^>]*>([^<]*)", row) for row in re.findall(r"<tr>(.*?)</tr>", body)[1:]]
+    assert [row[0] for row in rows][1:] == [f"{role}_{domain}" for domain in SIZES for role in ROLES]
+    assert [int(row[1]) for row in rows][1:] == [*SIZES["green"], *SIZES["normal"]]
+    own = ImageList.read(made.world.images("query", "green"))
+    assert int(rows[1][2]) == len({*own.identities}) > 1
+    silent = replace(own, identities=("",) * len(own))  # as of the competition, whose answers lie apart
+    known = {"a": ["1", "2", "1", ""]}
+    told = tables.sizes({"a": silent, "b": silent}, known)["rows"]
+    assert [row[:3] for row in told] == [["a", len(own), 2], ["b", len(own), "–"]]
+
+
 def test_what_is_wrong_with_training_lists_is_told(page: str) -> None:
-    found = page[page.index('<section id="found"') : page.index('<section id="chain"')]
+    found = page[page.index('<section id="found"') : page.index('<section id="chain"')].replace("<wbr>", "")
     tables = dict(re.findall(r"<h3 [^>]*>([^<]*)</h3>(.*?)(?=<h3|</section>)", found, re.DOTALL))
     cells = {
         title: [re.findall(r"<td[^>]*>([^<]*)", row) for row in re.findall(r"<tr>(.*?)</tr>", body)[1:]]
@@ -152,6 +170,22 @@ def test_what_is_wrong_with_training_lists_is_told(page: str) -> None:
     assert cells[titles["one person"]] == [["other + set", "1", "2"]]
     assert "the largest person is set/2: other/8, set/2" in found
     assert "known to be wrong: 1" in found  # whose person is in none of the other tables
+
+
+def test_what_is_wrong_is_shown_as_well(made: Made, page: str) -> None:
+    found = page[page.index('<section id="found"') : page.index('<section id="chain"')]
+    shown = re.findall(r'<img src="([^"]*)" alt="Image of ([^"]*)">', found)
+    frames = re.findall(r'<div class="frame">(.*?)</div><figcaption>([^<]*)</figcaption>', found)
+    kept, repeated, gone = "set/2 set:1", "set/2 set:3", "other/8 other:2"
+    told = [caption for _, caption in frames]
+    unusable, repeats, conflicts = told[:1], told[1:5], told[5:7]
+    assert (unusable, repeats) == (["train/d.png"], [kept, repeated, kept, gone])
+    assert conflicts == ["set/3 set:4", "set/4 set:5"]
+    assert told[7:] == [kept, gone, "other/8 other:7", kept]  # what links the person, and its members
+    assert [caption for _, caption in shown] == [kept, repeated, kept, kept, kept]
+    assert all(drawn(source).shape == (104, 52, 3) for source, _ in shown)
+    assert all(np.abs(drawn(source) - np.array([0.0, 0, 200])).max() < 12 for source, _ in shown)
+    assert sum("no picture" in frame for frame, _ in frames) == len(frames) - len(shown)
 
 
 def test_lists_come_worst_first_with_their_marks(made: Made, page: str) -> None:
@@ -213,10 +247,10 @@ def test_the_page_is_whole_and_asks_for_nothing_outside(page: str) -> None:
     assert checked.open == []
     assert len(checked.ids) == len(set(checked.ids))
     assert checked.asked <= set(checked.ids)
-    assert checked.loaded == []
+    assert all(source.startswith("data:image/jpeg;base64,") for source in checked.loaded)
     assert not re.findall(r"(?:https?:)?//(?!www\.w3\.org/(?:1999/xlink|2000/svg))\w+\.\w", page)
     assert page.count("<svg ") == page.count('role="img"') == 2 + 3 * len(SIZES)
-    assert "#0102" not in page and "train/&lt;b&gt;.png" in page
+    assert "#0102" not in page and "train/<wbr>&lt;b&gt;.png" in page
 
 
 def test_equal_runs_give_equal_bytes_and_the_chain_is_told(made: Made, page: str) -> None:
@@ -227,6 +261,7 @@ def test_equal_runs_give_equal_bytes_and_the_chain_is_told(made: Made, page: str
     assert json.loads((made.folder / "index.record.json").read_text())["page"] == files.digest(
         made.folder / "index.html"
     )
+    assert "a step&#39;s log" in page and "<wbr>history.jsonl" in page
     for stage in ("evaluate", "fuse", "card", "rerank", "search"):
         assert f"{stage}, revision" in page
     assert '"lambda":0.3'.replace('"', "&#34;") in page
@@ -272,9 +307,13 @@ def test_lists_of_other_queries_are_refused(made: Made) -> None:
 
 def test_curves_are_drawn_of_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: dict[str, Any] = {}
-    monkeypatch.setattr(charts, "lines", lambda *given, **limits: drawn.update(lines=given) or "")
+    monkeypatch.setattr(
+        charts, "lines", lambda *given, **limits: drawn.update(lines=given, limits=limits) or ""
+    )
     monkeypatch.setattr(charts, "histograms", lambda *given: drawn.update(histograms=given) or "")
     curves.cmc("one", "green", {"fusion, plain": np.array([1, 2, 0, 5])})
+    low, high = drawn["limits"]["ylim"]
+    assert low == 24 and 100 < high < 103  # the axis names no share above 100 %
     places, values = drawn["lines"][3]["fusion, plain"]
     assert places == list(range(1, curves.RANKS + 1))
     assert values == [25, 50, 50, 50] + [75] * (curves.RANKS - 4)  # one of four is never found
@@ -409,6 +448,7 @@ def test_the_filter_changes_what_is_shown(page: str, tmp_path: Path) -> None:
     pooled = json.loads(numbers[1])["sections"]["pooled"][-1]
     assert told["numbers"] == [f"{100 * pooled[name]:.1f}" for name in ("R1", "mAP", "mINP")]
     assert told["beside"] <= 0  # nothing of the page is beside a narrow screen
+    assert told["stops"] > 30 and told["jumps"] == told["ranked_by_hand"] == 0  # Tab goes down the page
     assert told["count"] == "20 of 35 queries shown" and len(told["at_first"]) == 20 and told["more"] == 35
     assert all(one["drawn"] and len(one["alts"]) == 11 and all(one["alts"]) for one in told["at_first"])
     own = [precision(one["title"]) for one in told["at_first"]]
