@@ -14,7 +14,7 @@ from naic_reid.pages import chain, curves, lists, ranked, tables
 from naic_reid.pages.fitted import fitted, script
 from naic_reid.pages.looking import Looking, looking
 
-REVISION = 2
+REVISION = 3
 _log = logging.getLogger(__name__)
 
 
@@ -58,18 +58,16 @@ def run(
     inputs += [counts, dropped]
     made_by = MadeBy.of("report", REVISION, settings, inputs)
     read = {path.stem: scored.read(path) for path in scores}
-    images, trained_on = {path.stem: ImageList.read(path) for path in tested}, ImageList.read(trained)
+    images = {path.stem: ImageList.read(path) for path in tested}
     domains = [*ranked.judged(read, heads, images), *ranked.unjudged(rankings, images)]
     shown = lists.shown(domains, data, report.queries, report.best, report.heat)
     links, of_steps = chain.told(made_by)
+    sizes = tables.sizes({"training": ImageList.read(trained)} | images, _known(domains))
     content = _score(card) | {
         "title": f"Person re-identification: {', '.join(domain.name for domain in domains) or 'no queries'}",
         "summary": _summary(images),
         "charts": {"training": curves.training(histories), "ranks": curves.ranks(read)},
-        "tables": [
-            tables.sizes({"training": trained_on} | images, _known(domains)),
-            *tables.problems(counts, dropped),
-        ],
+        "tables": [sizes, *tables.problems(counts, dropped)],
         "findings": tables.findings(data, collected, dropped),
         "chain": links,
         "settings": of_steps,
