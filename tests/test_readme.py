@@ -1,6 +1,7 @@
 """Every command of README and tutorial runs as it stands, on drawn data; or it is said why not."""
 
 import contextlib
+import importlib
 import io
 import os
 import re
@@ -10,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -133,11 +135,22 @@ def test_what_is_said_of_commands_is_said_of_those_that_are_there() -> None:
     assert README.count("```python") == 2  # tests/test_public.py runs them
 
 
-def test_the_tutorials_pictures_are_there_and_small() -> None:
-    named = re.findall(r"!\[[^]]+\]\((.*?)\)", TUTORIAL)
+def test_pictures_of_the_pages_are_there_and_small() -> None:
+    pages = [page.read_text(encoding="utf-8") for page in sorted((HOME / "docs").glob("*.md"))]
+    named = re.findall(r"!\[[^]]+\]\((.*?)\)", "".join(pages))
     made = {path.name for path in (HOME / "docs" / "pictures").iterdir()}
     assert {Path(name).name for name in named} == made
     assert all((HOME / "docs" / name).stat().st_size < 150_000 for name in named)
+
+
+def test_pictures_of_partial_bodies_are_what_is_done_to_them_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(HOME / "docs"))
+    pictures = importlib.import_module("partial_pictures")
+    for name in ("geometries", "crops"):
+        kept = cv2.imread(str(HOME / "docs" / "pictures" / f"{name}.webp"))
+        made = getattr(pictures, name)()[:, :, ::-1]
+        assert kept is not None and kept.shape == made.shape
+        assert np.abs(kept.astype(int) - made).mean() < 3, f"{name}: python docs/partial_pictures.py"
 
 
 def test_the_tutorials_loss_can_be_trained_with(monkeypatch: pytest.MonkeyPatch) -> None:
