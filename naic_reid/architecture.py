@@ -122,6 +122,10 @@ class Architecture(BaseModel):
     ratio_steps: Annotated[int, Field(ge=1, le=3)] = Field(
         1, exclude_if=(1).__eq__, description="looks at an image, each at the scale of those before"
     )
+    ratio_sides: Literal[1, 2] = Field(
+        1, exclude_if=(1).__eq__,
+        description="of the ratio: 1, how much taller than wide; 2, taller and wider each (crops of widths)",
+    )  # fmt: skip
     resize: Literal["area", "bicubic"] = Field(
         "area", exclude_if="area".__eq__,
         description="how images are resized; bicubic: antialiased, as Pillow does, as FastReID's were",
@@ -165,6 +169,7 @@ class Architecture(BaseModel):
             "regions": bool(self.regions) and self.head != "single",
             "ratio_output": self.ratio_output != "exp" and not self.ratio,
             "ratio_steps": self.ratio_steps != 1 and not self.ratio,
+            "ratio_sides": self.ratio_sides != 1 and not self.ratio,
             "reduction": bool(self.reduction) and not plain,
             "dropout": bool(self.dropout) and not plain and self.head != "pcb",
             "neck_relu": self.neck_relu and not plain,

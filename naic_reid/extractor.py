@@ -50,7 +50,7 @@ from naic_reid.models.branches import Seen, summed
 from naic_reid.models.dimension import reduced
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.inference import fused, halved
-from naic_reid.models.ratio import vertical
+from naic_reid.models.ratio import taps
 from naic_reid.models.scaled_conv import LEAST, MOST
 from naic_reid.models.sight import Sight
 from naic_reid.models.weights import Checkpoint, loaded
@@ -230,7 +230,7 @@ class Extractor(nn.Module):
             self._sight.inside = there.to(inputs.dtype) if there is not None and self._masks else None
         with precisions.forward(self.precision, pixels.device):
             if self._sight is not None and self.how.scale == "predicted" and self.network.ratio is not None:
-                self._sight.scale = vertical(self.network.ratio(inputs))
+                self._sight.scale = taps(self.network.ratio(inputs))
             seen = reduce(summed, map(self.network, self._views(inputs, frames)))
         return self._rows(seen)
 

@@ -96,8 +96,8 @@ def _scaled(train: Train, embedder: Embedder) -> Scaled | None:
     def taps(images: Tensor, parts: Tensor | None) -> Tensor | None:
         if train.taps == "predicted":
             assert embedder.ratio is not None, "a config says so of none without"
-            return ratio.vertical(embedder.ratio(images))
-        return None if parts is None else ratio.vertical(-parts[:, 1].log())
+            return ratio.taps(embedder.ratio(images))
+        return None if parts is None else ratio.taps(-parts[:, 1:].log())
 
     def see(scale: Tensor | None) -> None:
         look.scale = scale

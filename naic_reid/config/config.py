@@ -256,10 +256,10 @@ class Config(Section):
                 bool(model.ratio) or (train.ratio is None and train.taps != "predicted"),
                 f"models.{name}.ratio: train.ratio and taps: predicted need it: give it a layer",
             )
-            crops = train.augment.crop_keep[0] < 1 and train.augment.crop_then == "stretch"
             require(
-                train.taps != "known" or crops,
-                f"train.taps known, of models.{name}: augment.crop_keep stretches no part: lower it",
+                train.taps != "known" or train.augment.stretches,
+                f"train.taps known, of models.{name}: augment.crop_keep stretches no part: lower it, or "
+                "crop_keep_x",
             )
             require(
                 not model.ratio or train.ratio is not None or train.taps == "predicted",

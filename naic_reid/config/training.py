@@ -122,6 +122,10 @@ class Augment(Section):
         description="partial bodies: least and greatest share of the rows that stay, above 1: all; VPM: "
         "[0.5, 1.0833]",
     )  # fmt: skip
+    crop_keep_x: tuple[Kept, Kept] = Field(
+        (1.0, 1.0), exclude_if=(1.0, 1.0).__eq__,
+        description="partial bodies: likewise of the columns, which lie anywhere",
+    )  # fmt: skip
     crop_head: Share = Field(
         0.0, exclude_if=not_, description="partial bodies: probability that the upper rows go, not the lower"
     )
@@ -132,11 +136,21 @@ class Augment(Section):
 
     @model_validator(mode="after")
     def _parts_are_cut_somewhere(self) -> Self:
-        least, most = self.crop_keep
-        require(least <= most, f"crop_keep {least:g}, {most:g}: the least share comes first")
-        idle = least >= 1 and (self.crop_head or self.crop_then != "stretch")
-        require(not idle, "crop_head, crop_then: crop_keep keeps every row: lower it, or leave them out")
+        for word in ("crop_keep", "crop_keep_x"):
+            least, most = getattr(self, word)
+            require(least <= most, f"{word} {least:g}, {most:g}: the least share comes first")
+        rows, columns = self.crop_keep[0] < 1, self.crop_keep_x[0] < 1
+        require(rows or not self.crop_head, "crop_head: crop_keep keeps every row: lower it, or leave it out")
+        require(
+            rows or columns or self.crop_then == "stretch",
+            "crop_then: crop_keep and crop_keep_x keep every row and column: lower one, or leave it out",
+        )
         return self
+
+    @property
+    def stretches(self) -> bool:
+        """Whether parts of pictures are shown in the place of whole ones."""
+        return (self.crop_keep[0] < 1 or self.crop_keep_x[0] < 1) and self.crop_then == "stretch"
 
 
 class Ratio(Section):

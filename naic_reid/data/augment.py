@@ -20,8 +20,8 @@ rounded and clipped to 0 … 255 once at the end instead of after each step, and
 grey axis at constant luma instead of the HSV hexagon at constant maximum.
 
 A partial body keeps a share y = min(1, U(lo, hi)) of the image's rows, the upper ones or, for some images,
-the lower ones; then it is stretched to the whole image again, or the rest becomes blank, which is 0 after
-normalisation.
+the lower ones, and likewise a share x of its columns, which lie anywhere; then it is stretched to the whole
+image again, or the rest becomes blank, which is 0 after normalisation.
 """
 
 from dataclasses import dataclass, fields
@@ -97,6 +97,8 @@ class Recipe:
     cmy: float = 0.0
     crop_keep: tuple[float, float] = (1.0, 1.0)
     """Least and greatest share of the rows that stay; what is drawn above 1 is the whole image."""
+    crop_keep_x: tuple[float, float] = (1.0, 1.0)
+    """Likewise of the columns."""
     crop_head: float = 0.0
     """Probability that upper rows go, and not lower ones."""
     crop_then: str = "stretch"
@@ -106,7 +108,7 @@ class Recipe:
 
     @property
     def crops(self) -> bool:
-        return self.crop_keep[0] < 1
+        return self.crop_keep[0] < 1 or self.crop_keep_x[0] < 1
 
     @property
     def recolours(self) -> bool:
@@ -171,11 +173,19 @@ def draw(recipe: Recipe, num: int, height: int, width: int, rng: np.random.Gener
 
 
 def _parts(recipe: Recipe, num: int, height: int, width: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Upper or lower rows; as VPM's training crops (Sun et al. 2019) with keep (.5, 1.0833)."""
-    share = np.minimum(1, rng.uniform(*recipe.crop_keep, num))
-    rows = np.maximum(1, np.rint(share * height)).astype(np.int64)
+    """Upper or lower rows, as VPM's training crops (Sun et al. 2019) with keep (.5, 1.0833); some columns."""
+    rows = _kept(recipe.crop_keep, num, height, rng)
     top = np.where(rng.random(num) < recipe.crop_head, height - rows, 0)
-    return np.stack((top, np.zeros_like(rows), rows, np.full_like(rows, width)), axis=1)
+    columns = _kept(recipe.crop_keep_x, num, width, rng)
+    left = rng.integers(0, width - columns + 1)
+    return np.stack((top, left, rows, columns), axis=1)
+
+
+def _kept(shares: tuple[float, float], num: int, side: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """How many pixels of a side stay."""
+    share = np.minimum(1, rng.uniform(*shares, num))
+    kept: NDArray[np.int64] = np.maximum(1, np.rint(share * side)).astype(np.int64)
+    return kept
 
 
 def _affine(
@@ -230,9 +240,10 @@ def vary(images: Pixels, draws: Draws, policy: str = "none", crop_then: str = "s
     for i in range(num):
         image = images[i]
         if draws.crop is not None and crop_then == "stretch":
-            top, _, rows, _ = draws.crop[i].tolist()
-            if rows < height:
-                image = np.asarray(cv2.resize(image[top : top + rows], (width, height)), np.uint8)
+            top, left, rows, columns = draws.crop[i].tolist()
+            if (rows, columns) != (height, width):
+                part = image[top : top + rows, left : left + columns]
+                image = np.asarray(cv2.resize(part, (width, height)), np.uint8)
         if draws.policy is not None and draws.policy[i] >= 0:
             image = policies.POLICIES[policy](image, np.random.default_rng(draws.policy[i]))
         if draws.flip[i]:

@@ -43,8 +43,8 @@ class Batch:
     frames: Tensor | None = None
     """int64 [B, 4], outside of which images are blank; None: nowhere."""
     kept: Tensor | None = None
-    """float32 [B, 2], the part that is stretched to the whole image: where it begins, and how much it is, as
-    shares of the height; None: all of it."""
+    """float32 [B, 3], the part that is stretched to the whole image: where it begins and how much it is, as
+    shares of the height, and how much it is of the width; None: all of it."""
 
     def pinned(self) -> Self:
         """The same in memory from which a GPU copies while the host goes on."""
@@ -140,11 +140,11 @@ class TrainingImages:
             given = np.stack([self._image(int(row)) for row in rows])
             varied = augment.vary(given, draws, recipe.policy, recipe.crop_then)
             blanks = recipe.crops and recipe.crop_then == "blank"
-            stretches = recipe.crops and not blanks
+            kept = _kept(draws, height, width) if recipe.crops and not blanks else None
             batch = Batch(
                 number, torch.from_numpy(varied), torch.from_numpy(draws.erase), augment.noise(draws),
                 torch.from_numpy(self.labels[rows]), tuple(self.paths[row] for row in rows), erased,
-                torch.from_numpy(draws.crop) if blanks else None, _kept(draws, height) if stretches else None,
+                torch.from_numpy(draws.crop) if blanks else None, kept,
             )  # fmt: skip
             return batch.pinned() if pinned else batch
 
@@ -170,10 +170,11 @@ class TrainingImages:
         return pixels
 
 
-def _kept(draws: augment.Draws, height: int) -> Tensor:
-    """Where each image's part begins and how much it is, float32 [B, 2], as shares of the height."""
+def _kept(draws: augment.Draws, height: int, width: int) -> Tensor:
+    """`Batch.kept`, float32 [B, 3]."""
     assert draws.crop is not None
-    return torch.from_numpy((draws.crop[:, [0, 2]] / height).astype(np.float32))
+    shares = draws.crop[:, [0, 2, 3]] / np.array((height, height, width))
+    return torch.from_numpy(shares.astype(np.float32))
 
 
 def with_shuffled_channels(

@@ -1,12 +1,13 @@
 """What teaches a predictor of ratios: crops whose change is known, and that whole images have 1.
 
-A crop Cx of an image x that keeps the share y of its height, stretched to the whole, changes the ratio by
-c = 1/y. With ρ what is predicted:
+A crop Cx that keeps the share y of an image's height and the share x of its width, stretched to the whole,
+changes the ratio by c = x/y. With ρ what is predicted:
 
 * direct: (log ρ(Cx) − log c)², and every image's own known change alike;
 * relative: (ρ(Cx) / c / ρ(x) − 1)², which says nothing of the absolute value;
 * relative_log: the logarithm of that quotient, squared: symmetric in a change and its inverse;
 * with both of these an anchor of weight .01 on whole images, (ρ − 1)² or (log ρ)²;
+* of a predictor of both sides these hold for either, with c = 1/y and c = 1/x, and crops lose columns, too;
 * cycle: (log ρ₂)², ρ₂ what is predicted once the image is seen at the scale that was predicted.
 """
 
@@ -21,7 +22,7 @@ _KEEP = (0.5, 1.0833)  # of the crops that are made here: one in seven is whole 
 
 
 class Predictor(Protocol):
-    """Images → log ρ; `models.ratio.RatioPredictor` is one."""
+    """Images → log ρ [B], or of both sides [B, 2]; `models.ratio.RatioPredictor` is one."""
 
     def __call__(self, images: Tensor) -> Tensor: ...
 
@@ -40,11 +41,21 @@ def anchor(whole: Tensor, *, log: bool) -> Tensor:
 
 
 def cropped(images: Tensor, kept: Tensor) -> Tensor:
-    """The upper share `kept` [B] of images [B, 3, H, W], stretched to the whole, bilinear."""
+    """The upper share `kept` [B] of images [B, 3, H, W], stretched to the whole, bilinear.
+
+    With `kept` [B, 2] a share of the columns, too, those in the middle.
+    """
     turn = torch.zeros(len(images), 2, 3, device=images.device)
-    turn[:, 0, 0], turn[:, 1, 1], turn[:, 1, 2] = 1, kept, kept - 1
+    down, across = kept.unbind(1) if kept.dim() == 2 else (kept, torch.ones_like(kept))
+    turn[:, 0, 0], turn[:, 1, 1], turn[:, 1, 2] = across, down, down - 1
     places = F.affine_grid(turn, list(images.shape), align_corners=False)
     return F.grid_sample(images.float(), places, padding_mode="border", align_corners=False)
+
+
+def _drawn(images: Tensor) -> Tensor:
+    """How much of each of B images shall stay, [B]."""
+    least, most = _KEEP
+    return (least + (most - least) * torch.rand(len(images), device=images.device)).clamp(max=1)
 
 
 class Ratio(nn.Module):
@@ -56,12 +67,15 @@ class Ratio(nn.Module):
         self.form, self.cycle = form, cycle
 
     def forward(self, predict: Predictor, images: Tensor, parts: Tensor | None) -> Tensor:
-        """A scalar, of images [B, 3, H, W] and how much of each is shown already [B, 2] (`step.Batch`)."""
-        least, most = _KEEP
-        kept = (least + (most - least) * torch.rand(len(images), device=images.device)).clamp(max=1)
-        known = torch.ones_like(kept) if parts is None else 1 / parts[:, 1]
+        """A scalar, of images [B, 3, H, W] and how much of each is shown already [B, 3] (`step.Batch`)."""
+        kept, one = _drawn(images), predict(images)
+        shown = torch.ones(len(images), 2, device=images.device) if parts is None else parts[:, 1:]
+        if one.dim() == 2:
+            kept, known = torch.stack((kept, _drawn(images)), 1), 1 / shown
+        else:
+            known = shown[:, 1] / shown[:, 0]
         crops = cropped(images, kept)
-        one, other = predict(images), predict(crops)
+        other = predict(crops)
         if self.form == "direct":
             each = (one - known.log()).square() + (other - (known / kept).log()).square()
             loss = each.mean() / 2

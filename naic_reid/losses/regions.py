@@ -27,11 +27,11 @@ def labels(parts: Tensor, height: int, count: int) -> Labels:
     """Which region each of `height` rows shows, and which of `count` regions are visible.
 
     Args:
-        parts: float [B, 2], `top` and `kept`, shares of a whole body's rows.
+        parts: float [B, 2 or more], `top` and `kept`, shares of a whole body's rows, first.
         height: R.
         count: p.
     """
-    top, kept = parts.double().unbind(1)
+    top, kept = parts[:, :2].double().unbind(1)
     edges = torch.arange(1, count + 1, device=parts.device) * height / count
     ends = ((edges - height * top[:, None]) / kept[:, None]).round()
     numbers = torch.arange(1, height + 1, device=parts.device)
@@ -58,7 +58,7 @@ class Regions(nn.Module):
             features: [B, p·D], after the necks, side by side.
             logits: [B, p·R], the locator's.
             persons: int64 [B].
-            parts: [B, 2] as of `labels`; None: all pictures are whole.
+            parts: as of `labels`; None: all pictures are whole.
         """
         count = len(self.classes)
         logits = logits.view(len(logits), count, -1).float()

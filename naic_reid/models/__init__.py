@@ -68,7 +68,10 @@ def build(architecture: Architecture) -> Embedder:
     embedder = Embedder(backbone, _head(architecture, dimension), as_map, architecture.standardise)
     if architecture.ratio:
         embedder.ratio = RatioPredictor(
-            architecture.ratio, architecture.ratio_output, architecture.ratio_steps
+            architecture.ratio,
+            architecture.ratio_output,
+            architecture.ratio_steps,
+            architecture.ratio_sides,
         )
     return embedder
 

@@ -2,12 +2,13 @@
 
 ρ is the vertical stretch over the horizontal one, 1 for a whole body in its usual frame and 1/y for a picture
 of which the share y of the height stays and was stretched to the input. Kernels whose taps are spread by ρ
-vertically (`scaled_conv`) then see the body as they did in training.
+vertically (`scaled_conv`) then see the body as they did in training. For pictures cut at the sides, too, a
+predictor of both sides tells the vertical and the horizontal stretch, 1/y and 1/x.
 """
 
 from typing import NamedTuple
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naic_reid.models import sight
@@ -20,43 +21,51 @@ _LEAST_LINEAR = 0.05  # a linear output may be anything, and its logarithm is as
 class RatioPredictor(nn.Module):
     """A ResNet-18 up to layer `cut`, the mean over positions, one linear layer: log ρ of each image.
 
+    Of both sides it tells two logarithms, of the vertical and the horizontal stretch, in the place of log ρ.
     With several steps z_t = log ρ(x; taps spread by exp(z_1 + … + z_{t−1})), and their sum is the answer.
     """
 
-    def __init__(self, cut: int, output: str = "exp", steps: int = 1) -> None:
-        """`output`: exp, ρ = exp(w·x + b) with b = 0 at first; or linear, ρ = w·x + b with b = 1."""
+    def __init__(self, cut: int, output: str = "exp", steps: int = 1, sides: int = 1) -> None:
+        """`output`: exp, ρ = exp(w·x + b) with b = 0 at first; or linear, ρ = w·x + b with b = 1.
+
+        `sides`: 1, the ratio of both; or 2, each.
+        """
         super().__init__()
         net = RESNETS["resnet18"](2)
         layers = (net.layer1, net.layer2, net.layer3, net.layer4)[:cut]
         self.trunk = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool, *layers)
         self._sight = sight.sighted(self.trunk)
-        self.linear = nn.Linear(32 << cut, 1)
-        self._output, self._steps = output, steps
+        self.linear = nn.Linear(32 << cut, sides)
+        self._output, self._steps, self._sides = output, steps, sides
         nn.init.normal_(self.linear.weight, std=0.001)
         nn.init.constant_(self.linear.bias, float(output == "linear"))
 
     def forward(self, images: Tensor) -> Tensor:
-        """log ρ, float32 [B], of normalised images [B, 3, H, W]."""
+        """log ρ, float32 [B], or of both sides [B, 2], of normalised images [B, 3, H, W]."""
         total = self.once(images, None)
         for _ in range(self._steps - 1):
             total = total + self.once(images, total)
         return total
 
     def once(self, images: Tensor, seen_at: Tensor | None) -> Tensor:
-        """log ρ of what is left when taps are spread by exp(`seen_at`) [B]; None: as they are."""
-        self._sight.scale = None if seen_at is None else vertical(seen_at)
+        """log ρ of what is left when taps are spread by exp(`seen_at`); None: as they are."""
+        self._sight.scale = None if seen_at is None else taps(seen_at)
         try:
             maps = self.trunk(images)
         finally:
             self._sight.scale = None
-        made: Tensor = self.linear(maps.float().mean((2, 3))).float()[:, 0]
+        made: Tensor = self.linear(maps.float().mean((2, 3))).float()
+        made = made if self._sides == 2 else made[:, 0]
         return made if self._output == "exp" else made.clamp(min=_LEAST_LINEAR).log()
 
 
-def vertical(log_ratio: Tensor) -> Tensor:
-    """How far taps are spread, float32 [B, 2]: by ρ down, not across; within what kernels may be."""
-    down = log_ratio.exp().clamp(LEAST, MOST)
-    return torch.stack((down, torch.ones_like(down)), 1)
+def taps(logarithms: Tensor) -> Tensor:
+    """How far taps are spread down and across, float32 [B, 2], within what kernels may be.
+
+    Of log ρ [B]: by ρ down, not across; of both sides' logarithms [B, 2]: by each.
+    """
+    both = logarithms if logarithms.dim() == 2 else F.pad(logarithms[:, None], (0, 1))
+    return both.exp().clamp(LEAST, MOST)
 
 
 class Guard(NamedTuple):

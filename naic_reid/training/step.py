@@ -38,8 +38,8 @@ class Batch(NamedTuple):
     start: Tensor | None = None
     """[B, 3, H, W] of −1 and 1 on the device, the first step of an attack on the images; none: no attack."""
     parts: Tensor | None = None
-    """float32 [B, 2] on the device: where in a whole picture, as a share of its height, what is shown begins,
-    and how much that is. None: all are whole."""
+    """float32 [B, 3] on the device: where in a whole picture, as a share of its height, what is shown begins,
+    how much that is, and how much of the width. None: all are whole."""
     views: Tensor | None = None
     """float32 [U, 2, 3, H, W] on the device: images without labels, each in two variations; none: none."""
 

@@ -292,13 +292,31 @@ def test_a_part_keeps_a_drawn_share_of_the_rows_above_or_below(head: float) -> N
     assert np.mean(top[rows < 24] > 0) == pytest.approx(head, abs=0.03)
 
 
+def test_a_part_keeps_a_drawn_share_of_the_columns_anywhere() -> None:
+    rows_alone, both = augment.Recipe(crop_keep=(0.5, 1.0833)), {"crop_keep_x": (0.4, 1.2)}
+    draws = [
+        augment.draw(dataclasses.replace(FULL, **words), 4000, 24, 20, np.random.default_rng(0))
+        for words in ({"crop_keep": rows_alone.crop_keep}, {"crop_keep": rows_alone.crop_keep, **both}, both)
+    ]
+    rows, wide, columns = (each.crop for each in draws)
+    assert rows is not None and wide is not None and columns is not None
+    np.testing.assert_array_equal(wide[:, [0, 2]], rows[:, [0, 2]])  # rows are those without widths
+    assert np.all(columns[:, 0] == 0) and np.all(columns[:, 2] == 24)
+    left, kept = columns[:, 1], columns[:, 3]
+    assert kept.min() == 8 and kept.max() == 20 and left.min() == 0 and np.all(left + kept <= 20)
+    assert np.mean(kept == 20) == pytest.approx((0.2 + 0.5 / 20) / 0.8, abs=0.03)
+    narrow = kept == 12  # at any of nine places, each as often
+    assert np.bincount(left[narrow], minlength=9).min() > 0 and left[narrow].max() == 8
+    assert left[narrow].mean() == pytest.approx(4, abs=0.5)
+
+
 def test_a_part_is_stretched_before_all_else_as_the_slow_twin_says() -> None:
-    recipe = dataclasses.replace(FULL, crop_keep=(0.3, 1.1), crop_head=0.5)
+    recipe = dataclasses.replace(FULL, crop_keep=(0.3, 1.1), crop_keep_x=(0.4, 1.1), crop_head=0.5)
     images, draws, without = _images(40), _drawn(recipe, 40), _drawn(FULL, 40)
     assert draws.crop is not None and without.crop is None
     assert np.array_equal(draws.shift, without.shift) and np.array_equal(draws.erase, without.erase)
     parts = [
-        oracle.stretched(image, crop[0], crop[2]) for image, crop in zip(images, draws.crop, strict=True)
+        oracle.part_stretched(image, *crop.tolist()) for image, crop in zip(images, draws.crop, strict=True)
     ]
     expected = augment.vary(np.rint(np.stack(parts)).astype(np.uint8), without)
     # Rounding by one grey level before a jitter of contrast and saturation.
@@ -309,11 +327,13 @@ def test_a_part_is_stretched_before_all_else_as_the_slow_twin_says() -> None:
 
 
 def test_what_is_cut_off_may_become_blank_and_the_rest_stays_where_it_is() -> None:
-    images, draws = _images(30), _drawn(augment.Recipe(crop_keep=(0.3, 1.1), crop_head=0.5), 30)
+    images, draws = _images(30), _drawn(augment.Recipe(crop_keep=(0.3, 1.1), crop_keep_x=(0.3, 1.1)), 30)
     varied = augment.vary(images, draws, crop_then="blank")
     assert np.array_equal(varied, images) and draws.crop is not None
     there, erase, crop = (torch.from_numpy(each) for each in (images, draws.erase, draws.crop))
     finished, whole = augment.finish(there, erase, frames=crop), augment.finish(there, erase)
-    for image, before, (top, _, rows, _) in zip(finished, whole, crop.tolist(), strict=True):
-        assert torch.equal(image[:, top : top + rows], before[:, top : top + rows])
-        assert not image[:, :top].any() and not image[:, top + rows :].any()
+    for image, before, (top, left, rows, columns) in zip(finished, whole, crop.tolist(), strict=True):
+        part = slice(top, top + rows), slice(left, left + columns)
+        assert torch.equal(image[:, *part], before[:, *part])
+        image[:, *part] = 0
+        assert not image.any()

@@ -112,13 +112,15 @@ def test_what_is_blank_in_a_batch_is_what_was_drawn_and_stretched_parts_leave_no
     source = _source(folder)
     order = np.arange(8).reshape(1, 8)
     for then in ("blank", "stretch"):
-        recipe = augment.Recipe(crop_keep=(0.2, 0.8), crop_then=then)
+        recipe = augment.Recipe(crop_keep=(0.2, 0.8), crop_keep_x=(0.4, 0.9), crop_then=then)
         (batch,) = source.batches(order, recipe, 5, 0, workers=1)
         crop = augment.draw(recipe, 8, HEIGHT, WIDTH, np.random.default_rng((5, 0, 1))).crop
         images, _ = batch.finished(torch.device("cpu"))
         assert crop is not None
-        for image, (_, _, rows, _) in zip(images, crop.tolist(), strict=True):
-            assert image[:, rows:].any() == (then == "stretch") and image[:, :rows].all()
+        for image, (_, left, rows, columns) in zip(images, crop.tolist(), strict=True):
+            shown = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
+            shown[:rows, left : left + columns] = True
+            assert image[:, ~shown].any() == (then == "stretch") and image[:, shown].all()
     (half,) = source.batches(order, augment.Recipe(crop_keep=(0.2, 0.8), crop_then="blank"), 5, 0,
                              own=slice(4, 8))  # fmt: skip
     (full,) = source.batches(order, augment.Recipe(crop_keep=(0.2, 0.8), crop_then="blank"), 5, 0)

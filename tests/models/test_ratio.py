@@ -17,7 +17,7 @@ from naic_reid.config import Augment, Ensemble, Extract, Loss, Model, Ratio, Sch
 from naic_reid.errors import ReidError
 from naic_reid.losses import ratio as losses
 from naic_reid.models import sight
-from naic_reid.models.ratio import RatioPredictor, guarded, vertical
+from naic_reid.models.ratio import RatioPredictor, guarded, taps
 from naic_reid.stages import extract, train
 from naic_reid.training.learner import Learner
 from tests.oracles import partial as oracle
@@ -96,16 +96,31 @@ def test_a_constant_predictor_costs_the_mean_square_of_known_changes() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_predictor_that_knows_costs_nothing_and_parts_that_are_shown_count(form: str) -> None:
-    parts = torch.tensor([[0, 1.0], [0, 0.5], [0.5, 0.5], [0, 0.8]])
+    parts = torch.tensor([[0, 1.0, 1.0], [0, 0.5, 1.0], [0.5, 0.5, 0.8], [0, 0.8, 0.6]])
     torch.manual_seed(5)
     kept = (0.5 + (1.0833 - 0.5) * torch.rand(4)).clamp(max=1)
-    right = -parts[:, 1].log()
+    right = (parts[:, 2] / parts[:, 1]).log()
     for off, cost in ((0.0, 0.0), (0.3, {"direct": 0.09, "relative": 0.01 * (math.exp(0.3) - 1) ** 2,
                                          "relative_log": 0.01 * 0.09}[form])):  # fmt: skip
         torch.manual_seed(5)
         told = _Told(right + off, right - kept.log() + off)
         found = losses.Ratio(form)(told, _images(4), parts)
         assert found.item() == pytest.approx(cost, abs=1e-6)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_both_sides_are_taught_each_by_its_own_change(form: str) -> None:
+    parts = torch.tensor([[0, 1.0, 1.0], [0, 0.5, 0.8], [0, 1.0, 0.6]])
+    torch.manual_seed(5)
+    kept = torch.stack([(0.5 + (1.0833 - 0.5) * torch.rand(3)).clamp(max=1) for _ in range(2)], 1)
+    right = -parts[:, 1:].log()
+    across = torch.tensor([0.0, 0.3])  # an error of the horizontal stretch alone
+    cost = {"direct": 0.09, "relative": 0.01 * (math.exp(0.3) - 1) ** 2, "relative_log": 0.01 * 0.09}[form]
+    # The mean over both sides; of relative forms, over the three sides that are whole, one across.
+    for off, expected in ((torch.zeros(2), 0.0), (across, cost / 2 if form == "direct" else cost / 3)):
+        torch.manual_seed(5)
+        told = _Told(right + off, right - kept.log() + off)
+        assert losses.Ratio(form)(told, _images(3), parts).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_cycle_is_what_is_left_to_tell() -> None:
@@ -123,6 +138,13 @@ def test_crops_are_upper_rows_stretched_between_their_centres() -> None:
     for image, share, crop in zip(images, kept.tolist(), found, strict=True):
         for plane, made in zip(image.numpy(), crop.numpy(), strict=True):
             np.testing.assert_allclose(made, oracle.upper_part(plane, share), atol=2e-5)
+    across = torch.tensor([0.75, 0.5, 1.0])
+    both = losses.cropped(images, torch.stack((kept, across), 1))
+    narrow = int(16 * 0.75)
+    middle = images[:1, :, :, (16 - narrow) // 2 : (16 + narrow) // 2]
+    stretched = torch.nn.functional.interpolate(middle, (32, 16), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(both[0, :, :, 1:-1], stretched[0, :, :, 1:-1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(both[2], found[2])
 
 
 @pytest.mark.parametrize("output", ["exp", "linear"])
@@ -152,8 +174,10 @@ def test_steps_add_what_is_left_at_the_scale_so_far_and_all_are_taught() -> None
 
 
 def test_taps_are_spread_downwards_within_what_kernels_may_be() -> None:
-    found = vertical(torch.tensor([0.0, math.log(2), 5.0, -5.0]))
+    found = taps(torch.tensor([0.0, math.log(2), 5.0, -5.0]))
     torch.testing.assert_close(found, torch.tensor([[1, 1], [2, 1], [3, 1], [0.5, 1]]))
+    found = taps(torch.tensor([[0.0, math.log(2)], [5.0, -5.0]]))
+    torch.testing.assert_close(found, torch.tensor([[1, 2], [3, 0.5]]))
 
 
 def test_a_collapsed_predictor_is_told() -> None:
@@ -180,18 +204,34 @@ def _learner(train: Train, seed: int = 0) -> Learner:
     return learner
 
 
+def test_a_predictor_of_both_sides_tells_two_numbers_and_looks_again_at_both() -> None:
+    torch.manual_seed(1)
+    two, images = RatioPredictor(1, "exp", 2, 2).eval(), _images()
+    torch.nn.init.normal_(two.linear.weight, std=0.02)
+    first = two.once(images, None)
+    assert first.shape == (2, 2) and not torch.allclose(first[:, 0], first[:, 1])
+    torch.testing.assert_close(two(images), first + two.once(images, first))
+    for side in range(2):
+        wider = torch.zeros(2, 2)
+        wider[:, side] = 0.6
+        assert (two.once(images, wider) - first).abs().max() > 1e-4
+
+
 LINEAR: dict[str, object] = {"identity_loss": Loss(name="linear", smoothing=0), "metric_loss": None}
 
 
-def test_known_taps_in_training_are_the_scales_that_extraction_asks_for() -> None:
+@pytest.mark.parametrize(("part", "scale"), [((0, 0.5, 1), (2.0, 1.0)), ((0.2, 0.5, 0.8), (2.0, 1.25))])
+def test_known_taps_in_training_are_the_scales_that_extraction_asks_for(
+    part: tuple[float, ...], scale: tuple[float, float]
+) -> None:
     learner, images, labels = _learner(Train(**LINEAR, taps="known")), _images(), torch.tensor([0, 2])
-    found = learner(images, labels, parts=torch.tensor([[0, 0.5]] * 2)).losses["linear"]
+    found = learner(images, labels, parts=torch.tensor([part] * 2)).losses["linear"]
     plain = learner(images, labels).losses["linear"]
     torch.manual_seed(0)
     embedder = models.build(MODEL).eval()
     embedder.load_state_dict(learner.embedder.state_dict())
     unscaled = learner.classifier(embedder(images)["whole"].feature, labels)[0]
-    sight.prepared(embedder, MODEL, "zero").scale = torch.tensor([2.0, 1.0])
+    sight.prepared(embedder, MODEL, "zero").scale = torch.tensor(scale)
     expected = learner.classifier(embedder(images)["whole"].feature, labels)[0]
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(plain, unscaled, atol=1e-5, rtol=1e-5)
@@ -287,6 +327,26 @@ def test_networks_and_recipes_that_do_not_fit_are_refused(
         ({"ratio": 2}, {}, {}, "nothing teaches it"),
         ({}, {}, {"scale": "predicted"}, "has no ratio"),
         ({}, {"taps": "known"}, {}, "crop_keep stretches no part"),
+        (
+            {},
+            {"augment": {"crop_keep_x": [0.9, 0.5]}},
+            {},
+            "crop_keep_x 0.9, 0.5: the least share comes first",
+        ),
+        (
+            {},
+            {"augment": {"crop_keep_x": [0.5, 1], "crop_head": 0.2}},
+            {},
+            "crop_head: crop_keep keeps every row",
+        ),
+        ({}, {"augment": {"crop_then": "blank"}}, {}, "keep every row and column: lower one"),
+        (
+            {},
+            {"taps": "known", "augment": {"crop_keep_x": [0.5, 1], "crop_then": "blank"}},
+            {},
+            "stretches no part",
+        ),
+        ({"ratio_sides": 2}, {}, {}, "ratio_sides: 2 cannot be had .* no ratio"),
         ({"ratio": 2}, {"ratio": {}, "taps": "predicted", "teacher": 0.9}, {}, "leave one out"),
     ],
 )
@@ -302,3 +362,9 @@ def test_a_config_that_contradicts_itself_is_refused(
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(raw))
     with pytest.raises(ReidError, match=message):
         load(tmp_path / "config.yaml")
+
+
+def test_widths_alone_are_parts_and_no_record_names_what_keeps_every_column() -> None:
+    narrow = Augment(crop_keep_x=(0.5, 1), crop_then="blank")
+    assert "crop_keep_x" in narrow.model_dump() and "crop_keep_x" not in Augment().model_dump()
+    assert Augment(crop_keep_x=(0.5, 1)).stretches and not narrow.stretches and not Augment().stretches

@@ -35,6 +35,12 @@ def stretched(image: Any, top: int, rows: int) -> Any:
     return out
 
 
+def part_stretched(image: Any, top: int, left: int, rows: int, columns: int) -> Any:
+    """A part of the image at its whole size: rows first, then columns."""
+    tall = stretched(image, top, rows)
+    return stretched(tall.transpose(1, 0, 2), left, columns).transpose(1, 0, 2)
+
+
 def recolour(image: Any, brightness: float, contrast: float, saturation: float, hue: float) -> Any:
     """Brightness, contrast, saturation, hue: one after the other, each by its definition."""
     image = image * brightness

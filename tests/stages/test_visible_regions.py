@@ -95,7 +95,7 @@ def test_training_tells_of_its_losses(made: Path) -> None:
 
 def test_batches_tell_what_part_of_each_picture_is_stretched(made: Path) -> None:
     source = TrainingImages(made / "photos", TrainingList(["0/0.png"] * 8, [0] * 8), Geometry(64, 32))
-    order, crops = np.arange(8)[None], {"crop_keep": (0.5, 1.0), "crop_head": 0.5}
+    order, crops = np.arange(8)[None], {"crop_keep": (0.5, 1.0), "crop_head": 0.5, "crop_keep_x": (0.5, 1.0)}
     found = [
         next(source.batches(order, Recipe(**words), 1, 0, own=own)).parts(torch.device("cpu"))
         for words, own in (
@@ -106,7 +106,7 @@ def test_batches_tell_what_part_of_each_picture_is_stretched(made: Path) -> None
     assert found[0] is not None and found[1] is not None and found[2:] == [None, None]
     drawn = draw(Recipe(**crops), 8, 64, 32, np.random.default_rng((1, 0, 1))).crop
     assert drawn is not None
-    np.testing.assert_array_equal(found[0].numpy() * 64, drawn[:, [0, 2]])
+    np.testing.assert_array_equal(found[0].numpy() * (64, 64, 32), drawn[:, [0, 2, 3]])
     np.testing.assert_array_equal(found[1], found[0][4:])
 
 
