@@ -133,14 +133,16 @@ def trained_attributes(
     """The heads' tensors with what a checkpoint tells of them."""
     how = train.attributes
     assert how is not None, "they were trained"
-    return TrainedAttributes(attributes.values, tensors, how.head, how.cosine)
+    return TrainedAttributes(attributes.values, tensors, how.head, how.cosine, how.reduction)
 
 
 def _attribute_heads(how: config.Attributes, attributes: Attributes, embedder: Embedder) -> AttributeHeads:
     """Of the first identity group's features."""
     sizes = tuple(len(words) for words in attributes.values.values())
     width = embedder.width(embedder.identity_groups[0].branches)
-    return AttributeHeads(width, sizes, how.head, dropout=how.dropout, cosine=how.cosine)
+    return AttributeHeads(
+        width, sizes, how.head, dropout=how.dropout, cosine=how.cosine, reduction=how.reduction
+    )
 
 
 def optimizer(train: Train, learner: Learner) -> torch.optim.Optimizer:

@@ -174,8 +174,12 @@ class Attributes(Section):
         "column person and one for each attribute"
     )
     weight: NotNegative = Field(1.0, description="of the mean cross-entropy of the attributes")
-    head: Literal["linear", "bottleneck"] = Field(
-        "linear", description="one layer; or linear, batch normalisation, linear"
+    head: Literal["linear", "bottleneck", "mlp2", "mlp3", "mlp4"] = Field(
+        "linear",
+        description="one layer; linear, batch normalisation, linear; or 2 to 4 linear layers, ReLU between",
+    )
+    reduction: Annotated[int, Field(ge=0, le=8192)] = Field(
+        0, exclude_if=not_, description="width of a linear layer before the heads, e.g. 128; 0: none"
     )
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="of what the heads see")
     cosine: NotNegative = Field(

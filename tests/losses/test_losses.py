@@ -1,10 +1,13 @@
 """Every loss by name: against its plain loops, at its extremes, and under autocast."""
 
+import dataclasses
 import inspect
+import json
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -14,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from naic_reid import config, losses
 from naic_reid.errors import ReidError
 from naic_reid.losses import AttributeLoss
-from naic_reid.models.attributes import AttributeHeads
+from naic_reid.models.attributes import HEADS, AttributeHeads, TrainedAttributes
 from tests.oracles import losses as oracle
 
 CLASSES, DIMENSION = 5, 7
@@ -439,11 +442,12 @@ def test_circles_class_rows_are_drawn_as_fastreids() -> None:
     assert rows.abs().max().item() == pytest.approx(256**-0.5, rel=1e-2)
 
 
-@pytest.mark.parametrize("head", ["linear", "bottleneck"])
-@pytest.mark.parametrize("cosine", [0.0, 2.0])
-def test_attributes_are_judged_where_they_are_known(head: str, cosine: float) -> None:
+@pytest.mark.parametrize(("head", "cosine", "reduction"), [
+    ("linear", 0.0, 0), ("linear", 2.0, 0), ("bottleneck", 0.0, 3), ("bottleneck", 2.0, 0), ("mlp3", 2.0, 0),
+])  # fmt: skip
+def test_attributes_are_judged_where_they_are_known(head: str, cosine: float, reduction: int) -> None:
     torch.manual_seed(3)
-    heads = AttributeHeads(6, (2, 4), head, cosine=cosine).eval()
+    heads = AttributeHeads(6, (2, 4), head, cosine=cosine, reduction=reduction).eval()
     known = torch.tensor([[1, 4], [2, 0], [0, 0]])  # of three persons; 0: not known
     features, labels = torch.randn(5, 6), torch.tensor([0, 1, 2, 0, 1])
     loss, logits = AttributeLoss(heads, known)(features, labels)
@@ -458,6 +462,41 @@ def test_attributes_are_judged_where_they_are_known(head: str, cosine: float) ->
     torch.testing.assert_close(loss, sum(terms) / 2)
     assert logits.shape == (5, 6) and (not cosine or bool((logits.abs() <= cosine + 1e-5).all()))
     torch.testing.assert_close(heads.probabilities(features)[:, 2:].sum(1), torch.ones(5))
+
+
+@pytest.mark.parametrize("reduction", [0, 5])
+@pytest.mark.parametrize(
+    ("head", "hidden"), [("linear", []), ("mlp2", [512]), ("mlp3", [512, 256]), ("mlp4", [512, 256, 128])]
+)
+def test_layers_before_the_values_are_what_their_names_say(
+    head: str, hidden: list[int], reduction: int
+) -> None:
+    torch.manual_seed(4)
+    heads, features = AttributeHeads(6, (2, 4), head, reduction=reduction).eval(), torch.randn(3, 6)
+    layers = [layer for layer in heads.modules() if isinstance(layer, torch.nn.Linear)]
+    widths = [6, *([reduction] if reduction else []), *hidden, 6]
+    assert [layer.in_features for layer in layers] == widths[:-1] and layers[-1].out_features == 6
+    rows = features.double().numpy()
+    for number, layer in enumerate(layers):
+        rows = rows @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
+        if number < len(layers) - 1 and not (reduction and number == 0):
+            rows = np.maximum(rows, 0)
+    np.testing.assert_allclose(torch.cat(heads(features), 1).detach().numpy(), rows, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_trained_heads_are_made_again_from_what_a_record_tells(head: str) -> None:
+    heads, features = AttributeHeads(6, (2, 4), head, cosine=2.0, reduction=5).eval(), torch.randn(3, 6)
+    values = {"hat": ("no", "yes"), "top": ("a", "b", "c", "d")}
+    kept = TrainedAttributes(values, heads.state_dict(), head, 2.0, 5)
+    again = TrainedAttributes.of(json.loads(json.dumps(kept.words)), heads.state_dict())
+    assert again is not None and torch.equal(
+        again.heads(6).probabilities(features), heads.probabilities(features)
+    )
+    assert "reduction" not in TrainedAttributes(values, {}, head).words["attributes"]
+    assert {*get_args(config.Attributes.model_fields["head"].annotation)} == HEADS.keys()
+    with pytest.raises(ValueError, match="its attribute heads are mlp9, none of linear"):
+        TrainedAttributes.of(dataclasses.replace(kept, head="mlp9").words, {})
 
 
 def test_attributes_that_nobody_knows_give_no_loss_and_no_gradient() -> None:
