@@ -7,8 +7,9 @@
 
 The protocol NP: each of the truth's photographs in turn, cut by a rule (`crops.STRESS`), is the query; all
 others, whole, are the gallery; images of its person by its own camera are left out. R1, R3, R5 and mAP in
-percent. At y = 1, NP gives the hits of X223 (`x223.py`). Of a data set with whole bodies (`--layout`) the
-queries are cut and ask for its gallery under Market's rule; of one with partial queries (partial_reid,
+percent. At y = 1, NP gives the hits of X223 (`x223.py`). With `--single-shot` (NP-1) a query's gallery is one
+whole photograph of each person by another camera; ten draws. Of a data set with whole bodies (`--layout`)
+the queries are cut and ask for its gallery under Market's rule; of one with partial queries (partial_reid,
 partial_ilids, occluded_reid) these ask as they are, all-shot and, where the set has groups, group by group.
 
 A row of a table is a point of four choices: which part of a picture training and test show, how it comes to
@@ -46,7 +47,16 @@ from naic_reid.data.images import read
 from naic_reid.losses.ratio import Ratio
 from naic_reid.models.ratio import Guard, RatioPredictor, guarded
 from naic_reid.retrieval import metrics
-from naic_reid.retrieval.protocols import PROTOCOLS, Columns, Labels, meetings, numbered, trials
+from naic_reid.retrieval.protocols import (
+    PROTOCOLS,
+    Columns,
+    Labels,
+    Trial,
+    meetings,
+    numbered,
+    orders,
+    trials,
+)
 from naic_reid.retrieval.vectors import similarities
 
 DRAWS = 10_000
@@ -400,14 +410,16 @@ PARTIAL_LISTS = {
 
 
 def asked(parts: Floats, whole: Floats, test: Pictures, trial: str = "all_shot", regions: int = 0) -> Asked:
-    """Every query against all whole pictures but those of its person and camera, or group by group.
+    """Every query against all whole pictures but those of its person and camera, or as `trial` says.
 
+    groups: group by group; single_shot: one whole picture of each person by another camera, drawn ten times.
     `regions`: how many numbers at the end of each row are masses of visible regions.
     """
     query, gallery = test.labels.at(test.asks), test.labels.at(test.searched)
     protocol = PROTOCOLS["groups" if trial == "groups" else "market"]
     found = []
-    for queries, rows in trials(protocol, query, gallery, SEED):
+    drawn = _single_shot(query, gallery) if trial == "single_shot" else trials(protocol, query, gallery, SEED)
+    for queries, rows in drawn:
         met = meetings(protocol, query.at(queries), gallery.at(rows))
         distances = 1 - similarities(parts[queries], whole[rows], regions)
         same = metrics.positives_of(distances, met)
@@ -415,6 +427,15 @@ def asked(parts: Floats, whole: Floats, test: Pictures, trial: str = "all_shot",
         with np.errstate(invalid="ignore"):
             found.append(Asked(hits.precisions / hits.positives, hits.first, query.identities[queries]))
     return Asked(*map(np.concatenate, zip(*found, strict=True)))
+
+
+def _single_shot(query: Labels, gallery: Labels) -> Iterator[Trial]:
+    """Queries of one camera and a picture of each person by the others, draw by draw."""
+    for order in orders(len(gallery), SEED):
+        for camera in np.unique(query.cameras):
+            elsewhere = order[(gallery.cameras[order] != camera) & (gallery.identities[order] >= 0)]
+            first = np.unique(gallery.identities[elsewhere], return_index=True)[1]
+            yield Trial(np.flatnonzero(query.cameras == camera), elsewhere[first])
 
 
 def difference(better: Sequence[Asked], worse: Sequence[Asked]) -> tuple[list[float], float, float]:
@@ -441,9 +462,12 @@ def judged(text: str, better: Sequence[Asked], worse: Sequence[Asked], least: fl
 class Taken:
     """Features of every row, list and seed that is asked for, each taken once and kept in a file."""
 
-    def __init__(self, models: Path, test: Pictures, learnt: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, models: Path, test: Pictures, learnt: Sequence[Path] = (), *, single_shot: bool = False
+    ) -> None:
         """`learnt` are the images that networks were trained on, which some controls ask for."""
         self._models, self.test, self._learnt = models, test, learnt
+        self._usual = "single_shot" if single_shot else "all_shot"
 
     def seeds(self, row: Row, wanted: Sequence[int]) -> list[int]:
         """Those of the seeds with which the row's network was trained; none where the row cannot be asked."""
@@ -473,8 +497,7 @@ class Taken:
         (asking, regions), (shown, _) = (
             row.regions(self._fewer(row, seed, each)) for each in (parts, whole[self.test.searched])
         )
-        trial = test if test in self.test.lists else "all_shot"
-        return asked(asking, shown, self.test, trial, regions)
+        return asked(asking, shown, self.test, test if test == "groups" else self._usual, regions)
 
     def ratios(self, row: Row, test: str, seed: int) -> torch.Tensor:
         """log ρ that the row's network tells of a list's parts; whole: of all pictures as they are."""
@@ -696,6 +719,7 @@ def main() -> None:
     )
     parser.add_argument("--models", type=Path, required=True, help="NAME_SEED.pt and kept features")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--single-shot", action="store_true", help="NP-1: a drawn picture of each person")
     parser.add_argument("--lists", nargs="*", choices=list(STRESS), help="of an experiment's, these alone")
     parser.add_argument("--only", nargs="*", choices=list(TRAININGS), help="these networks alone")
     options = parser.parse_args()
@@ -712,7 +736,8 @@ def main() -> None:
     if names:
         listed = options.results / "holdout" / "train.tsv"
         learnt = ImageList.read(listed).paths if options.truth and listed.exists() else ()
-        taken = Taken(options.models, pictures(options), [options.data / path for path in learnt])
+        paths = [options.data / path for path in learnt]
+        taken = Taken(options.models, pictures(options), paths, single_shot=options.single_shot)
         for name in names:
             print(f"\n## {name}: {EXPERIMENTS[name].title}\n")
             experiment = of_networks(EXPERIMENTS[name], options.only or TRAININGS)

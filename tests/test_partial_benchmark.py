@@ -13,7 +13,8 @@ import torch
 
 from naic_reid import Extractor
 from naic_reid.architecture import Architecture
-from naic_reid.data import images, worlds
+from naic_reid.data import attributes, images, toy, worlds
+from naic_reid.retrieval.protocols import orders
 from tests.tools import house
 from tests.walk import HOME
 
@@ -113,6 +114,25 @@ def test_every_photograph_cut_asks_for_all_others_whole_but_those_of_its_person_
         taken = partial.Taken(place / "models", test)
         found = taken.scored(partial.Row("whole"), asked, 0)
         assert found.precision == pytest.approx(precisions, abs=1e-6) and found.first.tolist() == firsts
+        drawn = partial.Taken(place / "models", test, single_shot=True)
+        found = drawn.scored(partial.Row("whole"), asked, 0)
+        assert found.first.tolist() == _single_shot(whole, parts, [name[0] for name in names], cameras)
+        assert found.precision == pytest.approx(1 / found.first)
+
+
+def _single_shot(whole: np.ndarray, parts: np.ndarray, persons: list[str], cameras: list[int]) -> list[int]:
+    """NP-1: among one picture of each person by the other camera, the place of the query's own; ten draws."""
+    firsts = []
+    for order in orders(12, 1234):
+        for camera in (0, 1):
+            drawn: dict[str, int] = {}
+            for row in order.tolist():
+                if cameras[row] != camera:
+                    drawn.setdefault(persons[row], row)
+            for i in (i for i in range(12) if cameras[i] == camera):
+                near = {person: float(whole[row] @ parts[i]) for person, row in drawn.items()}
+                firsts.append(1 + sum(near[person] > near[persons[i]] for person in near))
+    return firsts
 
 
 def test_a_difference_is_of_the_same_queries_and_its_interval_is_drawn_over_persons(
@@ -225,6 +245,20 @@ def test_fewer_numbers_are_channels_that_were_drawn_or_directions_of_most_varian
         np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-5)
     with pytest.raises(SystemExit, match="pca 41: 40 training images"):
         controls.components(rng.normal(size=(3, 50)), 41, rng.normal(size=(40, 50)))
+
+
+def test_what_is_true_is_told_as_heads_tell_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(HOME / "benchmarks"))
+    worn = importlib.import_module("worn")
+    worn.tables(tmp_path)
+    values = attributes.read(tmp_path / "true.csv").values
+    who = np.array([0, 5, 101])
+    rows = worn.worn_by(tmp_path, worn.Drawn(("a", "b", "c"), who, who), values)
+    names = [(name, word) for name, words in values.items() for word in words]
+    world = worlds.World(tmp_path, 11, 64, 32)
+    for row, person in zip(rows, who.tolist(), strict=True):
+        told = dict(names[at] for at in np.flatnonzero(row))
+        assert told == toy.worn(world.person(person)) and row.sum() == len(values)
 
 
 def test_controls_that_cannot_be_asked_are_not_told(partial: ModuleType, place: Path) -> None:
