@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from naic_reid import Extractor
+from naic_reid import Extractor, config
 from naic_reid.architecture import Architecture
 from naic_reid.data import attributes, images, toy, worlds
 from naic_reid.retrieval.protocols import orders
@@ -182,6 +182,10 @@ def test_what_stands_for_a_published_row_names_one(partial: ModuleType) -> None:
     stands = importlib.import_module("partial_zoo").STANDS
     assert set(stands) <= {(row["family"], row["row"]) for row in rows}
     models = {*partial.TRAININGS}
+    settings = config.load(HOME / "benchmarks" / "experiments.yaml")
+    changed = importlib.import_module("ablation").changed
+    for base, words in partial.TRAININGS.values():
+        settings.train.adapted(changed(settings.models[base], dict(words)).recipe)
     assert {row.model for row in stands.values()} <= models
     for experiment in partial.EXPERIMENTS.values():
         assert {row.model for row in experiment.rows} <= models

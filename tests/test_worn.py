@@ -116,6 +116,9 @@ def test_where_nobody_asks_nothing_is_kept_nor_recorded(place: Path) -> None:
     assert kept.attributes is None and "attributes" not in kept.made_by.settings
     content = torch.load(plain, weights_only=True)
     assert "attributes" not in content and "attributes" not in content["record"]
+    weightless = Checkpoint.read(learnt(place, "weightless", attributes=WORDS | {"weight": 0})).embedder()
+    for name, tensor in kept.embedder().state_dict().items():
+        assert torch.equal(tensor, weightless.state_dict()[name]), name
     with pytest.raises(ReidError, match=r"plain\.pt: tells nothing of what persons wear"):
         Teller.load(plain, "cpu")
 
