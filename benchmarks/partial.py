@@ -103,7 +103,7 @@ TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
     **{
         f"plain_stretch{name}": (
             "wide",
-            {"backbone": "resnet18", **words, "recipe": {"augment": _MOSTLY, **more}},
+            {**_PLAIN, **words, "recipe": {**_MINUTE, "epochs": 12, "augment": _MOSTLY, **more}},
         )
         for name, words, more in (
             ("", {}, {}),
