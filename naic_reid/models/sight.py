@@ -86,16 +86,18 @@ class SightedConv2d(_OnMap, nn.Conv2d):
             maps = _masked(maps, self._sight, self.total_stride, alone=self._alone)
         if self.blank is not None:
             maps = maps - self.blank.to(maps.dtype)
-        if self._sight.scale is None:
-            made = super().forward(maps)
-        else:
-            kernel = self._kernel(self._sight.scale)
-            made = scaled_conv.convolved(maps, kernel, self.bias, _pair(self.stride), self.groups)
+        made = super().forward(maps) if self._sight.scale is None else self._scaled(maps, self._sight.scale)
         return made if self.of_blank is None else made + self.of_blank.to(made.dtype)
 
+    def _scaled(self, maps: Tensor, scale: Tensor) -> Tensor:
+        stride = _pair(self.stride)
+        if scale.dim() == 2:
+            return scaled_conv.scaled(maps, self.weight, scale, self.bias, stride, self.groups)
+        return scaled_conv.convolved(maps, self._kernel(scale), self.bias, stride, self.groups)
+
     def _kernel(self, scale: Tensor) -> Tensor:
-        """Kernels of this scale; one for all images is kept for the next batch, while nothing is learnt."""
-        if torch.is_grad_enabled() or scale.dim() == 2:
+        """Kernels of a scale for all images, kept for the next batch while nothing is learnt."""
+        if torch.is_grad_enabled():
             return scaled_conv.kernels(self.weight, scale)
         if self._spread is None or self._spread[0] is not scale:
             kernel = scaled_conv.kernels(self.weight, scale)

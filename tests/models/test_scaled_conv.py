@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torchvision.ops import deform_conv2d
 
-from naic_reid.models.scaled_conv import convolved, kernels, spread
+from naic_reid.models import scaled_conv
+from naic_reid.models.scaled_conv import convolved, kernels, scaled, spread
 from tests.oracles.partial import bilinear
 
 PAIRS = [(1.5, 1.0), (2.0, 1.0), (0.6, 0.8), (1.3, 2.4)]
@@ -64,14 +65,25 @@ def test_scale_1_is_the_plain_convolution_to_the_bit_and_whole_scales_are_dilati
     torch.testing.assert_close(found, dilated, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("groups", [1, 2])
-def test_images_of_unequal_scales_are_convolved_together_as_one_by_one(groups: int) -> None:
+@pytest.mark.parametrize(("groups", "places"), [(1, 0), (1, 99), (2, 99)])
+def test_images_of_unequal_scales_are_convolved_together_as_one_by_one(
+    groups: int, places: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a kernel for each, and by what the taps see of each; so are the gradients of all that takes part."""
+    monkeypatch.setattr(scaled_conv, "_PLACES", places)
     maps, weight, bias = _both(3, groups)
     scales = torch.tensor([[1.5, 0.7], [0.9, 2.2]])
-    together = _scaled(maps, weight, bias, scales, 2, groups)
-    for image, scale in enumerate(scales):
-        alone = _scaled(maps[image : image + 1], weight, bias, scale, 2, groups)
-        torch.testing.assert_close(together[image : image + 1], alone, atol=1e-5, rtol=1e-5)
+    parts = [each.requires_grad_() for each in (maps, weight, bias, scales)]
+    together = scaled(maps, weight, scales, bias, (2, 1), groups)
+    one_by_one = [
+        convolved(maps[image : image + 1], kernels(weight, scale), bias, (2, 1), groups)
+        for image, scale in enumerate(scales)
+    ]
+    torch.testing.assert_close(together, torch.cat(one_by_one), atol=1e-5, rtol=1e-5)
+    pulled = torch.randn(together.shape, generator=torch.Generator().manual_seed(1))
+    found = torch.autograd.grad(together, parts, pulled)
+    expected = torch.autograd.grad(torch.cat(one_by_one), parts, pulled)
+    torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
