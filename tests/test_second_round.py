@@ -9,12 +9,14 @@ from tests.walk import Walk, tiny_world
 
 
 def test_with_pseudo_labels_a_second_round_trains_on_what_the_first_is_sure_of(tmp_path: Path) -> None:
-    raw = tiny_world()
+    raw = tiny_world() | {"query_expansion": {"k": 2, "alpha": 3.0}}
     once = Walk(tmp_path / "once", raw).would_run()
     # Networks that have learnt nothing find everything near: the rule that asks least takes all of it.
     raw["pseudo_label"] = {"rule": "nearest", "threshold": 1.4, "max_queries": 1}
     walk = Walk(tmp_path / "twice", raw)
-    assert walk.would_run() == once | {"train": 2, "extract": 2, "pseudo_label": 1}
+    assert walk.would_run() == once | {
+        "train": 2, "extract": 2, "query_expansion": 2 * once["query_expansion"], "pseudo_label": 1,
+    }  # fmt: skip
     walk.run()
 
     results = walk.folder / "results"
@@ -30,5 +32,5 @@ def test_with_pseudo_labels_a_second_round_trains_on_what_the_first_is_sure_of(t
 
     del raw["pseudo_label"]
     walk.write(raw)
-    after = ("train", "search", "rerank", "fuse", "submit", "evaluate", "card")
+    after = ("train", "query_expansion", "search", "rerank", "fuse", "submit", "evaluate", "card")
     assert walk.would_run() == {rule: once[rule] for rule in after if rule in once} | {"extract": 1}

@@ -103,7 +103,7 @@ if CONFIG.pseudo_label:
 
     def first_features(role):
         """Domains, then members, as `pseudo_label` expects them."""
-        pattern = EXTRACTED.replace("{model}", FIRST + "{model}")
+        pattern = FEATURES.replace("{model}", FIRST + "{model}")
         return [
             path
             for domain in PSEUDO_LABELLED_DOMAINS
