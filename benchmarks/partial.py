@@ -15,8 +15,8 @@ partial_ilids, occluded_reid) these ask as they are, all-shot and, where the set
 A row of a table is a point of four choices: which part of a picture training and test show, how it comes to
 the input, what the network does with borders and scale, and how features are compared. Its value is the mean
 over seeds. A claim is the difference of two rows on the same queries, its interval a bootstrap over persons.
-"holds": the seeds agree in sign and the interval of their mean excludes 0; else "not shown". Of one seed
-nothing holds: "seen, one seed". Rows are told as far as their networks were trained.
+"holds", or "the contrary holds": the seeds agree in sign and the interval of their mean excludes 0; else
+"not shown". Of one seed nothing holds: "seen, one seed". Rows are told as far as their networks were trained.
 
 `train` makes the networks that the experiments ask (`TRAININGS`: models of experiments.yaml with other
 words), from the lists of a run of quick.yaml (`--results`), two to four core-minutes each.
@@ -453,10 +453,13 @@ def difference(better: Sequence[Asked], worse: Sequence[Asked]) -> tuple[list[fl
 def judged(text: str, better: Sequence[Asked], worse: Sequence[Asked], least: float = 0.0) -> str:
     """A claim's line: what is better should be so by more than `least` points."""
     gains, low, high = difference(better, worse)
-    agree = low > least and all(gain > least for gain in gains)
-    verdict = ("holds" if len(gains) > 1 else "seen, one seed") if agree else "not shown"
+    shown, many = "not shown", len(gains) > 1
+    if low > least and all(gain > least for gain in gains):
+        shown = "holds" if many else "seen, one seed"
+    elif high < least and all(gain < least for gain in gains):
+        shown = "the contrary holds" if many else "the contrary is seen, one seed"
     told = " ".join(f"{gain:+.1f}" for gain in gains)
-    return f"| {text} | {told} | {low:+.1f} … {high:+.1f} | {verdict} |"
+    return f"| {text} | {told} | {low:+.1f} … {high:+.1f} | {shown} |"
 
 
 class Taken:

@@ -154,8 +154,10 @@ def test_a_difference_is_of_the_same_queries_and_its_interval_is_drawn_over_pers
     one_person = [asked(np.where(persons == 7, better, worse)), asked(worse)]
     gains, low, high = partial.difference(alike, one_person)
     assert gains == pytest.approx([45, 45]) and (low, high) == pytest.approx((0, 50))
-    for least, verdict in ((-1.0, "holds"), (0.0, "not shown")):
+    for least, verdict in ((-1.0, "holds"), (0.0, "not shown"), (51.0, "the contrary holds")):
         assert partial.judged("x", alike, one_person, least).endswith(f"| {verdict} |")
+    for least, verdict in ((-1.0, "seen, one seed"), (51.0, "the contrary is seen, one seed")):
+        assert partial.judged("x", alike[:1], one_person[:1], least).endswith(f"| {verdict} |")
 
 
 def test_controls_of_visible_regions_weigh_all_alike_or_divide_by_lengths(
