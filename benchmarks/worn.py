@@ -7,9 +7,11 @@ below `--models`; trains EfficientNet-Lite0 from its ImageNet weights for fiftee
 without attributes (which is what heads of weight 0 leave, to the bit), with them, and with those of another
 person each (shuffled); and asks with the images of two cameras for those of the others, under Market's rule.
 Beside mAP stand how many of the attributes the heads tell of test persons, and the ranking refined by what
-they tell (`retrieval/attributes.py`), its weights learnt on the training persons; and refined by what is
-true, the most that attributes can give. With `--data` and `--truth` the same networks are asked for
-photographs, another domain, under NP of `partial.py`, nothing cut. Verdicts are those of `partial.py`.
+they tell (`retrieval/attributes.py`), its weights learnt on the training persons: from all pairs, from pairs
+alone that differ in what they wear (tri-attr-label), or by a margin that grows with it (tri-amargin); and
+refined by what is true, the most that attributes can give. With `--data` and `--truth` the same networks are
+asked for photographs, another domain, under NP of `partial.py`, nothing cut. Verdicts are those of
+`partial.py`.
 """
 
 import argparse
@@ -31,7 +33,7 @@ from naic_reid.data import attributes
 from naic_reid.data.toy import worn
 from naic_reid.data.worlds import Shot, World
 from naic_reid.retrieval import metrics
-from naic_reid.retrieval.attributes import Refinement, learnt
+from naic_reid.retrieval.attributes import Refinement, differing, learnt
 from naic_reid.retrieval.protocols import PROTOCOLS, Labels, meetings
 from naic_reid.worn import Teller
 
@@ -160,11 +162,22 @@ def measure(
     own = features(checkpoint, folder, to_train)
     told = teller.files([folder / path for path in to_train.paths])
     truth = [worn_by(folder, images, teller.values) for images in (to_train, to_test)]
-    for name, learning, testing in (("by them", told, probabilities), ("by the truth", *truth)):
-        how = learnt(1 - own @ own.T, learning, to_train.persons)
+    label, margin = pairs(folder, to_train)
+    for name, learning, testing, words in (
+        ("by them", told, probabilities, {}), ("by them, by label", told, probabilities, label),
+        ("by them, by margin", told, probabilities, margin), ("by the truth", *truth, {}),
+    ):  # fmt: skip
+        how = learnt(1 - own @ own.T, learning, to_train.persons, **words)
         refined = how.refined(1 - rows @ rows.T, testing, testing)
         found.drawn.setdefault(f"true, refined {name}", []).append(scored(refined, to_test))
         found.notes.append(f"refined {name}, seed {seed}: weights at most {_largest(how):.3f}")
+
+
+def pairs(folder: Path, images: Drawn) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How weights are learnt by label, and by margin: .1 more where everything differs."""
+    table = attributes.read(folder / "true.csv")
+    apart = differing(table.of([f"{who:04}" for who in images.persons]))
+    return {"counts": apart > 0}, {"margin": np.float32(0.1 * (1 + apart / len(table.values)))}
 
 
 def main() -> None:
@@ -215,6 +228,8 @@ def _table(found: Results) -> list[str]:
         ("true at most 1 below none", "true", "none", -1.0),
         ("true above shuffled", "true", "shuffled", 0.0),
         ("refined above plain", "true, refined by them", "true", 0.0),
+        ("refined by label above plain", "true, refined by them, by label", "true", 0.0),
+        ("refined by margin above plain", "true, refined by them, by margin", "true", 0.0),
         ("refined by the truth above plain", "true, refined by the truth", "true", 0.0),
     )
     lines += [judged(text, found.drawn[one], found.drawn[other], least) for text, one, other, least in claims]

@@ -1,6 +1,10 @@
 """Ranking refined by attributes: a distance of features, and terms of what both pictures seem to wear.
 
 D = d + Σ_j α_j |p_j − q_j| + β_j p_j q_j + γ_j (p_j − q_j)², of probabilities p and q in [0, 1].
+
+What `differing` counts of labelled pictures teaches the weights in two further ways: the sum counts only for
+pairs of two persons who differ in what they wear, `learnt(…, counts=…)`; or the margin grows by how much they
+differ, `learnt(…, margin=m₀ + κ · differing(known) / M)`.
 """
 
 from dataclasses import dataclass
@@ -41,9 +45,17 @@ class Refinement:
         return found
 
 
+def differing(known: NDArray[np.int64]) -> NDArray[np.int64]:
+    """In how many attributes two of N persons differ, [N, N], of values from 1 [N, M]; 0 is not known."""
+    one, other = known[:, None], known[None, :]
+    found: NDArray[np.int64] = ((one != other) & (one > 0) & (other > 0)).sum(2)
+    return found
+
+
 def learnt(
-    distances: Floats, probabilities: Floats, persons: NDArray[np.int64], *, margin: float = 0.1,
-    steps: int = 100, rate: float = 0.003,
+    distances: Floats, probabilities: Floats, persons: NDArray[np.int64], *,
+    counts: NDArray[np.bool_] | None = None, margin: float | Floats = 0.1, steps: int = 100,
+    rate: float = 0.003,
 ) -> Refinement:  # fmt: skip
     """Weights that make the batch-hard triplet of D small, from zeros, by Adam over all pictures at once.
 
@@ -51,25 +63,30 @@ def learnt(
         distances: float32 [N, N], of labelled pictures among each other.
         probabilities: float32 [N, M], of their attributes.
         persons: int64 [N].
-        margin: by which the farthest of one's own shall be nearer than the nearest of the others.
+        counts: [N, N], for which pairs of two persons the terms count, and then for none of one person;
+            None: for all pairs.
+        margin: by which the farthest of one's own shall be nearer than the nearest of the others; or for each
+            pair of two persons, float [N, N]: the nearest is then the one that is farthest within its margin.
         steps: of Adam.
         rate: its learning rate.
     """
     far, told = torch.from_numpy(distances), torch.from_numpy(probabilities)
     who = torch.from_numpy(persons)
     same = who[:, None] == who[None, :]
+    counted = torch.ones_like(far) if counts is None else torch.from_numpy(counts & ~same.numpy()).float()
+    least = torch.as_tensor(margin, dtype=torch.float32).expand(far.shape)
+    everyone = torch.arange(len(far))
     weights = nn.Parameter(torch.zeros(3, told.shape[1]))
     optimizer = torch.optim.Adam([weights], lr=rate)
     for _ in range(steps):
         with torch.no_grad():  # which pair is hardest has no gradient: only its own terms do
-            whole = far + sum(
-                _term(told, told, at, tuple(weights[:, at].tolist())) for at in range(told.shape[1])
-            )
+            terms = sum(_term(told, told, at, tuple(weights[:, at].tolist())) for at in range(told.shape[1]))
+            whole = far + counted * terms
             farthest = whole.masked_fill(~same, -torch.inf).argmax(1)
-            nearest = whole.masked_fill(same, torch.inf).argmin(1)
-        excess = _pairs(far, told, farthest, weights) - _pairs(far, told, nearest, weights)
+            nearest = (whole - least).masked_fill(same, torch.inf).argmin(1)
+        own, others = (_pairs(far, told, counted, other, weights) for other in (farthest, nearest))
         optimizer.zero_grad()
-        F.relu(excess + margin).mean().backward()  # type: ignore[no-untyped-call]
+        F.relu(own - others + least[everyone, nearest]).mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return Refinement(*weights.detach().numpy())
 
@@ -81,8 +98,9 @@ def _term(query: Tensor, gallery: Tensor, at: int, weights: tuple[float, ...]) -
     return apart * (p - q).abs() + both * p * q + squared * (p - q) ** 2
 
 
-def _pairs(far: Tensor, told: Tensor, other: Tensor, weights: Tensor) -> Tensor:
+def _pairs(far: Tensor, told: Tensor, counted: Tensor, other: Tensor, weights: Tensor) -> Tensor:
     """D of each picture and one other, [N]."""
     p, q = told, told[other]
     terms = torch.stack(((p - q).abs(), p * q, (p - q) ** 2))
-    return far[torch.arange(len(far)), other] + (weights[:, None] * terms).sum((0, 2))
+    rows = torch.arange(len(far))
+    return far[rows, other] + counted[rows, other] * (weights[:, None] * terms).sum((0, 2))

@@ -1,9 +1,11 @@
 """Distances refined by attributes: the definition, its equalities, and weights that are learnt."""
 
+import math
+
 import numpy as np
 import pytest
 
-from naic_reid.retrieval.attributes import Refinement, learnt
+from naic_reid.retrieval.attributes import Refinement, differing, learnt
 
 
 def rows(*given: list[float]) -> np.ndarray:
@@ -47,3 +49,62 @@ def test_weights_grow_where_attributes_tell_persons_apart(true: bool, least: flo
     found = learnt(far, told.astype(np.float32), persons)
     assert found.apart[0] > least and (abs(found.apart[1]) < found.apart[0] or not true)
     assert np.array_equal(found.apart, learnt(far, told.astype(np.float32), persons).apart)
+
+
+def test_persons_differ_where_both_are_known() -> None:
+    known = np.array([[1, 2, 0], [1, 1, 3], [2, 1, 1]])
+    assert differing(known).tolist() == [[0, 1, 2], [1, 0, 2], [2, 2, 0]]
+
+
+def by_loops(
+    far: np.ndarray, told: np.ndarray, persons: np.ndarray, counts: np.ndarray | None, margin: np.ndarray
+) -> np.ndarray:
+    """Weights after three steps of Adam at .003, each pair and term by itself."""
+    num, terms = len(far), 3 * told.shape[1]
+    weights, first, second = np.zeros((3, terms))
+
+    def shown(i: int, j: int) -> np.ndarray:
+        if counts is not None and (not counts[i, j] or persons[i] == persons[j]):
+            return np.zeros(terms)
+        p, q = told[i].astype(float), told[j].astype(float)
+        return np.concatenate([abs(p - q), p * q, (p - q) ** 2])
+
+    for step in (1, 2, 3):
+        slope = np.zeros(terms)
+        for i in range(num):
+            whole = [far[i, j] + weights @ shown(i, j) for j in range(num)]
+            own = max((j for j in range(num) if persons[j] == persons[i]), key=lambda j: whole[j])
+            other = min(
+                (j for j in range(num) if persons[j] != persons[i]), key=lambda j: whole[j] - margin[i, j]
+            )
+            if whole[own] - whole[other] + margin[i, other] > 0:
+                slope += (shown(i, own) - shown(i, other)) / num
+        first, second = 0.9 * first + 0.1 * slope, 0.999 * second + 0.001 * slope**2
+        root = np.sqrt(second / (1 - 0.999**step)) + 1e-8
+        weights = weights - 0.003 * first / (1 - 0.9**step) / root
+    return weights.reshape(3, -1)
+
+
+@pytest.mark.parametrize("kind", ["plain", "label", "margin"])
+def test_weights_are_learnt_as_by_loops_whichever_pairs_count_and_whatever_their_margin(kind: str) -> None:
+    rng = np.random.default_rng(6)
+    persons = np.repeat(np.arange(5), 3)
+    far, told = rng.random((15, 15)).astype(np.float32), rng.random((15, 4)).astype(np.float32)
+    apart = differing(rng.integers(1, 3, (5, 2))[persons])
+    assert {0, 1, 2} <= {*apart[persons[:, None] != persons[None, :]].tolist()}
+    counts = apart > 0 if kind == "label" else None
+    margin = np.float32(0.1 + 0.9 * apart / 2) if kind == "margin" else 0.1
+    found = learnt(far, told, persons, counts=counts, margin=margin, steps=3)
+    expected = by_loops(far, told, persons, counts, np.broadcast_to(margin, far.shape))
+    np.testing.assert_allclose([found.apart, found.both, found.squared], expected, atol=2e-5)
+    if kind != "plain":
+        other = learnt(far, told, persons, steps=3)
+        assert not math.isclose(float(np.abs(other.apart - found.apart).max()), 0, abs_tol=1e-4)
+
+
+def test_terms_that_count_for_nobody_teach_nothing() -> None:
+    rng = np.random.default_rng(7)
+    far, told = rng.random((6, 6)).astype(np.float32), rng.random((6, 2)).astype(np.float32)
+    nobody = np.zeros((6, 6), np.bool_)
+    found = learnt(far, told, np.repeat(np.arange(3), 2), counts=nobody)
+    assert not any(each.any() for each in (found.apart, found.both, found.squared))
