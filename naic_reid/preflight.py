@@ -68,7 +68,7 @@ def given(
     tables = tuple(Path(name) for name in truth)
     asked = [("dedupe.wrong_labels", path, "an existing list, or null") for path in wrong]
     asked += [("truth", path, "an existing table") for path in tables]
-    worn = {} if data is None else attributes(config, data)
+    worn = {} if data is None or config.toy else attributes(config, data)  # toy writes its own
     asked += [(f"train.attributes of models.{name}", path, "a table") for name, path in worn.items()]
     problems += [
         f"{key}: {path} is {'no regular file' if path.exists() else 'missing'}: name {what}"
@@ -86,9 +86,10 @@ def given(
 
 
 def attributes(config: Config, data: Path) -> dict[str, Path]:
-    """Model → the table of attributes that its recipe names."""
+    """Model → the table of attributes that its recipe names: in the data folder, or beside a toy's."""
+    place = data.parent if config.toy else data
     recipes = {name: config.train.adapted(model.recipe) for name, model in config.models.items()}
-    return {name: data / train.attributes.table for name, train in recipes.items() if train.attributes}
+    return {name: place / train.attributes.table for name, train in recipes.items() if train.attributes}
 
 
 def recorded(params: Iterable[str] | None) -> dict[str, Any]:

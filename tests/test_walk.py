@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from naic_reid.models.weights import Checkpoint
 from tests.walk import COMMAND, HOME, Walk, small_world, tiny_world
 
 
@@ -22,6 +23,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     """A walk taken once to its end; tests leave its results as they are."""
     raw = small_world()
     raw["models"] = dict(reversed(raw["models"].items()))  # in no order of names
+    next(iter(raw["models"].values()))["recipe"] = {"attributes": {"table": "attributes.csv"}}
     walk = Walk(tmp_path_factory.mktemp("walk"), raw)
     walk.run()
     return walk
@@ -84,6 +86,17 @@ def test_the_score_card_states_its_rules(finished: Walk) -> None:
 
 def test_a_finished_walk_has_nothing_to_do(finished: Walk) -> None:
     assert "Nothing to be done" in finished.run()
+
+
+def test_a_drawn_world_tells_what_its_persons_wear_where_a_model_learns_it(finished: Walk) -> None:
+    learns, other = finished.raw["models"]
+    log = (finished.folder / f"logs/train/{learns}.log").read_text()
+    known = re.search(r"toy/attributes\.csv: (\d+) of (\d+) persons, sleeves, cut", log)
+    assert known and known[1] == known[2]
+    path, plain = (finished.folder / f"results/train/{name}/epoch_2.pt" for name in (learns, other))
+    kept = Checkpoint.read(path).attributes
+    assert kept is not None and kept.values["sleeves"] == ("long", "short")
+    assert Checkpoint.read(plain).attributes is None
 
 
 def test_no_temporary_file_is_left(finished: Walk) -> None:

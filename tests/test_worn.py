@@ -150,11 +150,13 @@ def test_a_config_that_names_no_table_is_refused_before_anything_runs(tmp_path: 
             preflight.given(settings, [], HOME, tmp_path, tmp_path, fetch=False)
     with pytest.raises(ValueError, match=r"'\.\./worn\.csv' leaves the data folder"):
         config.Attributes(table="../worn.csv")
-    with pytest.raises(ReidError, match="toy draws its images within the run"):
-        toy = (
-            (HOME / "configs" / "toy.yaml")
-            .read_text()
-            .replace("\ntrain:", "\ntrain:\n  attributes: {table: a.csv}")
+    toy = (HOME / "configs" / "toy.yaml").read_text()
+    for table, message in (("truth.csv", "call it attributes.csv"), ("a/b.csv", "toy writes"), ("a.csv", "")):
+        (tmp_path / "toy.yaml").write_text(
+            toy.replace("\ntrain:", f"\ntrain:\n  attributes: {{table: {table}}}")
         )
-        (tmp_path / "toy.yaml").write_text(toy)
-        config.load(tmp_path / "toy.yaml")
+        if message:
+            with pytest.raises(ReidError, match=message):
+                config.load(tmp_path / "toy.yaml")
+        else:  # the run makes it, so it need not be there before
+            preflight.given(config.load(tmp_path / "toy.yaml"), [], HOME, tmp_path, tmp_path, fetch=False)

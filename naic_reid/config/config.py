@@ -207,10 +207,11 @@ class Config(Section):
             require(
                 not late, f"ensemble.epochs {late} lie beyond train.epochs {train.epochs} of models.{name}"
             )
+            table = train.attributes.table if self.toy and train.attributes else "attributes.csv"
             require(
-                not (self.toy and train.attributes),
-                f"train.attributes of models.{name}: toy draws its images within the run: draw them before, "
-                "with naic-reid toy, and leave the section toy out",
+                table.endswith(".csv") and "/" not in table and table != "truth.csv",
+                f"train.attributes.table {table} of models.{name}: toy writes the table itself, beside its "
+                "images: call it attributes.csv",
             )
             idle = train.schedule.beyond(train.epochs)
             require(not idle, f"train.schedule of models.{name}: {idle} beyond train.epochs {train.epochs}")

@@ -171,7 +171,7 @@ class Attributes(Section):
 
     table: Inside = Field(
         description="in the data folder: market_attribute.mat, duke_attribute.mat, or a CSV file with a "
-        "column person and one for each attribute"
+        "column person and one for each attribute; a toy writes its own, attributes.csv"
     )
     weight: NotNegative = Field(1.0, description="of the mean cross-entropy of the attributes")
     head: Literal["linear", "bottleneck", "mlp2", "mlp3", "mlp4"] = Field(

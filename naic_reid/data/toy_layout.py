@@ -43,6 +43,8 @@ class Layout:
     lists: dict[str, bytes]
     truth: tuple[tuple[str, str, str, str], ...]
     """(subset, file name, person, camera), sorted."""
+    labels: dict[str, int]
+    """`source/label`, as `configs/toy.yaml` names the sources → the person."""
 
 
 @dataclass
@@ -132,7 +134,12 @@ def layout(seed: int, train_identities: int, test_identities: int, images: int, 
         generator(seed, _ORDER, number).shuffle(filled.lines)
         lists[f"train_{name}/train_list.txt"] = _list_bytes(name, filled.lines)
     truth = sorted(_test(out, range(train_identities, train_identities + test_identities), images))
-    return Layout(tuple(out.shots), lists, tuple(truth))
+    labels = {
+        f"{name.replace('_', '')}/{label}": person
+        for name, filled in sources.items()
+        for person, label in filled.labels.items()
+    }
+    return Layout(tuple(out.shots), lists, tuple(truth), labels)
 
 
 def _copies(kind: int) -> list[tuple[str, int, int]]:

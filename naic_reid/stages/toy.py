@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from naic_reid import files
 from naic_reid.config import Toy
-from naic_reid.data.toy import camera, draw, generator, person
+from naic_reid.data.attributes import told
+from naic_reid.data.toy import Person, camera, draw, generator, person, worn
 from naic_reid.data.toy_layout import Shot, layout
 from naic_reid.errors import ReidError
 
@@ -24,8 +25,15 @@ _PERSON, _CAMERA, _IMAGE = 0, 1, 2  # generator keys
 _log = logging.getLogger(__name__)
 
 
-def run(seed: int, toy: Toy, *, folder: Path, truth: Path) -> None:
+def run(seed: int, toy: Toy, *, folder: Path, truth: Path, attributes: list[Path]) -> None:
     """Writes `folder`, laid out like the competition's, and `truth`: subset,name,pid,camid as CSV.
+
+    Args:
+        seed: of all draws.
+        toy: how much is drawn.
+        folder: of the images, new or empty.
+        truth: who is on the test images.
+        attributes: a table of what the training persons wear, for `train.attributes`; or several, or none.
 
     Raises:
         ReidError: something is in the folder already. Real data has the same names in it.
@@ -49,14 +57,21 @@ def run(seed: int, toy: Toy, *, folder: Path, truth: Path) -> None:
     rows = [("subset", "name", "pid", "camid"), *plan.truth]
     with files.whole(truth) as unfinished:
         unfinished.write_text("".join(",".join(row) + "\n" for row in rows))
+    wear = [(label, worn(_person(seed, number))) for label, number in plan.labels.items()]
+    for table in attributes:
+        told(wear).write(table)
     _log.info("toy: wrote %s and %s in %.1f s", folder, truth, time.monotonic() - started)
 
 
 def _drawn(seed: int, toy: Toy, shot: Shot) -> NDArray[np.uint8]:
-    who = person(generator(seed, _PERSON, shot.person))
+    who = _person(seed, shot.person)
     where = camera(generator(seed, _CAMERA, shot.camera))
     rng = generator(seed, _IMAGE, shot.person, shot.image)
     return draw(who, where, shot.domain, toy.height, toy.width, rng)
+
+
+def _person(seed: int, number: int) -> Person:
+    return person(generator(seed, _PERSON, number))
 
 
 def _png(image: NDArray[np.uint8], compression: int) -> bytes:

@@ -40,6 +40,16 @@ def test_every_file_has_its_own_name_and_every_training_file_is_listed(plan: Lay
     assert in_lists == training
 
 
+def test_labels_are_the_persons_that_most_of_their_images_show(plan: Layout) -> None:
+    labels = {}
+    for source in SOURCES:
+        shown = defaultdict(Counter)
+        for shot, label in listed(plan, source):
+            shown[f"{source.replace('_', '')}/{label}"][shot.person] += 1
+        labels |= {label: persons.most_common(1)[0][0] for label, persons in shown.items()}
+    assert plan.labels == labels
+
+
 def test_names_are_nine_digits_in_2019_and_eight_otherwise(plan: Layout) -> None:
     for path in shots(plan):
         stem = path.split("/")[-1].removesuffix(".png")

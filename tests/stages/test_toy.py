@@ -10,6 +10,9 @@ import pytest
 
 from naic_reid import files
 from naic_reid.config import Toy
+from naic_reid.data import attributes
+from naic_reid.data.toy import generator, person, worn
+from naic_reid.data.toy_layout import layout
 from naic_reid.stages import toy
 
 SMALL = Toy(train_identities=8, test_identities=4, images=4, cameras=2, height=64, width=32)
@@ -18,7 +21,8 @@ SMALL = Toy(train_identities=8, test_identities=4, images=4, cameras=2, height=6
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("toy")
-    toy.run(3, SMALL, folder=place / "MyDataSet", truth=place / "truth.csv")
+    tables = [place / "attributes.csv"]
+    toy.run(3, SMALL, folder=place / "MyDataSet", truth=place / "truth.csv", attributes=tables)
     return place
 
 
@@ -28,15 +32,26 @@ def content(place: Path) -> dict[str, bytes]:
 
 def test_equal_settings_give_equal_bytes(drawn: Path, tmp_path: Path) -> None:
     (tmp_path / "MyDataSet").mkdir()
-    toy.run(3, SMALL, folder=tmp_path / "MyDataSet", truth=tmp_path / "truth.csv")
+    tables = [tmp_path / "attributes.csv"]
+    toy.run(3, SMALL, folder=tmp_path / "MyDataSet", truth=tmp_path / "truth.csv", attributes=tables)
     assert content(tmp_path) == content(drawn)
 
 
 def test_another_seed_gives_other_pictures(drawn: Path, tmp_path: Path) -> None:
-    toy.run(4, SMALL, folder=tmp_path / "MyDataSet", truth=tmp_path / "truth.csv")
+    tables = [tmp_path / "attributes.csv"]
+    toy.run(4, SMALL, folder=tmp_path / "MyDataSet", truth=tmp_path / "truth.csv", attributes=tables)
     first, second = content(drawn), content(tmp_path)
     assert first.keys() == second.keys()
     assert all(first[name] != second[name] for name in first if name.endswith(".png"))
+
+
+def test_the_table_tells_what_each_labels_person_wears(drawn: Path) -> None:
+    plan = layout(3, SMALL.train_identities, SMALL.test_identities, SMALL.images, SMALL.cameras)
+    found = attributes.read(drawn / "attributes.csv")
+    assert found.persons == tuple(plan.labels)
+    for label, row in zip(found.persons, found.known.tolist(), strict=True):
+        told = {name: ("", *words)[at] for (name, words), at in zip(found.values.items(), row, strict=True)}
+        assert told == worn(person(generator(3, 0, plan.labels[label])))
 
 
 def test_planted_copies_are_equal_in_bytes_or_only_in_pixels(drawn: Path) -> None:
