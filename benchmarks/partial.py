@@ -127,6 +127,37 @@ TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
 the average of weights is kept, which is the teacher."""
 
 
+def _across(model: str) -> tuple[str, dict[str, Any]]:
+    """A training whose crops lose columns, too, and whose predictor tells both sides (-x)."""
+    base, words = TRAININGS[model]
+    recipe = {**words["recipe"], "augment": {**words["recipe"]["augment"], "crop_keep_x": [0.5, 1.0833]}}
+    return base, {**words, "ratio_sides": 2, "recipe": recipe}
+
+
+def _wearing(dimension: int = 0, **attributes: Any) -> tuple[str, dict[str, Any]]:
+    """What persons wear is learnt, too; `dimension`: of a linear layer that search sees as well."""
+    recipe = {"attributes": {"table": "attributes.mat", **attributes}}
+    return "lite_small", {**({"reduction": dimension} if dimension else {}), "recipe": recipe}
+
+
+TRAININGS |= {
+    "plain_stretch_predicted_x": _across("plain_stretch_predicted"),
+    "attributes": _wearing(),
+    "attributes_bottleneck": _wearing(head="bottleneck"),
+    "attributes_drop": _wearing(dropout=0.5),
+    "attributes_norm": _wearing(cosine=1.0),
+    "attributes_norm_2": _wearing(cosine=2.0),
+    "attributes_256d": _wearing(256),
+    "attributes_256d_drop": _wearing(256, dropout=0.5),
+    "attributes_1024d": _wearing(1024),
+    "attributes_128d": _wearing(reduction=128),
+    "attributes_128d_norm_2": _wearing(reduction=128, cosine=2.0),
+    **{f"attributes_mlp{n}": _wearing(head=f"mlp{n}") for n in (2, 3, 4)},
+    "attributes_mlp2_128d": _wearing(reduction=128, head="mlp2"),
+}
+"""Those of `attributes` want what Market's or Duke's persons wear as attributes.mat in the data folder."""
+
+
 class Row(NamedTuple):
     """A trained network, and the words of `extract` that it is asked with."""
 
@@ -682,8 +713,10 @@ def train(options: argparse.Namespace) -> None:
     from naic_reid import config
 
     settings = config.load(CONFIG)
+    worn = (options.data / "attributes.mat").exists()
+    able = [name for name in TRAININGS if worn or not name.startswith("attributes")]
     for seed in options.seeds:
-        for name in options.only or TRAININGS:
+        for name in options.only or able:
             checkpoint = options.models / f"{name}_{seed}.pt"
             if checkpoint.exists():
                 continue

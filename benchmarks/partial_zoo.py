@@ -34,7 +34,25 @@ PARTIAL = {
     ("", "Partial-REID"): "legs_0.5",
     ("partial_reid", "Partial-REID"): "all_shot", ("partial_reid", "Partial-REID, groups"): "groups",
     ("partial_ilids", "Partial-iLIDS"): "all_shot",
+    ("dukemtmc", "Duke"): "legs_1.0",
 }  # fmt: skip
+CROPS = ("stretched crops", "relu: stretched crops")
+"""Of VPM's recipes in P14; ours with predicted scales has one branch, for regions keep the taps they have."""
+WORN = {
+    "attributes": "attributes",
+    "bottleneck, attributes": "attributes_bottleneck",
+    "attributes, drop": "attributes_drop",
+    "attributes, norm": "attributes_norm",
+    "attributes, norm×2": "attributes_norm_2",
+    "256d": "attributes_256d",
+    "256d, drop": "attributes_256d_drop",
+    "1024d": "attributes_1024d",
+    "128d, attributes": "attributes_128d",
+    "128d, attributes, norm×2": "attributes_128d_norm_2",
+    **{f"mlp{n}": f"attributes_mlp{n}" for n in (2, 3, 4)},
+    "mlp2, 128d": "attributes_mlp2_128d",
+}
+"""Published row of P16 and P17 → the training of ours that stands for it."""
 
 
 def _stands() -> dict[tuple[str, str], Row]:
@@ -58,13 +76,21 @@ def _stands() -> dict[tuple[str, str], Row]:
         ("P14", "stretched crops"): Row("visible_6"),
         ("P14", "no crops"): Row("visible_6_whole"),
         ("P14", "one region: stretched crops"): Row("visible_1"),
+        **{("P14", f"{told}, predicted scale"): Row("plain_stretch_predicted", predicted) for told in CROPS},
+        **{
+            ("P14", f"{told}, predicted scales down and across"): Row("plain_stretch_predicted_x", predicted)
+            for told in CROPS
+        },
         ("P15", "tri"): Row("tri_alone"),
         ("P15", "tri, ema .9"): Row("tri_.9"),
         ("P15", "tri-n, ema .99"): Row("tri_n_.99"),
         ("P15", "r-tri"): Row("r_tri_alone"),
         ("P15", "r-tri, ema .9"): Row("r_tri_.9"),
         ("P15", "r-tri, ema .99"): Row("r_tri_.99"),
-        ("P19", "base"): Row("whole"),
+        **{(family, "base"): Row("whole") for family in ("P16", "P17", "P18", "P19")},
+        **{("P16", told): Row(model) for told, model in WORN.items() if "bottleneck" in told},
+        **{("P17", told): Row(model) for told, model in WORN.items() if "bottleneck" not in told},
+        ("P16", "attributes"): Row("attributes"),
     }
     for policy in ("crop", "pad"):
         for told, f in (("", 1.0), (", widen 1.5", 1.5)):

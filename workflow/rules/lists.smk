@@ -6,7 +6,9 @@ if CONFIG.toy:
         output:
             folder=directory(DATA),
             truth=TOY_TRUTH,
-            attributes=sorted(set(map(str, preflight.attributes(CONFIG, DATA).values()))),
+            attributes=sorted(
+                set(map(str, preflight.attributes(CONFIG, DATA).values()))
+            ),
         log:
             "logs/toy.log",
         localrule: True
