@@ -6,6 +6,8 @@ home=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 usage() {
     cat <<'TEXT'
 bash run.sh [OPTIONS] [-- SNAKEMAKE ARGUMENTS]   from label lists to results/submission.json
+bash run.sh choose CONFIG… --folds K             a recipe's score, or the best of several, on training persons:
+                                                 K trainings, each person scored once (choose --help)
 bash run.sh test                                 format, lint, types, import contracts, tests
 bash run.sh install                              only make .venv
 
@@ -73,6 +75,10 @@ test)
     say "runs the checks of .ci/run: format, lint, types, import contracts, tests"
     install
     PATH=$home/.venv/bin:$PATH make --no-print-directory -C "$home" check
+    ;;
+choose)
+    install
+    exec "$home/.venv/bin/naic-reid" "$@"
     ;;
 install) install && say ".venv is ready: source .venv/bin/activate" ;;
 *)

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 import torch
 
-from naic_reid import cli, losses
+from naic_reid import cli, config, losses
 from naic_reid.artifacts import Features
 from naic_reid.config import training
 from naic_reid.data import worlds
+from naic_reid.tools import choose
 from tests.finished import Folder
-from tests.tools import test_compare
+from tests.tools import test_choose, test_compare, test_plan
 from tests.tools.house import photos
 from tests.walk import HOME
 
@@ -34,14 +35,14 @@ LINES = [
     if line.strip()
 ]
 
+CHOOSE = "naic-reid choose configs/small.yaml configs/quick.yaml --folds 4 --data PATH/MyDataSet"
+PLAN = "naic-reid plan --config configs/small.yaml --data PATH/MyDataSet"
 ELSEWHERE = {
     "bash run.sh test": "it is these tests",
     "bash run.sh install && source .venv/bin/activate": "needs the network; `tests/conftest.py` runs run.sh",
     "naic-reid zoo --check market_sbs_R50-ibn.pth": "a published file; tests/test_zoo.py checks drawn ones",
-    "naic-reid choose configs/small.yaml configs/quick.yaml --folds 4 --data PATH/MyDataSet": "it trains "
-    "eight times; see tests/tools/test_choose.py",
-    "naic-reid plan --config configs/small.yaml --data PATH/MyDataSet": "measures for a minute; see "
-    "tests/tools/test_plan.py",
+    CHOOSE: "it trains eight times; run below without its trainings",
+    PLAN: "measures for a minute; run below with measurements that cost nothing",
     "naic-reid find MODEL half.jpg --in photos/ --geometry pad --widen 1.3333": "not for IBN, "
     "which the toy's networks have; tests/tools/test_find.py",
     "uv build --wheel": "tests/test_wheel.py builds the wheel and installs it",
@@ -125,6 +126,29 @@ def test_a_command_of_the_readme_runs(line: str, place: Path, monkeypatch: pytes
     command = bare(line)
     words = command.replace("bash run.sh", "naic-reid run")
     run(f"{words} -- --dry-run" if command in PLANNED else words)
+
+
+def test_the_plan_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    asked = test_plan.cheaply(monkeypatch)
+    run(PLAN)
+    assert {what for what, _ in asked} == {"look", "network"}
+
+
+def test_a_choice_plans_its_trainings(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each config the first fold's run is planned; scores are drawn in the place of all."""
+    started: list[Path] = []
+
+    def waited(command: list[str]) -> int:
+        told = dict(zip(command[4::2], command[5::2], strict=True))
+        started.append(Path(told["--into"]))
+        test_choose._score(started[-1], config.load(Path(told["--config"])))
+        return cli.main([*command[3:], "--", "--dry-run"]) if started[-1].name == "fold_1" else 0
+
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(choose, "_waited", waited)
+    run(CHOOSE)
+    assert {folder.parent.name for folder in started} == {"small", "quick"}
 
 
 def test_what_is_said_of_commands_is_said_of_those_that_are_there() -> None:

@@ -1,7 +1,7 @@
 """Chooses a recipe by folds over the training persons: each is scored once, by networks that never saw it.
 
     naic-reid choose a.yaml b.yaml --folds 4 --data DATA --into chosen
-    naic-reid choose a.yaml --folds 4 --data DATA            one recipe's honest score
+    naic-reid choose a.yaml --folds 4 --data DATA            one recipe's score of every person, never seen
     naic-reid choose a.yaml b.yaml c.yaml --minutes 90       no fold begins that would end later
 
 The persons of the training lists are cut into as many parts as there are folds. For each part every recipe is
@@ -11,6 +11,7 @@ Every fold is a run in a folder of its own, INTO/RECIPE/fold_K: stop, repeat the
 """
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -111,12 +112,25 @@ def _run(candidate: Candidate, fold: int, options: argparse.Namespace) -> Path:
     command = [sys.executable, "-m", "naic_reid", "run", "--config", str(path), "--into", str(folder),
                "--cores", options.cores]  # fmt: skip
     command += ["--data", str(absolute(options.data))] if options.data else []
-    if subprocess.run(command, check=False).returncode:
+    if _waited(command):
         raise ReidError(
             f"{candidate.name}, fold {fold}: stopped before its end, the cause stands above; mend it, repeat "
             "the same command, and it goes on"
         )
     return folder
+
+
+def _waited(command: Sequence[str]) -> int:
+    """The run's exit status; it is told of an interrupt or an end, and left to no one."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with subprocess.Popen(command) as process:
+        for number in before:
+            signal.signal(number, lambda *_: process.terminate())
+        try:
+            return process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def of_fold(text: str, name: str, fold: int, folds: int) -> str:

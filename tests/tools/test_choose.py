@@ -1,5 +1,10 @@
 """Recipes chosen by folds: which runs are made, who is dropped, what is told; scores are drawn."""
 
+import fcntl
+import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +15,7 @@ import yaml
 from naic_reid import cli, config
 from naic_reid.artifacts import MadeBy, write_json
 from naic_reid.tools import choose
-from tests.walk import cut
+from tests.walk import cut, tiny_world
 
 PERSONS = 40
 
@@ -21,17 +26,14 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     monkeypatch.chdir(tmp_path)
     made: list[list[str]] = []
 
-    class Done:
-        returncode = 0
-
-    def run(command: list[str], check: bool) -> Done:
+    def waited(command: list[str]) -> int:
         told = dict(zip(command[4::2], command[5::2], strict=True))
         settings = config.load(Path(told["--config"]))
         made.append([Path(told["--into"]).parent.name, Path(told["--into"]).name])
         _score(Path(told["--into"]), settings)
-        return Done()
+        return 0
 
-    monkeypatch.setattr(choose.subprocess, "run", run)
+    monkeypatch.setattr(choose, "_waited", waited)
     for name, batch in (("small_batch", 8), ("large_batch", 32), ("same", 34)):
         raw = cut("toy.yaml", train={"batch": batch, "num_instances": 2})
         Path(f"{name}.yaml").write_text(yaml.safe_dump(raw))
@@ -92,6 +94,37 @@ def test_no_fold_begins_that_would_end_beyond_the_time(
     )
     assert len(calls) == 2  # the third would begin in time and end after it
     assert "would end beyond 25 minutes" in capsys.readouterr().out
+
+
+def test_a_call_that_was_stopped_goes_on_to_the_same_end(
+    calls: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["choose", "large_batch.yaml", "same.yaml", "--folds", "2", "--into"]
+    assert cli.main([*command, "unstopped"]) == 0
+    table = capsys.readouterr().out.partition("Folds over")[2]
+    assert re.search(r"large_batch +2 +80 +[0-9.]+ +[0-9]+–[0-9]+ +[0-9.]+ +[0-9]+–[0-9]+ ", table)
+    whole = choose._waited
+    with monkeypatch.context() as stopped:
+        stopped.setattr(choose, "_waited", lambda command: 2 if len(calls) == 6 else whole(command))
+        assert cli.main([*command, "out"]) == 2
+    assert "large_batch, fold 2: stopped before its end" in capsys.readouterr().err
+    assert cli.main([*command, "out"]) == 0
+    assert capsys.readouterr().out.partition("Folds over")[2] == table
+
+
+def test_an_end_stops_the_run_that_is_at_work(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_world()))
+    fold = tmp_path / "chosen/tiny/fold_1"
+    command = [sys.executable, "-m", "naic_reid", "choose", "tiny.yaml", "--cores", "1"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        while not (fold / "logs/toy.log").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        told = process.communicate(timeout=120)[1]
+    assert process.returncode == 2 and "repeat the same command, and it goes on" in told
+    with (fold / ".run.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody is at work there
 
 
 def test_a_changed_recipe_is_what_a_repeated_call_runs(calls: list[list[str]]) -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,6 +107,22 @@ def test_a_closed_terminal_stops_nothing_and_an_end_stops_all(tmp_path: Path, co
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 2, printed
     assert "stopped before the end" in printed
+
+
+def test_run_sh_hands_on_what_it_was_given(tmp_path: Path) -> None:
+    for name in ("run.sh", "requirements.lock"):
+        shutil.copy(HOME / name, tmp_path)
+    program = tmp_path / ".venv/bin/naic-reid"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\necho "$@"\n')
+    program.chmod(0o755)
+    shutil.copy(HOME / "requirements.lock", tmp_path / ".venv/.installed-from")
+    for given, handed in (
+        (["--config", "a b"], "run --config a b\n"),
+        (["choose", "a.yaml", "--folds", "4"], "choose a.yaml --folds 4\n"),
+    ):
+        command = ["bash", tmp_path / "run.sh", *given]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == handed
 
 
 def test_run_sh_names_the_same_options() -> None:
