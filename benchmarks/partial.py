@@ -63,6 +63,7 @@ DRAWS = 10_000
 
 _MOSTLY = {"crop_keep": [0.5, 1.0833], "crop_head": 0.2}
 _BLANK = {**_MOSTLY, "crop_then": "blank"}
+_MILD = {**_BLANK, "crop_keep": [0.5, 2.0]}
 _JUDGED = {"metric_loss": {"name": "visible_triplet", "weight": 3.0, "margin": 1.0}}
 
 
@@ -97,7 +98,9 @@ TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
     "whole": ("lite_small", {}),
     "stretch": ("lite_small", {"recipe": {"augment": _MOSTLY}}),
     "blank": ("lite_small", {"recipe": {"augment": _BLANK}}),
-    "mild": ("lite_small", {"recipe": {"augment": {**_BLANK, "crop_keep": [0.5, 2.0]}}}),
+    "mild": ("lite_small", {"recipe": {"augment": _MILD}}),
+    "whole_longer": ("lite_small", {"recipe": {"epochs": 16}}),
+    "mild_longer": ("lite_small", {"recipe": {"epochs": 16, "augment": _MILD}}),
     "plain_whole": ("wide", {**_PLAIN, "recipe": _MINUTE}),
     "plain_blank": ("wide", {**_PLAIN, "recipe": {**_MINUTE, "augment": _BLANK}}),
     **{
@@ -269,14 +272,19 @@ EXPERIMENTS = {
         ("P1", "P2"),
     ),
     "E2": Experiment(
-        "parts in training: none, stretched, blank; mild: blank in one of three images",
-        [Row(m, w) for m in ("whole", "stretch", "blank", "mild") for w in _SHOWN], SHORT,
+        "parts in training: none, stretched, blank; mild: blank in one of three images; longer: 16 epochs",
+        [Row(m, w) for m in ("whole", "stretch", "blank", "mild", "whole_longer", "mild_longer")
+         for w in _SHOWN],
+        SHORT,
         [Claim("stretch above whole at half, resize", 3, 0, "legs_0.5"),
          Claim("stretch at most 3 below whole on whole bodies", 3, 0, "legs_1.0", -3),
          Claim("blank: pad above crop at half", 8, 7, "legs_0.5"),
          Claim("whole: crop above pad at half", 1, 2, "legs_0.5"),
          Claim("mild with pad at most 3 below whole on whole bodies", 11, 0, "legs_1.0", -3),
-         Claim("mild with pad above whole with resize at half", 11, 0, "legs_0.5", 20)],
+         Claim("mild with pad above whole with resize at half", 11, 0, "legs_0.5", 20),
+         Claim("mild with pad above whole with pad at half", 11, 2, "legs_0.5"),
+         Claim("longer, mild with pad above whole with pad at half", 17, 14, "legs_0.5"),
+         Claim("longer, mild at most 3 below whole on whole bodies", 17, 12, "legs_1.0", -3)],
         ("P2", "P14"),
     ),
     "E3": Experiment(

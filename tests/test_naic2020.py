@@ -39,7 +39,7 @@ def cut_down(weights: Path) -> dict[str, object]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     folder = tmp_path_factory.mktemp("naic2020")
     drawn = Toy(train_identities=12, test_identities=6, images=6, height=64, width=32)
-    toy.run(1234, drawn, folder=folder / "data" / "MyDataSet", truth=folder / "truth.csv")
+    toy.run(1234, drawn, folder=folder / "data" / "MyDataSet", truth=folder / "truth.csv", attributes=[])
     torch.manual_seed(0)
     backbone = models.build(Architecture(backbone="resnet101_ibn_b", height=64, width=32)).backbone
     weights = folder / "resnet101_ibn_b.pth"
