@@ -207,12 +207,13 @@ class Config(Section):
             require(
                 not late, f"ensemble.epochs {late} lie beyond train.epochs {train.epochs} of models.{name}"
             )
-            table = train.attributes.table if self.toy and train.attributes else "attributes.csv"
-            require(
-                table.endswith(".csv") and "/" not in table and table != "truth.csv",
-                f"train.attributes.table {table} of models.{name}: toy writes the table itself, beside its "
-                "images: call it attributes.csv",
-            )
+            if self.toy and train.attributes:
+                table = train.attributes.table
+                require(
+                    table.endswith(".csv") and "/" not in table and table != "truth.csv",
+                    f"train.attributes.table {table} of models.{name}: toy writes the table itself, beside "
+                    "its images: call it attributes.csv",
+                )
             idle = train.schedule.beyond(train.epochs)
             require(not idle, f"train.schedule of models.{name}: {idle} beyond train.epochs {train.epochs}")
         return self

@@ -237,7 +237,8 @@ class PseudoLabel(Section):
         description="a gallery image is taken for its nearest query; mutual: if it is near that one's best",
     )
     threshold: Annotated[float, Field(gt=0, lt=1.5)] = Field(
-        0.3, description="radians between two images of one person, at most; after query_expansion"
+        0.3,
+        description="radians between two images of one person, at most, of expanded features where they are",
     )
     gallery_rank: Count = Field(10, description="mutual: among so many nearest of its query")
     max_queries: Count = Field(

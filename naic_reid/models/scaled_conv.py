@@ -63,7 +63,7 @@ def _reach(scale: Tensor, centre: int) -> int:
     return math.floor(most) + 1 if scale.requires_grad else math.ceil(most)
 
 
-def scaled(
+def convolved_each(
     maps: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, stride: tuple[int, int], groups: int
 ) -> Tensor:
     """Maps [B, C, H, W] convolved with kernels [O, C', k, k], taps spread by each image's scales [B, 2]."""

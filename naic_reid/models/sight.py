@@ -92,7 +92,7 @@ class SightedConv2d(_OnMap, nn.Conv2d):
     def _scaled(self, maps: Tensor, scale: Tensor) -> Tensor:
         stride = _pair(self.stride)
         if scale.dim() == 2:
-            return scaled_conv.scaled(maps, self.weight, scale, self.bias, stride, self.groups)
+            return scaled_conv.convolved_each(maps, self.weight, scale, self.bias, stride, self.groups)
         return scaled_conv.convolved(maps, self._kernel(scale), self.bias, stride, self.groups)
 
     def _kernel(self, scale: Tensor) -> Tensor:

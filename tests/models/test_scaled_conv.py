@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torchvision.ops import deform_conv2d
 
 from naic_reid.models import scaled_conv
-from naic_reid.models.scaled_conv import convolved, kernels, scaled, spread
+from naic_reid.models.scaled_conv import convolved, convolved_each, kernels, spread
 from tests.oracles.partial import bilinear
 
 PAIRS = [(1.5, 1.0), (2.0, 1.0), (0.6, 0.8), (1.3, 2.4)]
@@ -74,7 +74,7 @@ def test_images_of_unequal_scales_are_convolved_together_as_one_by_one(
     maps, weight, bias = _both(3, groups)
     scales = torch.tensor([[1.5, 0.7], [0.9, 2.2]])
     parts = [each.requires_grad_() for each in (maps, weight, bias, scales)]
-    together = scaled(maps, weight, scales, bias, (2, 1), groups)
+    together = convolved_each(maps, weight, scales, bias, (2, 1), groups)
     one_by_one = [
         convolved(maps[image : image + 1], kernels(weight, scale), bias, (2, 1), groups)
         for image, scale in enumerate(scales)
