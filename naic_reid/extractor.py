@@ -45,7 +45,7 @@ from naic_reid.config import Channels, Extract, typed
 from naic_reid.data import augment, folders, images, pictures
 from naic_reid.data.geometry import Geometry, scaled, scaled_size
 from naic_reid.errors import ReidError
-from naic_reid.models import fastreid, portable, require_any_size, sight, torchreid
+from naic_reid.models import borders, fastreid, portable, require_any_size, torchreid
 from naic_reid.models.branches import Seen, summed
 from naic_reid.models.dimension import reduced
 from naic_reid.models.embedder import Embedder
@@ -493,7 +493,7 @@ def _prepared(checkpoint: Checkpoint, how: Extract, device: torch.device) -> tup
     quick, look = fused(checkpoint.embedder()), None
     if how.border != "zero" or how.scale:
         over_picture = how.pool_over == "picture"
-        look = sight.prepared(quick, checkpoint.architecture, how.border, over_picture=over_picture)
+        look = borders.prepared(quick, checkpoint.architecture, how.border, over_picture=over_picture)
     if (dtype := precisions.dtype(how.precision)) != torch.float32:
         quick = halved(quick, dtype)
     return quick.to(device).to(memory_format=torch.channels_last), look

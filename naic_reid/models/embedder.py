@@ -1,16 +1,14 @@
 """Backbone → branches: the network that is trained, kept and asked for features."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naic_reid.models.branches import Branch, Seen
 from naic_reid.models.heads import Head
-
-if TYPE_CHECKING:
-    from naic_reid.models.ratio import RatioPredictor
+from naic_reid.models.ratio import RatioPredictor
 
 
 class Embedder(nn.Module):

@@ -21,13 +21,9 @@ from torch import Tensor, nn
 from naic_reid.architecture import Architecture
 from naic_reid.errors import ReidError
 from naic_reid.models import scaled_conv
-from naic_reid.models.branches import Branch
-from naic_reid.models.embedder import Embedder
-from naic_reid.models.heads import WHOLE
 
 PLAIN = ("resnet18", "resnet34", "resnet50", "resnet101")
 """Backbones of convolutions and batch normalisations alone."""
-_CALIBRATED_AT = 64
 
 
 class Sight:
@@ -43,7 +39,7 @@ class Sight:
         return None if self.inside is None else self.inside[:, :, ::stride, ::stride]
 
 
-class _OnMap:
+class OnMap:
     """A layer that knows on maps of which stride it stands."""
 
     total_stride = 1
@@ -53,7 +49,7 @@ class _OnMap:
         self.total_stride = height // maps.shape[2]
 
 
-class SightedConv2d(_OnMap, nn.Conv2d):
+class SightedConv2d(OnMap, nn.Conv2d):
     """A convolution of odd size and its usual padding, with the parameters of a plain one."""
 
     def __init__(self, conv: nn.Conv2d, sight: Sight, border: str, *, alone: bool = False) -> None:
@@ -105,7 +101,7 @@ class SightedConv2d(_OnMap, nn.Conv2d):
         return self._spread[1]
 
 
-class MaskedMaxPool2d(_OnMap, nn.MaxPool2d):
+class MaskedMaxPool2d(OnMap, nn.MaxPool2d):
     """The largest of what is inside of the picture, or 0: activations are not negative."""
 
     def __init__(self, pool: nn.MaxPool2d, sight: Sight) -> None:
@@ -125,43 +121,6 @@ def _masked(maps: Tensor, sight: Sight, stride: int, *, alone: bool) -> Tensor:
         return maps
     mask = mask.to(maps.dtype)
     return maps.mul_(mask) if alone and not torch.is_grad_enabled() else maps * mask
-
-
-class OverPicture(_OnMap, nn.Module):
-    """A pooling over the positions inside of the picture."""
-
-    def __init__(self, pooling: nn.Module, sight: Sight) -> None:
-        super().__init__()
-        self.pooling, self._sight = pooling, sight
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """[B, C] of [B, C, h, w]."""
-        pooled: Tensor = self.pooling(maps, self._sight.at(self.total_stride))
-        return pooled
-
-
-def prepared(
-    embedder: Embedder, architecture: Architecture, border: str, *, over_picture: bool = False
-) -> Sight:
-    """Change a network in evaluation mode so that it looks at what it returns; it keeps its parameters.
-
-    Args:
-        embedder: folded or not.
-        architecture: its.
-        border: zero, blank or masked.
-        over_picture: pool over the picture's positions alone.
-
-    Raises:
-        ReidError: the network has layers for which border or scale mean nothing.
-    """
-    require_plain(architecture)
-    sight = sighted(embedder.backbone, border)
-    branch = embedder.branches[WHOLE]
-    assert isinstance(branch, Branch)
-    if over_picture:
-        branch.pooling = OverPicture(branch.pooling, sight)
-    _calibrate(embedder)
-    return sight
 
 
 def sighted(network: nn.Module, border: str = "zero") -> Sight:
@@ -198,18 +157,3 @@ def require_plain(architecture: Architecture, asked: str = "extract.border and e
 
 def _pair(values: tuple[int, ...]) -> tuple[int, int]:
     return values[0], values[1]
-
-
-@torch.no_grad()
-def _calibrate(embedder: Embedder) -> None:
-    """Show a blank image: what each layer gets of it is what it has outside of its maps."""
-    hooks = [
-        part.register_forward_pre_hook(lambda part, given: part.calibrate(given[0], _CALIBRATED_AT))
-        for part in embedder.modules()
-        if isinstance(part, _OnMap)
-    ]
-    some = next(embedder.parameters())
-    with torch.autocast(some.device.type, enabled=False):
-        embedder(torch.zeros(1, 3, _CALIBRATED_AT, _CALIBRATED_AT, device=some.device))
-    for hook in hooks:
-        hook.remove()

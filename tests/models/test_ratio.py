@@ -16,7 +16,7 @@ from naic_reid.artifacts import Features, ImageList
 from naic_reid.config import Augment, Ensemble, Extract, Loss, Model, Ratio, Schedule, Train, load
 from naic_reid.errors import ReidError
 from naic_reid.losses import ratio as losses
-from naic_reid.models import sight
+from naic_reid.models import borders
 from naic_reid.models.ratio import RatioPredictor, guarded, taps
 from naic_reid.stages import extract, train
 from naic_reid.training.learner import Learner
@@ -231,7 +231,7 @@ def test_known_taps_in_training_are_the_scales_that_extraction_asks_for(
     embedder = models.build(MODEL).eval()
     embedder.load_state_dict(learner.embedder.state_dict())
     unscaled = learner.classifier(embedder(images)["whole"].feature, labels)[0]
-    sight.prepared(embedder, MODEL, "zero").scale = torch.tensor(scale)
+    borders.prepared(embedder, MODEL, "zero").scale = torch.tensor(scale)
     expected = learner.classifier(embedder(images)["whole"].feature, labels)[0]
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(plain, unscaled, atol=1e-5, rtol=1e-5)

@@ -12,7 +12,7 @@ from torch import nn
 from naic_reid import Extractor
 from naic_reid.architecture import Architecture
 from naic_reid.errors import ReidError
-from naic_reid.models import build, sight
+from naic_reid.models import borders, build, sight
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.inference import fused
 from naic_reid.models.weights import Checkpoint
@@ -51,14 +51,14 @@ def test_a_blank_image_gives_one_number_for_each_channel_where_borders_are_blank
     blank = torch.zeros(1, 3, 96, 48)
     assert _map(plain, blank).std((2, 3)).max() > 0.01
     changed = fused(plain) if fold else plain
-    sight.prepared(changed, PLAIN, "blank")
+    borders.prepared(changed, PLAIN, "blank")
     found = _map(changed, blank)
     assert torch.equal(found, found[:, :, :1, :1].expand_as(found))
 
 
 def test_blank_borders_are_padding_with_what_a_blank_image_has_at_that_depth(model: Path) -> None:
     plain, changed = _network(model), _network(model)
-    sight.prepared(changed, PLAIN, "blank")
+    borders.prepared(changed, PLAIN, "blank")
     for module in plain.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size[0] > 1:
             module.register_forward_pre_hook(_Written())
@@ -96,7 +96,7 @@ def test_where_the_blank_is_0_blank_borders_are_the_plain_network_to_the_bit(mod
             module.running_mean.zero_()  # type: ignore[union-attr]
     images = torch.randn(2, 3, 64, 32, generator=torch.Generator().manual_seed(0))
     expected = _map(plain, images)
-    sight.prepared(plain, PLAIN, "blank")
+    borders.prepared(plain, PLAIN, "blank")
     assert torch.equal(_map(plain, images), expected)
 
 
@@ -104,7 +104,7 @@ def test_folding_changes_blank_borders_by_rounding_alone(model: Path) -> None:
     images = torch.randn(2, 3, 64, 32, generator=torch.Generator().manual_seed(0))
     folded, plain = fused(_network(model)), _network(model)
     for network in (folded, plain):
-        sight.prepared(network, PLAIN, "blank")
+        borders.prepared(network, PLAIN, "blank")
     torch.testing.assert_close(_map(folded, images), _map(plain, images), atol=1e-4, rtol=1e-4)
 
 
@@ -119,7 +119,7 @@ def test_inside_of_the_mask_the_map_is_that_of_the_picture_alone(
     canvas[:, :, :height, left : left + width] = picture
     mask[:, :, :height, left : left + width] = 1
     network = _network(model)
-    sight.prepared(network, PLAIN, "masked").inside = mask
+    borders.prepared(network, PLAIN, "masked").inside = mask
     found = _map(network.double(), canvas)
     rows, columns = alone.shape[2:]
     assert (rows, columns) == (-(-height // 16), -(-width // 16))
@@ -140,7 +140,7 @@ def test_a_mask_changes_nothing_for_who_else_reads_a_map_or_learns_from_it(model
     network = _network(model)
     mask = torch.zeros(1, 1, 64, 32)
     mask[:, :, :40] = 1
-    sight.prepared(network, PLAIN, "masked").inside = mask
+    borders.prepared(network, PLAIN, "masked").inside = mask
     images = (torch.randn(1, 3, 64, 32, generator=torch.Generator().manual_seed(0)) * mask).requires_grad_()
     learnt = network.backbone(images)
     learnt.sum().backward()
@@ -165,7 +165,7 @@ def test_masks_and_pooling_over_the_picture_give_the_features_of_crop(tmp_path: 
 def test_kernels_that_were_kept_are_made_anew_for_another_scale(model: Path) -> None:
     network, images = _network(model), torch.randn(1, 3, 64, 32)
     plain = _map(network, images)
-    told = sight.prepared(network, PLAIN, "zero")
+    told = borders.prepared(network, PLAIN, "zero")
     told.scale = torch.tensor([2.0, 1.0])
     assert (_map(network, images) - plain).abs().max() > 1e-3
     told.scale = torch.tensor([1.0, 1.0])
@@ -183,7 +183,7 @@ def test_scale_1_changes_no_bit_and_others_spread_every_kernel_but_1x1(model: Pa
     by_hand = Extractor.load(model, "cpu", scale=(2.0, 2.0), size=(128, 64))
     assert np.array_equal(twice.images(pictures), by_hand.images(pictures))
     embedder = build(PLAIN).eval()
-    sight.prepared(embedder, PLAIN, "zero").scale = torch.tensor([2.0, 1.0])
+    borders.prepared(embedder, PLAIN, "zero").scale = torch.tensor([2.0, 1.0])
     reference = build(PLAIN).eval()
     reference.load_state_dict(embedder.state_dict())
     for module in reference.modules():
