@@ -33,4 +33,4 @@ onsuccess:
 
 
 onerror:
-    print(HOW_TO_RESUME)
+    tell_what_failed()

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from naic_reid import shipped, zoo
+from naic_reid import shipped, stopped, zoo
 from naic_reid.errors import ReidError
 from naic_reid.files import absolute, regular, whole
 
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
     Raises:
         ReidError: a named file is missing, Snakemake is not installed, another run holds the folder, or the
-            workflow stopped before its end.
+            workflow stopped before its end; the message says what stopped it.
     """
     data, truth = _existing("--data", options.data), _existing("--truth", options.truth)
     into = Path(os.path.realpath(options.into))
@@ -85,12 +85,9 @@ def run(options: argparse.Namespace) -> int:
     given = [f"{name}={path}" for name, path in (("data", data), ("truth", truth)) if path]
     command += [*(["--config", *given] if given else []), *options.snakemake]
     with _a_look(into) if _DRY_RUN.intersection(options.snakemake) else _alone(into) as folder:
-        status = _waited(command, folder)
-    if status:
-        raise ReidError(
-            "stopped before the end, the cause stands above; mend it, repeat the same command, and only what "
-            "failed or changed runs again"
-        )
+        reason = _waited(command, folder)
+    if reason:
+        raise ReidError(reason)
     if not _ONLY_LOOKS.intersection(options.snakemake):
         _tell(into, _makes(config, truth))
     return 0
@@ -156,16 +153,35 @@ def _alone(into: Path) -> Iterator[Path]:
         yield into
 
 
-def _waited(command: Sequence[str], into: Path) -> int:
-    """Snakemake's exit status. It outlives a closed terminal, and is told of an interrupt or an end."""
+def _waited(command: Sequence[str], into: Path) -> str:
+    """Why Snakemake stopped before the end, or nothing. It outlives a closed terminal, and is told of an
+    interrupt or an end."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # The steps are started as `naic-reid …`: of this very installation, whatever else is on the path.
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
-    with subprocess.Popen(command, cwd=into, env=os.environ | {"PATH": path}) as process:
-        # A terminal interrupts Snakemake too: only its answer is awaited here.
-        signal.signal(signal.SIGINT, lambda *_: None)
-        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        return process.wait()
+    asked: list[int] = []
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8", prefix="naic-reid-") as note:
+        environment = os.environ | {"PATH": path, stopped.NOTE: note.name}
+        with subprocess.Popen(command, cwd=into, env=environment) as process:
+
+            def end(number: int, _: object) -> None:
+                asked.append(number)
+                if (
+                    number == signal.SIGTERM
+                ):  # a terminal interrupts Snakemake too: only its answer is awaited
+                    process.terminate()
+
+            signal.signal(signal.SIGINT, end)
+            signal.signal(signal.SIGTERM, end)
+            status = process.wait()
+        why = regular(Path(note.name)).read_text(encoding="utf-8")
+    if asked:
+        return f"stopped before the end, as it was told to: {stopped.RESUME}"
+    return (
+        (why or f"stopped before the end, the cause stands above: mend it, {stopped.RESUME}")
+        if status
+        else ""
+    )
 
 
 def _makes(config: Path, truth: Path | None) -> tuple[bool, bool, bool]:

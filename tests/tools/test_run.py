@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from naic_reid import stopped
 from naic_reid.artifacts import MadeBy, write_json
 from naic_reid.files import digest
 from tests.walk import HOME, tiny_world
@@ -57,6 +58,34 @@ def test_it_runs_in_another_folder_and_ends_with_card_and_submission(tmp_path: P
     assert "the card\nnaic-reid: the submission: new folder/results/submission.json\n" in printed
     printed = run(tmp_path, "--config", "tiny.yaml", "--into", "new folder", "--", TRUTH, "--dry-run")
     assert "the card" not in printed
+
+
+def test_what_a_step_said_is_the_last_thing_that_is_read(tmp_path: Path, config: Path) -> None:
+    """Of steps that need it none is begun; others go on, and their lines do not hide it."""
+    run(tmp_path, "--config", "tiny.yaml", "--cores", "1", "--", TRUTH)
+    query = min((tmp_path / "results/toy/MyDataSet/image_B_v1_1/query").iterdir())
+    query.write_bytes(query.read_bytes()[:99])
+    asked = ("results/split/means.tsv", "results/collect/images.tsv")
+    printed = run(tmp_path, "--config", "tiny.yaml", "--cores", "1", "--", *asked, status=2)
+    end = printed[printed.rindex("naic-reid: error: ") :]
+    assert end.splitlines() == [
+        "naic-reid: error: stopped before the end:",
+        "split (logs/split.log): unusable test images; mend them: "
+        "a submission must answer every query (1 in all):",
+        f"  {query.relative_to(tmp_path)}: is a truncated PNG",
+        f"Mend that, {stopped.RESUME}",
+    ]
+    assert printed.index("is a truncated PNG") < printed.index("collect: ")
+    assert (tmp_path / asked[1]).is_file()
+
+
+def test_what_is_refused_is_said_once_and_alone(tmp_path: Path, config: Path) -> None:
+    config.write_text(config.read_text().replace("holdout:", "holdot:"))
+    _, _, *rest = run(tmp_path, "--config", "tiny.yaml", status=2).splitlines()
+    assert rest == [
+        f"naic-reid: error: {config}: wrong settings (1 in all):",
+        "  holdot: unknown key; did you mean holdout?",
+    ]
 
 
 def test_a_workflow_that_stops_is_said_to_have_stopped(tmp_path: Path, config: Path) -> None:

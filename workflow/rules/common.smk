@@ -7,25 +7,40 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from naic_reid import artifacts, config as settings, machine, stages
+from naic_reid import artifacts, config as settings, machine, stages, stopped
 from naic_reid.errors import ReidError
 
 HOME = Path(workflow.basedir)
 FROM_COMMAND_LINE = {"data", "truth", "gpus"}
-HOW_TO_RESUME = (
-    "\nStopped before the end. The failed step's message and log are named above. What was finished is kept:\n"
-    "repeat the same command (run.sh or snakemake) and only what failed or changed runs again."
-)
+
+
+def refuse(sentence):
+    """End before any step with the sentence alone: no traceback, no line of a rule file."""
+    if not (workflow.is_main_process and stopped.noted(sentence)):
+        logger.error(sentence)
+    raise SystemExit(1)
+
+
+def tell_what_failed():
+    """Say again what the failed steps said: with `keep-going` it may stand hours above the end."""
+    failed = [
+        (job.rule.name, Path(log))
+        for job in workflow.scheduler.failed
+        for log in job.log
+    ]
+    reason = stopped.told(failed)
+    if not stopped.noted(reason):
+        print(f"\n{reason}")
 
 
 def load_config():
     """The one config file: the command line's, or the competition's where its folders are, or the toy."""
     files = workflow.overwrite_configfiles
     if len(files) > 1:
-        raise WorkflowError("name one --configfile: one file describes one result")
+        refuse("name one --configfile: one file describes one result")
     unknown = set(workflow.config_settings.config) - FROM_COMMAND_LINE
     if unknown:
-        raise WorkflowError(
+        refuse(
             f"--config {', '.join(sorted(unknown))}: only data, truth and gpus are set there; settings that "
             "change the answer stand in the config file"
         )
@@ -38,7 +53,7 @@ DATA = Path(config.get("data", "data/MyDataSet"))
 try:
     CONFIG = load_config()
 except ReidError as error:
-    raise WorkflowError(str(error)) from None
+    refuse(str(error))
 if CONFIG.toy:
     DATA = Path("results/toy/MyDataSet")
 TRUTH = (

@@ -24,7 +24,7 @@ def alone_in_this_folder():
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         handle.seek(0)
-        raise WorkflowError(
+        refuse(
             f"another Snakemake is at work in this folder ({handle.read()}): wait or stop it"
         )
     handle.truncate(0)
@@ -55,7 +55,7 @@ def let_earlier_jobs_end():
             text=True,
         )
         if asked.returncode:
-            raise WorkflowError(
+            refuse(
                 f"Slurm does not answer ({asked.stderr.strip()}), and jobs of this folder may be at work: run "
                 "again when it does, or delete .snakemake/slurm_logs when there are none"
             )
@@ -88,11 +88,11 @@ DRY_RUN = workflow.output_settings.dryrun
 
 
 def in_a_sentence(look, *arguments, **options):
-    """What the function gives; an error that the user can mend is one for Snakemake, without a traceback."""
+    """What the function gives; an error that the user can mend ends all, without a traceback."""
     try:
         return look(*arguments, **options)
     except ReidError as error:
-        raise WorkflowError(str(error)) from None
+        refuse(str(error))
 
 
 def look_at_data():
@@ -118,9 +118,9 @@ def look_at_data():
             sets=[place / path for path in sets],
         )
     except ReidError as error:
-        raise WorkflowError(
+        refuse(
             f"{error}\n(the data folder is {DATA}; --data or --config data=… names another)"
-        ) from None
+        )
     for model, folder in UNLABELLED.items():
         table = place / UNLABELLED_SURVEY.format(model=model)
         in_a_sentence(unlabelled.survey, DATA, folder, table)
@@ -267,7 +267,7 @@ def take_nothing_on_trust():
             made = {file for files in dag.dependencies[job].values() for file in files}
             for file in sorted(set(job.input) - made):
                 if Path(file).parts[0] == "results" and file not in SURVEYED.values():
-                    raise WorkflowError(
+                    refuse(
                         f"{file}: is there, but with this config no step makes it, and what made it is not known: "
                         f"{reason(dag, file)}"
                     )
