@@ -164,7 +164,7 @@ class Architecture(BaseModel):
             "transition_stride": self.transition_stride != 2 and "timm/densenet" not in self.backbone,
             "drop_path": bool(self.drop_path) and family != "timm",
             "head": several and family not in ("resnet", "se_resnet"),
-            "height": several and self.height < 80,  # of whose map a third would be nothing
+            "height": several and not self._has_thirds,
             "stripes": bool(self.stripes) and (self.head != "single" or bool(self.regions)),
             "regions": bool(self.regions) and self.head != "single",
             "ratio_output": self.ratio_output != "exp" and not self.ratio,
@@ -182,11 +182,18 @@ class Architecture(BaseModel):
                     + (f" and {self.stripes} stripes" if self.stripes else "")
                     + (f" and {self.regions} regions" if self.regions else "")
                     + (" and no ratio" if option.startswith("ratio_") else "")
-                    + ": leave it out"
+                    + (": take another" if option == "height" else ": leave it out")
                 )
         if self.non_local and several:
             raise ValueError(f"non_local: true cannot be had with head {self.head}: leave it out")
         return self
+
+    @property
+    def _has_thirds(self) -> bool:
+        """Whether each of MGN's three parts of a ResNet's last map has a row; the last may have fewer."""
+        stem = -(-self.height // 2)
+        rows = -(-(stem - self.ceil_pool) // (8 * (self.last_stride or 1)))
+        return 2 * -(-rows // 3) < rows
 
     @classmethod
     def within(cls, settings: Mapping[str, Any]) -> Self:

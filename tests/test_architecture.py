@@ -1,5 +1,6 @@
 """A network's options: each is honoured, or refused with its family's name; none is passed over."""
 
+import math
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"backbone": "resnet50", "dilated": True}, "dilated: True .* resnet50"),
     ({"backbone": "resnest50", "head": "mgn"}, "head: mgn .* resnest50"),
     ({"backbone": "timm/test_resnet", "head": "mgn"}, "head: mgn .* timm/test_resnet"),
-    ({"backbone": "resnet50", "head": "mgn", "height": 64}, "height: 64 .* head mgn"),
+    ({"backbone": "resnet50", "head": "mgn", "height": 64}, "height: 64 .* head mgn: take another"),
+    ({"backbone": "resnet50", "head": "mgn", "height": 128, "last_stride": 2}, "height: 128 .* head mgn"),
     ({"backbone": "resnet50", "head": "mgn", "stripes": 6}, "stripes: 6 .* head mgn"),
     ({"backbone": "resnet50", "head": "mgn", "reduction": 512}, "reduction: 512 .* head mgn"),
     ({"backbone": "resnet50", "head": "mgn", "dropout": 0.5}, "dropout: 0.5 .* head mgn"),
@@ -49,6 +51,20 @@ def _map(**options: Any) -> tuple[int, int]:
 def test_the_last_stride_is_that_of_the_option_in_every_family_that_has_one(backbone: str) -> None:
     assert _map(backbone=backbone) == _map(backbone=backbone, last_stride=1) == (6, 2)
     assert _map(backbone=backbone, last_stride=2) == (3, 1)
+
+
+@pytest.mark.parametrize("words", [{}, {"last_stride": 2}, {"last_stride": 2, "ceil_pool": True}])
+def test_mgn_takes_every_height_whose_map_has_thirds_and_no_other(words: dict[str, Any]) -> None:
+    plain: dict[str, Any] = {"backbone": "resnet18", "width": 32, **words}
+    with torch.device("meta"):
+        network = build(Architecture(**plain, height=96)).backbone.eval()
+    for height in (*range(47, 51), 64, 65, 80, 81, *range(95, 99), 128, 129, 130, 132, 133):
+        rows = network(torch.empty(1, 3, height, 32, device="meta")).shape[2]
+        try:
+            taken = bool(Architecture(**plain, height=height, head="mgn"))
+        except ValueError:
+            taken = False
+        assert taken == (2 * math.ceil(rows / 3) < rows), (height, rows)
 
 
 def test_mgn_stands_on_every_resnet_and_honours_its_last_stride() -> None:

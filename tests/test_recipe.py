@@ -22,6 +22,14 @@ def test_what_is_frozen_thaws_after_its_steps_or_epochs_or_never() -> None:
     assert _when(Train(freeze=("backbone.*",))) == list(range(40))
 
 
+def test_all_may_be_frozen_for_a_while_and_not_for_good() -> None:
+    for words in ({"freeze_steps": 13}, {"freeze_epochs": 2}):
+        assert Train(freeze=("*",), epochs=40, **words).freeze == ("*",)  # type: ignore[arg-type]
+    for words in ({}, {"freeze_epochs": 40}):
+        with pytest.raises(ValueError, match="keeps every parameter: nothing is trained"):
+            Train(freeze=("*",), epochs=40, **words)  # type: ignore[arg-type]
+
+
 def test_the_last_epochs_weights_are_averaged_and_no_others() -> None:
     network = nn.Linear(1, 1, bias=False)
     kept = recipe.average(Train(epochs=5, swa_epochs=2), network)  # type: ignore[arg-type]

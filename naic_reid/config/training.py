@@ -67,7 +67,9 @@ class Loss(Section):
     margin: NotNegative | None = Field(
         None, description="margin m, where the loss has one; none: soft margin"
     )
-    smoothing: Share | None = Field(None, description="label smoothing, where the loss has one; none: 0.1")
+    smoothing: Share | None = Field(
+        None, description="label smoothing, where the loss has one; none: 0.1, of circle 0"
+    )
 
     @model_validator(mode="after")
     def _options(self) -> Self:
@@ -445,11 +447,9 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _something_is_trained(self) -> Self:
-        forever = self.freeze_epochs is None or self.freeze_epochs >= self.epochs
+        thaws = self.freeze_steps is not None or (self.freeze_epochs or self.epochs) < self.epochs
         everything = [pattern for pattern in self.freeze if not pattern.strip("*?")]
-        require(
-            not (everything and forever), f"freeze {everything} keeps every parameter: nothing is trained"
-        )
+        require(thaws or not everything, f"freeze {everything} keeps every parameter: nothing is trained")
         require(
             self.freeze_epochs is None or bool(self.freeze), "freeze_epochs: freeze names nothing to keep"
         )
@@ -497,12 +497,10 @@ class Train(Section):
         names = [loss.name for loss in (self.identity_loss, self.metric_loss, *self.more_losses) if loss]
         require(len(set(names)) == len(names), "two of the losses have the same name")
         able = ("hard_triplet", "pull_triplet", "relative_triplet")
-        others = [
-            loss.name for loss in (self.metric_loss, *self.more_losses) if loss and loss.name not in able
-        ]
-        alone = self.metric_loss is None and not self.more_losses
+        compared = [name for name in names if name in METRIC_LOSSES]
+        others = [name for name in compared if name not in able]
         require(
-            self.teacher is None or not (others or alone),
+            self.teacher is None or bool(compared and not others),
             f"teacher: {', '.join(others) or 'no metric loss'} compares with none: use {', '.join(able)}",
         )
         require(

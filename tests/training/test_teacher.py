@@ -129,6 +129,8 @@ def test_triplets_compare_with_the_teachers_rows_which_have_no_gradient(name: st
 
 
 def test_losses_that_compare_with_no_teacher_are_refused() -> None:
-    for words in ({"metric_loss": {"name": "center"}}, {"metric_loss": None}):
+    sphere = [{"name": "sphere"}]  # an identity loss, which compares with nobody and need not
+    for words in ({"metric_loss": {"name": "center"}}, {"metric_loss": None, "more_losses": sphere}):
         with pytest.raises(ReidError, match=r"teacher: (center|no metric loss) compares with none"):
             _train(**words)
+    assert _train(more_losses=sphere).teacher is not None
