@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from partial import Pictures, Row, Taken, add_test, pictures, reference, told_of
+from partial_asking import Pictures, Taken, add_test, pictures
+from partial_experiments import Row
+from partial_judging import reference, told_of
 
 PADDED = {"geometry": "pad", "widen": 4 / 3}
 SIZES = [(32, 16), (48, 24), (64, 32), (80, 40), (96, 48), (112, 56), (128, 64)]

@@ -24,7 +24,8 @@ import numpy as np
 import torch
 from ablation import changed
 from numpy.typing import NDArray
-from partial import Asked, Pictures, asked, judged, told_of
+from partial_asking import Asked, Pictures, asked
+from partial_judging import judged, told_of
 from peer import CONFIG, ours
 
 from naic_reid import Extractor, config
