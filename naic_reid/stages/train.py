@@ -509,7 +509,8 @@ def _keep(task: _Task, state: State, epochs: _Epochs, home: _Home, writer: Write
         return
     learner, epoch, network = _learner(state), state.epoch, _embedder(state)
     if state.average is not None and state.average.count:
-        network = state.average.settled(epochs.images(epoch - 1))
+        with precision.float32_products(task.train.at(epoch - 1, 0).precision):
+            network = state.average.settled(epochs.images(epoch - 1))
     architecture, heads = Architecture.within(task.model.model_dump()), recipe.attribute_heads(learner)
 
     def write(tensors: tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]) -> None:

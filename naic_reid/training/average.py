@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import update_bn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from naic_reid.training.repeatable import generators, set_generators
 
@@ -22,6 +22,7 @@ class Average(Generic[_Network]):
         """The average."""
         self.count = 0
         """Of weights taken in; nothing is averaged at 0."""
+        self._trained = network
         self._live = [*network.parameters(), *network.buffers()]
 
     def after_step(self, instead: Mapping[Tensor, Tensor] = {}) -> None:
@@ -86,14 +87,26 @@ class Equal(Average[_Network]):
         if epoch >= self._first:
             self._take(1 / (self.count + 1))
 
+    @torch.no_grad()
     def settled(self, batches: Iterable[Sequence[Any]]) -> _Network:
         """The average, batch normalisation's statistics made anew from an epoch's images.
 
-        The running statistics of averaged weights are no averages of running statistics. Random generators
-        are left as they were, so that training goes on as it would have.
+        The running statistics of averaged weights are no averages of running statistics. A normalisation that
+        is frozen keeps its own. Random generators are left as they were, so that training goes on as it would
+        have.
         """
         device = next(self.network.parameters()).device
         before = generators(device)
-        update_bn(batches, self.network)
+        norms: list[tuple[_BatchNorm, float | None]] = []
+        for own, trained in zip(self.network.modules(), self._trained.modules(), strict=True):
+            own.training = trained.training
+            if own.training and isinstance(own, _BatchNorm):
+                norms.append((own, own.momentum))
+                own.reset_running_stats()
+                own.momentum = None  # the mean over batches
+        for images, *_ in batches:
+            self.network(images)
+        for own, momentum in norms:
+            own.momentum = momentum
         set_generators(before, device)
         return self.network

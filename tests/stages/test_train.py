@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -30,6 +30,7 @@ from naic_reid.models.pooling import POOLINGS
 from naic_reid.models.weights import Checkpoint
 from naic_reid.stages import extract, train
 from naic_reid.training import attack
+from naic_reid.training.average import Equal
 from naic_reid.training.learner import Judgement, Learner, Term
 
 MODEL = Model(backbone="timm/test_resnet", height=32, width=16, pooling="average")
@@ -533,7 +534,17 @@ def test_the_equal_average_is_kept_of_its_epochs_and_training_goes_on_as_without
 ) -> None:
     _run(world, tmp_path / "plain", _settings(checkpoint_every=1), ensemble=Ensemble(epochs=(2, 3, 4)))
     settings = _settings(swa_epochs=2, checkpoint_every=1)
-    whole = _run(world, tmp_path / "swa", settings, ensemble=Ensemble(epochs=(2, 3, 4)))
+    products = set()
+    settled = Equal.settled
+
+    def told(average: Equal[Embedder], batches: Iterable[Sequence[torch.Tensor]]) -> Embedder:
+        products.add(torch.backends.cudnn.conv.fp32_precision)  # type: ignore[attr-defined]
+        return settled(average, batches)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Equal, "settled", told)
+        whole = _run(world, tmp_path / "swa", settings, ensemble=Ensemble(epochs=(2, 3, 4)))
+    assert products == {"ieee"}, "float32 is not TF32 in the average's statistics either"
     assert (tmp_path / "swa/history.jsonl").read_bytes() == (tmp_path / "plain/history.jsonl").read_bytes()
     plain = {epoch: _weights(tmp_path / "plain", epoch) for epoch in (2, 3, 4)}
     kept = {epoch: _weights(tmp_path / "swa", epoch) for epoch in (2, 3, 4)}

@@ -5,6 +5,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from naic_reid.training.average import Equal, Moving
+from naic_reid.training.freezing import freeze
 
 
 def test_it_is_pytorchs_running_statistics_included() -> None:
@@ -67,6 +68,20 @@ def test_the_equal_average_is_the_mean_of_the_last_epochs_with_statistics_made_a
     torch.testing.assert_close(kept[1].running_mean, torch.stack([rows.mean(0) for rows in seen]).mean(0))
     torch.testing.assert_close(kept[1].running_var, torch.stack([rows.var(0) for rows in seen]).mean(0))
     assert kept[1].momentum == 0.1
+
+
+def test_a_frozen_normalisation_keeps_its_statistics_and_what_follows_is_made_anew_behind_them() -> None:
+    torch.manual_seed(4)
+    net = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 4), nn.BatchNorm1d(4))
+    net(torch.randn(20, 3) + 5)
+    freeze(net, ["0.*"])
+    swa = Equal(net, 0)
+    swa.after_epoch(0)
+    images = torch.randn(6, 3)
+    kept = swa.settled([(images,)])
+    for name, statistic in net[0].state_dict().items():
+        assert torch.equal(kept[0].state_dict()[name], statistic), name
+    torch.testing.assert_close(kept[2].running_mean, net[1](net[0](images)).mean(0))
 
 
 def test_nothing_is_averaged_before_its_first_epoch() -> None:
