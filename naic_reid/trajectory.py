@@ -22,9 +22,6 @@ from naic_reid.files import known_digest, whole
 from naic_reid.models import weights
 from naic_reid.training import resume
 
-REVISION = 3
-"""Of what training computes: another one takes nothing over."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -38,6 +35,8 @@ class Trajectory:
     model: Model
     contents: Mapping[str, Any]
     """Digests of the inputs."""
+    revision: int
+    """Of what training computes: another one takes nothing over."""
 
     @property
     def name(self) -> str:
@@ -51,10 +50,10 @@ class Trajectory:
 
     def made_by(self, inputs: list[Path]) -> MadeBy:
         """What the files that are handed over tell of their origin."""
-        return MadeBy.of("train", REVISION, self.settings(self.train), inputs)
+        return MadeBy.of("train", self.revision, self.settings(self.train), inputs)
 
     def trajectory_of(self, train: Train) -> str:
-        return canonical({**self.settings(train), **self.contents, "revision": REVISION})
+        return canonical({**self.settings(train), **self.contents, "revision": self.revision})
 
     @cached_property
     def trajectory(self) -> str:

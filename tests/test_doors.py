@@ -42,6 +42,7 @@ def test_a_stage_says_what_it_is_and_returns_nothing(name: str) -> None:
     assert module.__doc__
     assert module.run.__doc__
     assert module.run.__annotations__["return"] in (None, "None")
+    assert stages.signature(name).revision == module.REVISION
 
 
 def test_sections_are_named_after_stages_or_shared() -> None:

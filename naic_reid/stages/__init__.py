@@ -99,8 +99,12 @@ def signature(name: str) -> Signature:
     """
     source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
     module = ast.parse(source)
-    raised = re.search(r"^REVISION = (\d+)", source, re.MULTILINE)
-    found = Signature({}, {}, {}, {}, int(raised[1]) if raised else 1, ast.get_docstring(module) or "")
+    revision = re.search(r"^REVISION = (\d+)", source, re.MULTILINE)
+    if revision is None:
+        raise ValueError(
+            f"the stage {name} tells no revision: files of an older one would be taken for its own"
+        )
+    found = Signature({}, {}, {}, {}, int(revision[1]), ast.get_docstring(module) or "")
     run = next(node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == "run")
     arguments = [*run.args.args, *run.args.kwonlyargs]
     defaults = [None] * len(run.args.args) + run.args.kw_defaults

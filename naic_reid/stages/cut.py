@@ -11,6 +11,8 @@ from naic_reid.data.looks import looks
 from naic_reid.errors import listing
 from naic_reid.progress import shown
 
+REVISION = 1
+
 _log = logging.getLogger(__name__)
 
 
@@ -25,7 +27,7 @@ def run(
     """
     rule = Rule(cut.side, cut.keep)
     settings = {"seed": seed, "cut": cut}
-    made_by = MadeBy.of("cut", 1, settings, [query, gallery])
+    made_by = MadeBy.of("cut", REVISION, settings, [query, gallery])
     for role, given, made in (("query", query, cut_query), ("gallery", gallery, cut_gallery)):
         images = replace(ImageList.read(given), made_by=made_by)
         if role == "query" or cut.roles == "both":

@@ -36,6 +36,8 @@ from naic_reid.training.step import NotFiniteError, Record
 from naic_reid.training.team import Team, joined
 from naic_reid.trajectory import Trajectory, contents_of
 
+REVISION = 3
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 _log = logging.getLogger(__name__)
@@ -82,7 +84,7 @@ def run(
     train = train.adapted(model.recipe)
     further = further_images(train, data, unlabelled)
     read = contents_of(images, pretrained, attributes, further)
-    home = Trajectory(scratch / "train", seed, train, model, read)
+    home = Trajectory(scratch / "train", seed, train, model, read, REVISION)
     made_by = home.made_by([images, *pretrained, *unlabelled, *attributes])
     with contextlib.ExitStack() as stack:
         stack.enter_context(repeatable(threads, deterministic=train.deterministic))
