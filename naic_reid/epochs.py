@@ -159,7 +159,7 @@ class Epochs:
         self.rows = self._sampler.rows
         """Of each batch of an epoch: int64 [steps, images]."""
         self._variation = augment.Recipe(**train.augment.model_dump())
-        attacks = train.adversarial and recipe.attack(train.adversarial.levels)
+        attacks = train.adversarial and recipe.attack(train.adversarial.levels, task.team.device)
         self._attack = partial(attacks, embedder_of(state)) if attacks else None
         self._frozen: bool | None = None
         self._kept: list[Tensor] = []

@@ -206,7 +206,7 @@ class Extractor(nn.Module):
         if not len(pixels):
             return torch.empty(0, self.dimension, device=pixels.device)
         if frames is None or self.geometry.policy != "crop":
-            return self._seen(pixels, None if frames is None else frames.to(pixels.device))
+            return self._seen(pixels, None if frames is None else frames.to(pixels.device, non_blocking=True))
         values = torch.empty(len(pixels), self.dimension, device=pixels.device)
         rows_of: dict[tuple[int, int], list[int]] = {}
         for row, (_, _, height, width) in enumerate(frames.tolist()):

@@ -75,7 +75,7 @@ def learner(
             judge = build(loss.name, num_classes, embedder.width(group.branches), **options(loss), **more)
             (identity if of_classes else metrics).append(Term(loss.name, group, judge, train.metric_on))
     if attributes is not None and train.attributes is not None:
-        group = embedder.identity_groups[0]
+        group = embedder.identity_groups[0]._replace(weight=1.0)  # of several branches one is asked
         heads = _attribute_heads(train.attributes, attributes, embedder)
         known = torch.from_numpy(attributes.of(classes))
         identity.append(Term(ATTRIBUTES, group, losses.AttributeLoss(heads, known)))
@@ -160,9 +160,9 @@ def optimizer(train: Train, learner: Learner) -> torch.optim.Optimizer:
     return optimizers.build(train.optimizer, groups, train.weight_decay, nesterov=train.nesterov)
 
 
-def attack(levels: int) -> Attack:
-    """ODFA of so many grey levels at most, within what a photograph can be."""
-    mean, deviation = torch.tensor(MEAN), torch.tensor(STD)
+def attack(levels: int, device: torch.device | None = None) -> Attack:
+    """ODFA of so many grey levels at most, within what a photograph can be; its bounds are on the device."""
+    mean, deviation = torch.tensor(MEAN, device=device), torch.tensor(STD, device=device)
     return Attack(levels, -mean / deviation, (1 - mean) / deviation)
 
 

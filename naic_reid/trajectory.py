@@ -67,6 +67,10 @@ class Trajectory:
         """The checkpoint after that many epochs."""
         return self.path / f"epoch_{epoch}.pt"
 
+    def epochs(self) -> list[int]:
+        """Those of which a checkpoint lies here."""
+        return sorted(int(path.stem.removeprefix("epoch_")) for path in self.path.glob("epoch_*.pt"))
+
     def load(self, *, leads: bool) -> dict[str, Any] | None:
         """The state to go on from: of this run or, before its last change, of the run without that."""
         if (found := resume.load(self.path / "state.pt", self.trajectory)) is not None:
@@ -80,7 +84,8 @@ class Trajectory:
             return None
         _log.info("train: takes over what %s trained before the change in epoch %d", before.path, last.epoch)
         if leads:
-            for path in (*before.path.glob("epoch_*.pt"), before.path / "history.jsonl"):
+            kept = [before.kept(epoch) for epoch in before.epochs() if epoch <= found["epoch"]]
+            for path in (*kept, before.path / "history.jsonl"):
                 _copy(path, self.path / path.name)
         return found
 
@@ -91,11 +96,10 @@ class Trajectory:
             ReidError: there are some; it names what was kept.
         """
         lost = [epoch for epoch in epochs if epoch <= passed and not self.kept(epoch).exists()]
-        there = sorted(int(path.stem.removeprefix("epoch_")) for path in self.path.glob("epoch_*.pt"))
         if lost:
             raise ReidError(
-                f"ensemble.epochs {lost} were trained and not kept; kept are {there}: choose among these, or "
-                f"delete {self.path} to train again from the beginning"
+                f"ensemble.epochs {lost} were trained and not kept; kept are {self.epochs()}: choose among "
+                f"these, or delete {self.path} to train again from the beginning"
             )
 
     def hand_over(self, wanted: Iterable[tuple[int, Path]], history: Path, made_by: MadeBy) -> None:

@@ -1,14 +1,18 @@
 """Words of the recipe by themselves: what is frozen when, warm-up in steps, what metric losses judge."""
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from naic_reid import recipe
+from naic_reid.config import Attributes as Worn
 from naic_reid.config import Loss, Schedule, Train
+from naic_reid.data.attributes import Attributes
 from naic_reid.models import heads
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.pooling import Average
+from naic_reid.training.learner import Learner, Scaled
 
 
 def _when(train: Train) -> list[int]:
@@ -136,3 +140,36 @@ def test_a_further_identity_loss_judges_features_by_class_rows_of_its_own_which_
     held = {id(p) for group in recipe.optimizer(train, learner).param_groups for p in group["params"]}
     assert sphere.weight.grad.abs().max() > 0
     assert id(sphere.weight) in held
+
+
+def test_attributes_weigh_what_the_recipe_says_also_where_the_branch_that_tells_them_is_one_of_eight() -> (
+    None
+):
+    worn = Attributes({"hat": ("no", "yes")}, ("s/0", "s/1"), np.array([[1], [2]]))
+    train = Train(attributes=Worn(table="worn.csv"))
+    found = []
+    for weight in (1.0, 1 / 8):
+        torch.manual_seed(0)
+        head = heads.single(Average(), 3)
+        head = head._replace(identity=(heads.Group((heads.WHOLE,), weight),))
+        learner = recipe.learner(train, Embedder(nn.Identity(), head), 2, worn, ("s/0", "s/1"))
+        with torch.no_grad():
+            losses = learner(torch.arange(48.0).sin().view(4, 3, 2, 2), torch.tensor([0, 0, 1, 1])).losses
+        found.append((losses["attributes"], losses["arcface"]))
+    (one, whole), (other, eighth) = found
+    assert torch.equal(one, other) and torch.equal(whole / 8, eighth)
+
+
+def test_a_scale_that_a_full_memory_interrupted_is_shown_to_no_other_batch() -> None:
+    told: list[object] = []
+
+    def full(images: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    embedder = Embedder(nn.Identity(), heads.single(Average(), 3), full)
+    scaled = Scaled(lambda images, parts: images, told.append)
+    learner = Learner(embedder, [], [], scaled=scaled)
+    images = torch.zeros(2, 3, 2, 2)
+    with pytest.raises(torch.OutOfMemoryError):
+        learner(images, torch.zeros(2, dtype=torch.int64))
+    assert told == [images, None]

@@ -63,7 +63,7 @@ class Regions(nn.Module):
         count = len(self.classes)
         logits = logits.view(len(logits), count, -1).float()
         if parts is None:
-            parts = torch.tensor([0.0, 1.0], device=logits.device).expand(len(logits), 2)
+            parts = F.pad(logits.new_zeros(len(logits), 1), (0, 1), value=1.0)
         rows, visible = labels(parts, logits.shape[2], count)
         total = logits.new_zeros(())
         for classes, own, shown in zip(self.classes, features.chunk(count, 1), visible.T, strict=True):
@@ -71,4 +71,6 @@ class Regions(nn.Module):
             # A mean over those who show the region; no loss where nobody does.
             each = F.cross_entropy(classes.logits(own), persons, reduction="none")
             total = total + each.masked_fill(~shown, 0).sum() / shown.sum().clamp(min=1)
-        return {"regions": total, "locator": F.cross_entropy(logits, rows)}
+        # Row by row: for a map of targets a GPU adds up in no fixed order.
+        located = F.cross_entropy(logits.transpose(1, 2).flatten(0, 1), rows.flatten())
+        return {"regions": total, "locator": located}

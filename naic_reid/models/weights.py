@@ -235,7 +235,7 @@ def carry_classes(classifier: nn.Module, embedder: Embedder, identities: Sequenc
         path: a `Checkpoint` file.
 
     Raises:
-        ReidError: the file names no classes, or its rows have another width.
+        ReidError: the file names no classes, its rows have another width, or it has no such branch.
     """
     try:
         known = Checkpoint.read(path)
@@ -259,6 +259,11 @@ def carry_classes(classifier: nn.Module, embedder: Embedder, identities: Sequenc
     for branch in embedder.identity_groups[0].branches:
         prefix = f"branches.{branch}.neck."
         own = {name: value for name, value in known.weights.items() if name.startswith(prefix)}
+        if not own:
+            raise ReidError(
+                f"{path}: has no branch {branch}, whose classes would be carried over: set carry_classes: "
+                "false, or pretrain with the same head"
+            )
         neck = embedder.get_submodule(prefix.removesuffix("."))
         neck.load_state_dict({name.removeprefix(prefix): value for name, value in own.items()})
     return len(pairs)

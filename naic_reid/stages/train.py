@@ -33,6 +33,7 @@ from naic_reid.training.repeatable import repeatable
 from naic_reid.training.saving import Pace, Writer
 from naic_reid.training.state import State
 from naic_reid.training.step import NotFiniteError, Record
+from naic_reid.training.teacher import Teacher
 from naic_reid.training.team import Team, joined
 from naic_reid.trajectory import Trajectory, contents_of
 
@@ -118,6 +119,8 @@ def _state(task: Task, pretrained: list[Path], compiled: bool) -> State:
     learner = recipe.learner(train, embedder, len(task.classes), task.attributes, task.classes)
     for path in pretrained if model.carry_classes else ():
         carried = weights.carry_classes(learner.classifier, embedder, task.classes, path)
+        for teacher in (module for module in learner.modules() if isinstance(module, Teacher)):
+            teacher.restart()
         _log.info("train: %s: %d of %d classes are carried over", path, carried, len(task.classes))
     learner.to(team.device).to(memory_format=torch.channels_last).train()
     optimizer = recipe.optimizer(train, learner)
@@ -308,7 +311,7 @@ def _fits(learner: Learner, images: int, model: Model, word: str) -> bool:
         with precision.float32_products(word):
             with precision.autocast(word, device):
                 pixels = torch.zeros(images, 3, model.height, model.width, device=device)
-                judgement = learner(pixels, torch.arange(images, device=device) // 2)
+                judgement = learner(pixels, torch.arange(images, device=device) % 2)
             torch.stack(list(judgement.losses.values())).sum().backward()  # type: ignore[no-untyped-call]
     except torch.OutOfMemoryError:
         return False

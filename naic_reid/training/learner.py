@@ -120,9 +120,14 @@ class Learner(nn.Module):
 
         `parts` are those of pictures that are shown, as in `step.Batch`.
         """
-        if self._scaled is not None:
-            self._scaled.see(self._scaled.taps(images, parts))
-        seen = self.embedder(images)
+        try:
+            if self._scaled is not None:
+                self._scaled.see(self._scaled.taps(images, parts))
+            seen = self.embedder(images)
+            turned = None if attacked is None else self.embedder(attacked)
+        finally:  # nothing of a batch for which there was no memory is held, or shown to the next
+            if self._scaled is not None:
+                self._scaled.see(None)
         losses: dict[str, Tensor] = {}
         right = None
         for (name, group), judge in zip(self._identity, self.identity, strict=True):
@@ -143,10 +148,8 @@ class Learner(nn.Module):
                 others = group.rows(taught, on)
                 judged.append(_gathered(others) if together else others)
             _add(losses, name, group.weight * judge(*judged))
-        if attacked is not None:
-            losses[ADVERSARIAL] = self._identified(self.embedder(attacked), labels)
-        if self._scaled is not None:
-            self._scaled.see(None)
+        if turned is not None:
+            losses[ADVERSARIAL] = self._identified(turned, labels)
         if self.ratio is not None:
             losses[RATIO] = self.ratio(self.embedder.ratio, images, parts)
         if views is not None:

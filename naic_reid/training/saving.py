@@ -16,14 +16,14 @@ def copied(tree: Any) -> tuple[Any, Callable[[], None]]:
     Tensors of a GPU go to pinned memory while it computes on: what it changes later waits for the copy on
     the device, and the host does not wait at all.
     """
-    on_gpu = False
+    on_gpu: torch.device | None = None
 
     def copy(node: Any) -> Any:
         nonlocal on_gpu
         if isinstance(node, Tensor):
             if node.device.type != "cuda":
                 return node.detach().clone()
-            on_gpu = True
+            on_gpu = node.device
             there = torch.empty_like(node, device="cpu", pin_memory=True)
             return there.copy_(node.detach(), non_blocking=True)
         if isinstance(node, dict):
@@ -33,10 +33,10 @@ def copied(tree: Any) -> tuple[Any, Callable[[], None]]:
         return node
 
     made = copy(tree)
-    if not on_gpu:
+    if on_gpu is None:
         return made, lambda: None
-    arrived: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    arrived.record()
+    # Of that GPU, which need not be the current one.
+    arrived: Any = torch.cuda.current_stream(on_gpu).record_event()
     return made, arrived.synchronize
 
 

@@ -57,6 +57,8 @@ class State:
         """Such steps, in all."""
         self.pending: Pending | None = None
         """The step whose numbers have not been read."""
+        self.unsaid: Any = None
+        """The record of a step that was settled while the one after it failed, until that is taken."""
         self._before: list[_Before] = []
         self._spare = [_Before(learner, self.device) for _ in range(2)]
 

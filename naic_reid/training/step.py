@@ -145,7 +145,7 @@ def step(state: State, batch: Batch, plan: Plan) -> Record | None:
         flags = [] if plan.flags is None else [plan.flags]
         numbers = plan.mean(torch.cat((sums, length.reshape(1), *flags)))
         taken = numbers.isfinite().all()
-        before = settle(state)
+        state.unsaid = settle(state) or state.unsaid
         if plan.clip is not None or scaled:
             clipped = 1.0 if plan.clip is None else (plan.clip / (length + 1e-6)).clamp(max=1.0)
             torch._foreach_mul_(gradients, clipped / scale)
@@ -164,6 +164,8 @@ def step(state: State, batch: Batch, plan: Plan) -> Record | None:
         state.scale.update(taken)
     rate = state.optimizer.param_groups[0]["lr"]
     state.advance(Pending(state.epoch, state.step, plan.steps, rate, scaled, terms, batch.names, numbers))
+    before: Record | None
+    before, state.unsaid = state.unsaid, None
     return before
 
 

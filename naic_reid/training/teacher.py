@@ -31,6 +31,13 @@ class Teacher(nn.Module):
         return self.network(images)
 
     @torch.no_grad()
+    def restart(self) -> None:
+        """Be as the network is, whose weights have been put in since."""
+        (student,) = self._student
+        for own, live in zip(_tensors(self.network), _tensors(student), strict=True):
+            own.copy_(live)
+
+    @torch.no_grad()
     def follow(self, taken: Tensor) -> None:
         """Move towards the network as it is now, where `taken` is true."""
         (student,) = self._student

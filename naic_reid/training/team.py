@@ -102,6 +102,8 @@ def joined(device: str) -> Iterator[Team]:
     try:
         place = torch.device(device)
         torch.empty(0, device=place)
+        if place.type not in ("cpu", "cuda"):
+            raise RuntimeError("neither a processor nor an NVIDIA GPU")
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ReidError(f"device {device}: not usable here ({reason}); give auto, cpu or cuda") from error

@@ -12,6 +12,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -20,18 +21,20 @@ import torch
 
 from naic_reid import losses, models, recipe
 from naic_reid.architecture import Architecture
-from naic_reid.artifacts import Features, ImageList
+from naic_reid.artifacts import Features, ImageList, MadeBy
 from naic_reid.config import Augment, Ensemble, Extract, Loss, Model, Schedule, Train
 from naic_reid.data.batches import TrainingImages
 from naic_reid.errors import ReidError
 from naic_reid.models import heads
 from naic_reid.models.embedder import Embedder
 from naic_reid.models.pooling import POOLINGS
-from naic_reid.models.weights import Checkpoint
+from naic_reid.models.weights import Checkpoint, carry_classes
 from naic_reid.stages import extract, train
 from naic_reid.training import attack
 from naic_reid.training.average import Equal
+from naic_reid.training.consistency import Consistency
 from naic_reid.training.learner import Judgement, Learner, Term
+from naic_reid.training.teacher import Teacher
 
 MODEL = Model(backbone="timm/test_resnet", height=32, width=16, pooling="average")
 TRAIN = Train(
@@ -416,10 +419,35 @@ def test_classes_of_known_identities_are_carried_over_with_the_neck(
     torch.testing.assert_close(
         new.weights["branches.whole.neck.weight"], old.weights["branches.whole.neck.weight"]
     )
+    restarted: list[bool] = []
+
+    def told(learner: Learner, *batch: object, **more: object) -> Judgement:
+        network = cast(Teacher, cast(Consistency, learner.consistency).teacher).network
+        rows = network.get_parameter("judges.0.weight"), learner.classifier.get_parameter("weight")
+        restarted.append(torch.equal(*rows))
+        raise ReidError("seen")
+
+    with pytest.raises(ReidError, match="seen"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "forward", told)
+        taught = _settings(unlabelled={"images": ".", "after": 0})
+        _run(world, tmp_path / "taught", taught, model, pretrained=(whole[0] / "epoch_4.pt",))
+    assert restarted == [True], "a teacher begins as the network does, carried classes included"
     off = MODEL.model_copy(update={"pretrained": "epoch_4.pt"})
     _run(tmp_path, tmp_path / "off", still, off, pretrained=(whole[0] / "epoch_4.pt",))
     drawn = Checkpoint.read(tmp_path / "off" / "epoch_4.pt").classifier["weight"]
     assert not torch.allclose(drawn[1:], new.classifier["weight"][1:], atol=1e-5)
+
+
+def test_classes_of_a_branch_that_is_not_there_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    options = Architecture(backbone="resnet18", height=80, width=32, reduction=256)
+    embedder = models.build(options)
+    classifier = losses.build_identity("linear", 2, 256)
+    path = tmp_path / "whole.pt"
+    Checkpoint.of(embedder, classifier, 1, ("a/0", "a/1"), options, MadeBy()).write(path)
+    with torch.device("meta"):
+        eight = models.build(Architecture(backbone="resnet18", height=80, width=32, head="mgn"))
+    with pytest.raises(ReidError, match=r"whole\.pt: has no branch b1.*carry_classes: false"):
+        carry_classes(classifier, eight, ("a/0",), path)
 
 
 def test_a_file_without_classes_cannot_give_any(world: Path, tmp_path: Path) -> None:
@@ -572,16 +600,21 @@ def test_kept_parameters_and_their_normalisation_stay_as_they_were(world: Path, 
 def test_too_little_memory_is_an_error_that_says_what_would_fit(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forward = Learner.forward
+    forward, most = Learner.forward, 3
 
     def small(learner: Learner, images: torch.Tensor, labels: torch.Tensor) -> Judgement:
-        if len(images) > 3:
+        if len(images) > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(learner, images, labels)
 
     monkeypatch.setattr(Learner, "forward", small)
     with pytest.raises(ReidError, match=r"batch of 8 images at 32 × 16.*2 would fit.*accumulate to 4 \(or"):
         _run(world, tmp_path)
+    # More images of a person than there are persons: what is tried shows none beyond the last class.
+    most = 40
+    many = _settings(batch=80, num_instances=40)
+    with pytest.raises(ReidError, match=r"batch of 80 .*40 would fit.*accumulate to 2 \(or"):
+        _run(world, tmp_path, many)
 
 
 def test_a_batch_that_does_not_fit_is_cut_where_the_config_allows_it(

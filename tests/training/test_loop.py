@@ -334,6 +334,16 @@ def test_what_does_not_fit_is_cut_into_the_next_smaller_micro_batches_for_good()
     assert seen == [6, 4, 3, 3, 3, 3, 3, 3]
 
 
+def test_no_record_is_lost_when_memory_is_full_after_the_step_before_was_settled() -> None:
+    state = _state()
+    step = state.optimizer.step
+    calls = itertools.count()
+    state.optimizer.step = lambda: _full() if next(calls) == 2 else step()
+    expected = [(record.epoch, record.step) for record in _run(_state())]
+    found = _run(state, options={"micro_batches": [None, 6]})
+    assert [(record.epoch, record.step) for record in found] == expected
+
+
 def test_an_optimizer_that_fails_midway_ends_the_run_and_says_that_the_last_saved_state_is_whole() -> None:
     state = _state("adamw")
     step = state.optimizer.step

@@ -83,6 +83,15 @@ def test_without_a_memory_it_is_the_network_and_with_an_endless_one_it_stays(dec
     assert not teacher.train().network.training
 
 
+def test_it_starts_again_as_the_network_is() -> None:
+    network = nn.BatchNorm1d(2)
+    teacher = Teacher(network, 0.9)
+    nn.init.constant_(network.weight, 3.0)
+    network(torch.randn(4, 2))
+    teacher.restart()
+    assert all(map(torch.equal, _tensors(teacher.network), _tensors(network)))
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_the_learner_compares_with_its_teacher_while_it_is_trained(training: bool) -> None:
     learner, batch = _state(_train()).learner.train(training), _batch(0)

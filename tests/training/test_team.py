@@ -131,8 +131,9 @@ def test_joint_normalisation_without_gpus_is_refused_with_the_remedy() -> None:
 def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(ReidError, match="give auto, cpu or cuda"), joined("cuda:77"):
         pass
-    with pytest.raises(ReidError, match="give auto, cpu or cuda"), joined("abacus"):
-        pass
+    for device in ("abacus", "meta"):
+        with pytest.raises(ReidError, match="give auto, cpu or cuda"), joined(device):
+            pass
 
 
 FULL = """
