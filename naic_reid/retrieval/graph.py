@@ -51,6 +51,7 @@ def similar_rows(
     asked = slice(*asking or (0, num_query))
     columns = links[num - num_gallery :].T.tocsr()
     similarity = sparse.product(links[asked], columns, threads)
+    similarity.eliminate_zeros()  # of rows at right angles
     np.minimum(similarity.data, 1, out=similarity.data)
     return JaccardRows(similarity, neighbours.farthest[asked])
 

@@ -55,6 +55,12 @@ def test_a_range_of_queries_has_the_bits_it_has_among_all_whatever_the_threads()
     np.testing.assert_array_equal(part.toarray(), whole[70:150].toarray())
 
 
+def test_rows_at_right_angles_are_not_similar() -> None:
+    rows = np.eye(12, dtype=np.float32)
+    expected = oracle.graph_scores(rows[:2], rows[2:], 1, 2, 0.3)
+    np.testing.assert_allclose(scores(rows[:2], rows[2:], 1, 2, 0.3), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(("num_query", "num_gallery"), [(0, 5), (5, 0), (3, 2)])
 def test_small_sets_give_what_there_is(num_query: int, num_gallery: int) -> None:
     rows = clustered(10, 10, 8)
