@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from naic_reid.artifacts import NOT_MET, RIGHT, WRONG, Floats, Ints
+from naic_reid.errors import ReidError
 from naic_reid.retrieval import metrics, parallel, protocols
 from naic_reid.retrieval.metrics import Doubles, Histogram, Hits, Ints64, Roc
 from naic_reid.retrieval.protocols import Labels, Protocol
@@ -149,6 +150,9 @@ def of_distances(
         seed: of the protocol's draws.
         rates: also `metrics.Roc.rates`, of protocols whose trial is the whole gallery.
         threads: 0 means all processors.
+
+    Raises:
+        ReidError: a distance is not finite.
     """
     evaluation = Evaluation(protocol, query, gallery, seed)
     roc = None
@@ -157,7 +161,12 @@ def of_distances(
         roc = Roc(same, evaluation.num_different)
 
     def block(start: int, stop: int) -> list[Hits]:
-        return evaluation.hits(distances[start:stop].copy(), start, roc)
+        part = distances[start:stop].copy()
+        if part.size and not np.isfinite([part.min(), part.max()]).all():  # which a NaN passes through
+            row, column = np.argwhere(~np.isfinite(part))[0].tolist()
+            raise ReidError(f"distances: that of query {start + row} and gallery {column} (from 0) is "
+                            f"{part[row, column]}: give finite ones")  # fmt: skip
+        return evaluation.hits(part, start, roc)
 
     found = parallel.pieces(block, (), (0, len(query)), BLOCK, threads)
     return evaluation.score(found) | (roc.rates() if roc else {})

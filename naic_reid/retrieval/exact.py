@@ -13,7 +13,7 @@ weighted by how much both images show of each, and so 2 − 2·cos is Σ C_i C'_
 length of a row cancels. Of images that share next to nothing (`LEAST_SHARED`) it goes to 0: strangers.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -67,6 +67,18 @@ def rows(query: Floats, gallery: Floats, regions: int = 0) -> Rows:
             f"{len(wrong) - 1} others: extract them again"
         )
     return Rows(query, gallery, inverse, regions)
+
+
+def floats(values: Any, what: str) -> Floats:
+    """Values as a table float32 [N, D], without a copy where they are one.
+
+    Raises:
+        ReidError: they are none, or no floats; `what` is what it calls them.
+    """
+    array = np.asarray(values)
+    if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
+        raise ReidError(f"{what}: must be floats [images, numbers], not {array.dtype} {list(array.shape)}")
+    return np.asarray(array, np.float32)
 
 
 def _require_masses(values: Floats, role: str, regions: int) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from naic_reid.artifacts import Features, Floats, Ints
 from naic_reid.errors import ReidError
 from naic_reid.retrieval import best as nearest_of
-from naic_reid.retrieval import vectors
+from naic_reid.retrieval import exact, vectors
 from naic_reid.retrieval.distances import PLAIN, Member
 from naic_reid.retrieval.memory import budget
 from naic_reid.retrieval.rerank import Reranking
@@ -128,10 +128,7 @@ def fuse(
 
 
 def _rows(given: Rows, what: str) -> Floats:
-    values = given.values if isinstance(given, Features) else np.asarray(given)
-    if values.ndim != 2 or not np.issubdtype(values.dtype, np.floating):
-        raise ReidError(f"{what}: must be floats [images, numbers], not {values.dtype} {list(values.shape)}")
-    return np.asarray(values, np.float32)
+    return exact.floats(given.values if isinstance(given, Features) else given, what)
 
 
 def _check(

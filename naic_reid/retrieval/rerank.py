@@ -10,6 +10,8 @@ from naic_reid.errors import ReidError
 from naic_reid.retrieval import graph, k_reciprocal, multiplying, parallel, search, vectors
 from naic_reid.retrieval.distances import Mix
 
+_WORDS = {"method": ("k_reciprocal", "graph"), "norm": ("rowmax", "none"), "power": (1, 2)}
+
 
 class Reranking(NamedTuple):
     """Re-ranked distances: (1 − λ)·(1 − similarity) + λ·D̂ of query × gallery.
@@ -59,6 +61,9 @@ class Reranking(NamedTuple):
             raise ReidError(
                 f"k1 {self.k1}, k2 {self.k2}, lambda_ {self.lambda_}: at least 1, at least 1, and in 0 … 1"
             )
+        for name, known in _WORDS.items():
+            if (given := getattr(self, name)) not in known:
+                raise ReidError(f"re-ranking: {name} {given!r} is unknown; there are: {known}")
         if self.method == "graph" and self.k2 < 2:
             raise ReidError(f"graph re-ranking: k2 = {self.k2}, and it gathers from 2 neighbours at least")
 
@@ -86,6 +91,7 @@ class Reranking(NamedTuple):
         memory: int,
     ) -> JaccardRows:  # fmt: skip
         """Search and `rows` in one."""
+        self.check()  # before what takes long
         union = once(query, gallery)
         found = search.k_nearest(
             *union, self.keep, regions=regions, device=device, threads=threads, memory=memory

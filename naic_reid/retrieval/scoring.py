@@ -7,7 +7,7 @@ import numpy as np
 
 from naic_reid.artifacts import Floats
 from naic_reid.errors import ReidError
-from naic_reid.retrieval import distances, metrics, protocols, vectors
+from naic_reid.retrieval import distances, exact, metrics, protocols, vectors
 from naic_reid.retrieval.best import block_length
 from naic_reid.retrieval.distances import PLAIN, Member, Mix
 from naic_reid.retrieval.evaluation import Evaluation, of_distances
@@ -44,9 +44,9 @@ def score(
     Args:
         query: float32 [Q, D], any length of rows; may be mapped from a file (`numpy.load(mmap_mode="r")`).
         gallery: float32 [G, D].
-        query_identities: [Q] who is on each image, numbers or texts.
+        query_identities: [Q] who is on each image, numbers or texts; 7, 7.0 and "7" are one.
         gallery_identities: [G]; −1 is junk, which no query meets.
-        query_cameras: [Q], numbers or texts, empty texts where unknown; None: all unknown.
+        query_cameras: [Q], likewise; None, NaN or an empty text where one is unknown. None: all unknown.
         gallery_cameras: [G].
         protocol: one of `protocols.PROTOCOLS`, whose module says what each means.
         rerank: by re-ranked distances, in which junk takes no part; Market's custom: `Reranking(20, 6, 0.3)`.
@@ -67,6 +67,7 @@ def score(
     if memory and rerank is None:
         raise ReidError(f"memory {memory}: only re-ranking asks how much: leave it out, or give rerank")
     rule = protocols.named(protocol)
+    query, gallery = exact.floats(query, "query"), exact.floats(gallery, "gallery")
     asked = _columns("query", len(query), query_identities, query_cameras)
     searched = _columns("gallery", len(gallery), gallery_identities, gallery_cameras)
     of_query, of_gallery = protocols.numbered(asked, searched)
@@ -111,7 +112,8 @@ def score_distances(
         As `score`.
 
     Raises:
-        ReidError: distances and labels do not fit each other; no such protocol; no query has a positive.
+        ReidError: distances and labels do not fit each other, or one is not finite; no such protocol; no
+            query has a positive.
 
     >>> import numpy as np
     >>> distances = np.array([[0.1, 0.2, 0.3], [0.5, 0.4, 0.9]], np.float32)
@@ -122,24 +124,35 @@ def score_distances(
     if (query_cameras is None) != (gallery_cameras is None):
         raise ReidError("score_distances: give cameras of both queries and gallery, or of neither")
     rule = protocols.named(protocol or ("naic" if query_cameras is None else "market"))
+    distances = np.ascontiguousarray(distances, np.float32)
+    if distances.ndim != 2:
+        raise ReidError(f"score_distances: must be [queries, gallery images], not {list(distances.shape)}")
     num_query, num_gallery = distances.shape
     of_query, of_gallery = protocols.numbered(
         _columns("query", num_query, query_identities, query_cameras),
         _columns("gallery", num_gallery, gallery_identities, gallery_cameras),
     )
     protocols.require_positives(rule, of_query, of_gallery, "score_distances")
-    distances = np.ascontiguousarray(distances, np.float32)
     return of_distances(distances, of_query, of_gallery, rule, seed=seed, rates=rates, threads=threads)
 
 
 def _columns(role: str, num: int, identities: Sequence[Any], cameras: Sequence[Any] | None) -> Columns:
-    persons = [str(identity) for identity in identities]
-    places = [""] * num if cameras is None else [str(camera) for camera in cameras]
+    persons = [_text(identity) for identity in identities]
+    places = [""] * num if cameras is None else [_text(camera) for camera in cameras]
     for what, values in (("identities", persons), ("cameras", places)):
         if len(values) != num:
             raise ReidError(f"{role}: {num} images, but {len(values)} {what}: give one for each")
+    if "" in persons:
+        raise ReidError(f"{role}: image {persons.index('')} (from 0) has no identity: write {JUNK} for junk")
     junk = [person == JUNK for person in persons]
     return Columns(persons, places, junk, [False] * num, [""] * num)
+
+
+def _text(value: Any) -> str:
+    """A label as a text: of a whole number its digits, whatever its type; of None and NaN nothing."""
+    if value is None or value != value:
+        return ""
+    return str(int(value) if isinstance(value, float | np.floating) and value == value // 1 else value)
 
 
 def _met(rule: Protocol, gallery: Floats, labels: Labels) -> tuple[Floats, Labels]:

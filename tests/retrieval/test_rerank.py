@@ -47,6 +47,12 @@ def test_memory_and_threads_never_change_a_bit() -> None:
         np.testing.assert_array_equal(again[1], first[1])
 
 
+@pytest.mark.parametrize("word", [{"method": "Graph"}, {"norm": "row_max"}, {"power": 3}])
+def test_a_word_that_is_unknown_is_refused_with_those_there_are(word) -> None:
+    with pytest.raises(ReidError, match=f"{next(iter(word))} .* is unknown; there are"):
+        rank(*split(), rerank=Reranking(**word), device="cpu")
+
+
 def test_too_little_memory_is_refused_with_the_amount_it_takes() -> None:
     with pytest.raises(ReidError, match=r"take .* MB at least"):
         rank(*split(), rerank=Reranking(), device="cpu", memory="100kB")

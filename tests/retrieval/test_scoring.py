@@ -91,6 +91,23 @@ def test_without_cameras_none_is_left_out_and_names_do_as_well_as_numbers() -> N
     assert found["mAP"] != score(query, gallery, *labels, device="cpu")["mAP"]
 
 
+def test_a_label_is_the_same_whatever_the_type_of_its_number() -> None:
+    query, gallery, labels = world(6)
+    wanted = score(query, gallery, *labels, device="cpu")
+    floats = [np.array(values, float) for values in labels]  # as pandas and NumPy read columns with gaps
+    assert score(query, gallery, floats[0], labels[1], labels[2], floats[3], device="cpu") == wanted
+    assert score(query, gallery, labels[0], floats[1], floats[2], labels[3], device="cpu") == wanted
+
+
+def test_a_camera_that_is_missing_is_unknown_and_an_identity_must_not_be() -> None:
+    query, gallery, labels = world(6)
+    unknown = [np.nan] * len(query), [None] * len(gallery)
+    found = score(query, gallery, *labels[:2], *unknown, device="cpu")
+    assert found == score(query, gallery, *labels[:2], device="cpu")
+    with pytest.raises(ReidError, match=r"query: image 2 \(from 0\) has no identity"):
+        score(query, gallery, [1, 2, np.nan, *labels[0][3:]], labels[1])
+
+
 def test_vehicles_are_drawn_from_one_list() -> None:
     rows = clustered(7, 60, 16)
     who = [n % 12 for n in range(60)]
@@ -146,6 +163,10 @@ def test_scores_are_those_of_the_protocol(crossed: bool) -> None:
         (lambda: score_distances(np.zeros((1, 2)), [1], [1, 2], [1]), "cameras of both"),
         (lambda: score_distances(np.zeros((1, 2)), [1], [1, 2], protocol="golf"), "golf.* is unknown"),
         (lambda: score_distances(np.zeros((1, 2)), [3], [1, 2]), "none of 1 queries has a positive"),
+        (lambda: score_distances(np.array([[0.1, np.nan]]), [1], [1, 1]), "query 0 and gallery 1 .*is nan"),
+        (lambda: score_distances(np.array([[np.inf, 0.1]]), [1], [1, 1]), "query 0 and gallery 0 .*is inf"),
+        (lambda: score_distances(np.zeros(2), [1], [1, 2]), r"must be \[queries, gallery images\]"),
+        (lambda: score(np.zeros(2), np.zeros((1, 2)), [1], [1]), r"query: must be floats"),
     ],
 )  # fmt: skip
 def test_a_mistake_with_distances_is_told_in_a_sentence(call, says: str) -> None:  # type: ignore[no-untyped-def]
