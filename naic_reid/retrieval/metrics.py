@@ -114,6 +114,17 @@ def count(distances: Floats, first: int, same: Floats, meetings: Meetings) -> In
     return nearer
 
 
+def near_positives(
+    distances: Floats, first: int, same: Floats, meetings: Meetings, slack: float
+) -> tuple[Ints64, Ints64]:
+    """Which distances, by query and column, are within `slack` of one of their query's positives.
+
+    Arguments are those of `count`; what it makes infinite becomes so, and is not among them.
+    """
+    found: tuple[Ints64, Ints64] = _near_positives(distances, first, same, meetings, slack)
+    return found
+
+
 def hits(nearer: Ints64, meetings: Meetings) -> Hits:
     """Where the positives of queries stand, by how many wrong gallery rows stand before each."""
     return Hits(*_hits(nearer, meetings.begin, CUT))
@@ -333,16 +344,12 @@ def _add_binned(block, scale, counts):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _count(distances, first, same, meetings, nearer):  # type: ignore[no-untyped-def]
-    positives, begin, left_out, left_begin, junk = meetings
+    positives, begin = meetings[:2]
     num = distances.shape[1]
     values, columns, hit = np.empty(num, np.float32), np.empty(num, np.int32), _marks(num)
     for q in range(len(distances)):
         row = distances[q]
-        left = left_out[left_begin[q] : left_begin[q + 1]]
-        for rows in (positives[begin[q] : begin[q + 1]], left, junk):
-            for c in rows:
-                if first <= c < first + num:
-                    row[c - first] = np.inf
+        _set_apart(row, first, q, meetings)
         if begin[q] == begin[q + 1]:
             continue
         # Most rows are farther than the farthest positive, and play no part.
@@ -350,6 +357,47 @@ def _count(distances, first, same, meetings, nearer):  # type: ignore[no-untyped
         for e in range(begin[q], begin[q + 1]):
             own = np.searchsorted(columns[:kept], positives[e] - first)
             nearer[e] = _num_at_most(values[:own], same[e]) + _num_below(values[own:kept], same[e])
+
+
+@njit(nogil=True, cache=True)
+def _set_apart(row, first, q, meetings):  # type: ignore[no-untyped-def]
+    """Whatever is no pair of query q and somebody else that the rule leaves becomes infinite."""
+    positives, begin, left_out, left_begin, junk = meetings
+    left = left_out[left_begin[q] : left_begin[q + 1]]
+    for rows in (positives[begin[q] : begin[q + 1]], left, junk):
+        for c in rows:
+            if first <= c < first + len(row):
+                row[c - first] = np.inf
+
+
+@njit(nogil=True, cache=True)
+def _near_positives(distances, first, same, meetings, slack):  # type: ignore[no-untyped-def]
+    begin = meetings[1]
+    num = distances.shape[1]
+    values, columns, hit = np.empty(num, np.float32), np.empty(num, np.int32), _marks(num)
+    near, places = np.empty(num, np.float32), np.empty(num, np.int32)
+    queries, found = np.empty(num, np.int64), np.empty(num, np.int64)
+    at = 0
+    for q in range(len(distances)):
+        _set_apart(distances[q], first, q, meetings)
+        own = np.sort(same[begin[q] : begin[q + 1]])
+        if len(own) == 0:
+            continue
+        # Most rows are farther than the farthest positive.
+        kept = _between(distances[q], own[0] - slack, own[-1] + slack, values, columns, hit)
+        if at + kept > len(found):
+            queries = np.concatenate((queries, np.empty(len(queries) + kept, np.int64)))
+            found = np.concatenate((found, np.empty(len(found) + kept, np.int64)))
+        start, marks = 0, hit[: (kept + 7) // 8 * 8]
+        for last in range(len(own)):
+            if last + 1 < len(own) and own[last + 1] - own[last] <= 2 * slack:
+                continue  # one range with the next
+            num_near = _between(values[:kept], own[start] - slack, own[last] + slack, near, places, marks)
+            for c in places[:num_near]:
+                queries[at], found[at] = q, columns[c]
+                at += 1
+            start = last + 1
+    return queries[:at].copy(), found[:at].copy()
 
 
 @njit(nogil=True, cache=True)

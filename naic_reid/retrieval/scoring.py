@@ -18,6 +18,10 @@ from naic_reid.retrieval.rerank import Reranking
 
 JUNK = "-1"
 _BLOCK = 512  # queries that meet a piece of the gallery in one product
+_TIED = 2.0**-18
+"""Distances as near to a positive's are measured as it was, so that equal ones are equal.
+
+A product errs by some 1e-7; by its bound, 2e-4, all that a poor network has seen would be as near."""
 
 
 def score(
@@ -57,8 +61,7 @@ def score(
         memory: such as "6GB", for re-ranking; by default half of what is free.
 
     Returns:
-        scores by name, `queries` (how many were valid) and, where a protocol has several trials, their
-        number and the `deviation` of each score.
+        scores by name, `queries` (how many were valid); of several trials their number and `deviation`.
 
     Raises:
         ReidError: arrays and labels do not fit each other, a row is zero or not finite, the protocol is
@@ -71,7 +74,7 @@ def score(
     asked = _columns("query", len(query), query_identities, query_cameras)
     searched = _columns("gallery", len(gallery), gallery_identities, gallery_cameras)
     of_query, of_gallery = protocols.numbered(asked, searched)
-    gallery, of_gallery = _met(rule, gallery, of_gallery)
+    gallery, of_gallery = _met(rule, rerank, gallery, of_gallery)
     protocols.require_positives(rule, of_query, of_gallery, "query and gallery")
     how: dict[str, Any] = {"regions": regions, "device": vectors.choose(device)}
     evaluation = Evaluation(rule, of_query, of_gallery, seed)
@@ -155,16 +158,17 @@ def _text(value: Any) -> str:
     return str(int(value) if isinstance(value, float | np.floating) and value == value // 1 else value)
 
 
-def _met(rule: Protocol, gallery: Floats, labels: Labels) -> tuple[Floats, Labels]:
-    """The gallery without junk, where the rule has no parts that count it."""
-    if rule.trial == "split" or not labels.junk.any():
+def _met(rule: Protocol, rerank: Reranking | None, gallery: Floats, labels: Labels) -> tuple[Floats, Labels]:
+    """The gallery without junk, where that would have a part in more than counting, which passes it by."""
+    counted = rule.trial == "split" or (rule.trial == "whole" and rerank is None)
+    if counted or not labels.junk.any():
         return gallery, labels
     kept = np.flatnonzero(~labels.junk)
     return gallery[kept], labels.at(kept)
 
 
 def _by_pieces(member: Member, evaluation: Evaluation, threads: int) -> dict[str, Any]:
-    """Plain distances: positives are measured; against them each tile of the product is counted at once."""
+    """Plain distances: positives, and what is tied with them, are measured; all else is a product's tile."""
     features, pairs = member.vectors, evaluation.pairs
     same = distances.measured_pairs([member], PLAIN, pairs.positives, pairs.begin, threads=threads)
     roc = Roc(same, evaluation.num_different) if evaluation.rated else None
@@ -177,6 +181,8 @@ def _by_pieces(member: Member, evaluation: Evaluation, threads: int) -> dict[str
         unit[:, : features.dimension - features.regions].neg_()  # once here, not each tile; masses stay
         for at, end in features.spans:
             tile = features.products(unit, at, end).add_(1).cpu().numpy()
+            queries, rows = metrics.near_positives(tile, at, mine_same, mine, _TIED)
+            tile[queries, rows] = features.measured_distances(queries + start, rows + at)
             nearer += metrics.count(tile, at, mine_same, mine)
             if roc is not None:
                 roc.add(tile)
@@ -197,6 +203,7 @@ def _by_rows(member: Member, mix: Mix, evaluation: Evaluation, threads: int) -> 
         total = distances.summed([member], mix, start, stop)
         return evaluation.hits(total.cpu().numpy(), start, roc)
 
-    block = block_length(member.vectors.num_gallery, 1 << 27, threads=threads)
+    # Last bits of a product depend on its shape: not on how many threads there are.
+    block = block_length(member.vectors.num_gallery, 1 << 26, threads=1)
     found = list(distances.each_block(of_block, member.vectors.num_query, threads=threads, block=block))
     return evaluation.score(found) | (roc.rates() if roc else {})

@@ -7,7 +7,9 @@ measured. Measured cosines have the same bits on every device: on a processor by
 
 import ctypes
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from naic_reid.artifacts import Floats
 from naic_reid.retrieval import exact
@@ -129,6 +131,13 @@ class Vectors:
             self._cosines(one[at : at + step], other[at : at + step]) for at in range(0, len(one), step)
         ]
         return torch.cat([*pieces, torch.empty(0, device=self.device)]).reshape(others.shape)
+
+    def measured_distances(self, queries: NDArray[np.int64], rows: NDArray[np.int64]) -> Floats:
+        """Canonical 1 − cos of queries [N] and gallery rows [N], float32 [N]."""
+        one, other = (torch.from_numpy(each).to(self.device) for each in (queries, rows))
+        cosines = self.measure(one, self.num_query + other[:, None])[:, 0]
+        found: Floats = (distance(cosines) / 2).cpu().numpy()
+        return found
 
     def _cosines(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         made = self.rows(one).double() * self.rows(other).double()

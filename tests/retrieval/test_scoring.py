@@ -60,6 +60,18 @@ def test_scores_are_those_of_the_definitions(seed: int, monkeypatch: pytest.Monk
     agree(score(query, gallery, *labels, device="cpu", threads=2), wanted)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_equal_distances_rank_by_index(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = rng.choice([-1, 1], size=(70, 2 + 9 * seed))  # a product's last bits would decide
+    persons = rng.integers(0, 4, 70).tolist()
+    distances = 1 - rows[:15] @ rows[15:].T / rows.shape[1]
+    entries = [(person, -1) for person in persons]
+    _, wanted = oracle.mean_scores(distances, entries[:15], entries[15:])
+    unit = rows.astype(np.float32)
+    agree(score(unit[:15], unit[15:], persons[:15], persons[15:], device="cpu"), wanted)
+
+
 def test_the_gallery_in_pieces_is_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     query, gallery, labels = world(3)
     whole = score(query, gallery, *labels, device="cpu")
@@ -72,6 +84,15 @@ def test_whole_rows_count_as_pieces_do(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = score(query, gallery, *labels, device="cpu")
     monkeypatch.setattr(scoring, "_by_pieces", lambda member, *how: scoring._by_rows(member, PLAIN, *how))
     assert score(query, gallery, *labels, device="cpu") == pytest.approx(pieces, abs=1e-9)
+
+
+def test_junk_is_counted_past_without_a_copy_of_the_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, gallery, labels = world(4)
+    given = []
+    made = scoring.Member
+    monkeypatch.setattr(scoring, "Member", lambda *rows, **how: given.append(rows[1]) or made(*rows, **how))
+    score(query, gallery, *labels, device="cpu")
+    assert np.shares_memory(given[0], gallery)
 
 
 def test_re_ranked_scores_leave_junk_out_first() -> None:
