@@ -40,6 +40,8 @@ MAX_BYTES = 1 << 28  # of the file
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
+_TIFF = {b"II*\0": "<", b"MM\0*": ">"}  # first bytes → order of all others
+_ORIENTATION = [274, 3, 1]  # number, type and count of the tag
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN = 0xDA
 _WITHOUT_LENGTH = frozenset((0x00, 0x01, *range(0xD0, 0xD9), 0xFF))  # 0xFF fills up
@@ -146,6 +148,7 @@ def decode(content: bytes) -> Pixels:
 
 
 def _decoded(content: bytes) -> Pixels:
+    content = _as_stored(content) if content[:4] in _TIFF else content
     try:
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
@@ -265,7 +268,8 @@ def _require_end(content: bytes) -> None:
 def _bmp_size(content: bytes) -> tuple[int, int]:
     if len(content) < 26 or len(content) < int.from_bytes(content[2:6], "little"):
         raise ValueError("is a truncated BMP")
-    width, height = struct.unpack("<ii", content[18:26])
+    old = content[14:18] == b"\x0c\0\0\0"  # of OS/2
+    width, height = struct.unpack("<hh" if old else "<ii", content[18 : 22 if old else 26])
     return abs(height), abs(width)
 
 
@@ -284,7 +288,7 @@ def _webp_size(content: bytes) -> tuple[int, int]:
 
 def _tiff_size(content: bytes) -> tuple[int, int]:
     """Of the first picture, all of whose strips or tiles must lie within the bytes."""
-    order = "<" if content.startswith(b"II") else ">"
+    order = _TIFF[content[:4]]
     try:
         tags = dict(_tiff_tags(content, order))
         ends = [
@@ -302,10 +306,7 @@ def _tiff_size(content: bytes) -> tuple[int, int]:
 
 def _tiff_tags(content: bytes, order: str) -> Iterator[tuple[int, tuple[int, ...]]]:
     """Number and values of the first picture's tags that hold whole numbers of 16 or 32 bits."""
-    (at,) = struct.unpack_from(f"{order}I", content, 4)
-    (num,) = struct.unpack_from(f"{order}H", content, at)
-    for entry in range(at + 2, at + 2 + 12 * num, 12):
-        tag, kind, count = struct.unpack_from(f"{order}HHI", content, entry)
+    for entry, tag, kind, count in _tiff_entries(content, order):
         letter = {3: "H", 4: "I"}.get(kind)
         if letter and count * struct.calcsize(letter) <= len(content):
             inside = count * struct.calcsize(letter) <= 4
@@ -313,7 +314,24 @@ def _tiff_tags(content: bytes, order: str) -> Iterator[tuple[int, tuple[int, ...
             yield tag, struct.unpack_from(f"{order}{count}{letter}", content, place)
 
 
-_OTHERS = {b"BM": _bmp_size, b"RIFF": _webp_size, b"II*\0": _tiff_size, b"MM\0*": _tiff_size}
+def _tiff_entries(content: bytes, order: str) -> Iterator[tuple[int, int, int, int]]:
+    """Place, number, type and count of the first picture's tags."""
+    (at,) = struct.unpack_from(f"{order}I", content, 4)
+    (num,) = struct.unpack_from(f"{order}H", content, at)
+    for entry in range(at + 2, at + 2 + 12 * num, 12):
+        yield entry, *struct.unpack_from(f"{order}HHI", content, entry)
+
+
+def _as_stored(content: bytes) -> bytes:
+    """A sound TIFF that says it lies upright: OpenCV turns others, whatever it is told."""
+    order = _TIFF[content[:4]]
+    for entry, *tag in _tiff_entries(content, order):
+        if tag == _ORIENTATION:
+            return content[: entry + 8] + struct.pack(f"{order}H", 1) + content[entry + 10 :]
+    return content
+
+
+_OTHERS = {b"BM": _bmp_size, b"RIFF": _webp_size, **dict.fromkeys(_TIFF, _tiff_size)}
 
 
 def _scene(image: Pixels) -> int:

@@ -48,9 +48,9 @@ def listed(content: bytes, folder: Path, file: str) -> tuple[list[Entry], list[s
 
     It gives up once there are `ENOUGH` problems: a list for another folder is five million of them.
     """
+    content = content.removeprefix(b"\xef\xbb\xbf")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or not content.strip():
         return *parse(content, file), False
-    content = content.removeprefix(b"\xef\xbb\xbf")
     there = _There(folder)
     entries: list[Entry] = []
     problems: list[str] = []

@@ -20,7 +20,7 @@ from naic_reid.data.read_ahead import in_order
 from naic_reid.errors import ReidError
 from naic_reid.files import regular
 
-REVISION = 2  # of what a look holds; the memory of another is not believed
+REVISION = 3  # of what a look holds; the memory of another is not believed
 _CHUNK = 64  # images handed to a worker in one go
 _COMMIT = 64  # chunks after which the memory is made safe: a killed run loses no more than these
 

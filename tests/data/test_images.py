@@ -137,6 +137,36 @@ def test_an_exif_rotation_is_ignored() -> None:
     np.testing.assert_array_equal(images.decode(_with_orientation(jpeg, 6)), images.decode(jpeg))
 
 
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("orientation", [2, 3, 6])
+def test_a_tiff_that_says_how_it_lies_stays_as_stored(order: str, orientation: int) -> None:
+    picture, head = _picture(), 8 + 2 + 12 * 10 + 4
+    tags = [
+        (256, WIDTH),
+        (257, HEIGHT),
+        (258, 8),
+        (259, 1),
+        (262, 2),
+        (273, head),
+        (274, orientation),
+        (277, 3),
+    ]
+    table = [struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0) for tag, value in (*tags, (278, HEIGHT))]
+    table.append(struct.pack(f"{order}HHII", 279, 4, 1, picture.size))
+    begin = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IH", 8, len(table))
+    content = begin + b"".join(table) + bytes(4) + picture.tobytes()
+    np.testing.assert_array_equal(images.checked(content), picture)
+
+
+def test_a_bmp_of_os2_is_read() -> None:
+    picture = _picture()[:, :8]
+    data = picture[::-1, :, ::-1].tobytes()  # rows of a multiple of four bytes
+    head = (
+        b"BM" + struct.pack("<IHHI", 26 + len(data), 0, 0, 26) + struct.pack("<IHHHH", 12, 8, HEIGHT, 1, 24)
+    )
+    np.testing.assert_array_equal(images.checked(head + data), picture)
+
+
 def test_a_cmyk_jpeg_becomes_three_channels() -> None:
     found = images.decode(_inverted_cmyk_jpeg())
     assert found.shape == (16, 16, 3)

@@ -238,6 +238,15 @@ def test_a_long_list_is_read_in_portions_as_in_one(tmp_path: Path, monkeypatch: 
     assert label_lists.listed(damaged, tmp_path, "list")[1][-1] == parse(damaged, "list")[1][-1]
 
 
+@pytest.mark.parametrize("content", [b"", b"\n \r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"])
+def test_a_list_without_lines_is_a_problem(content: bytes, tmp_path: Path) -> None:
+    assert label_lists.listed(content, tmp_path, "list") == (
+        [],
+        ["list:1: the list holds no lines: (empty)"],
+        False,
+    )
+
+
 def test_a_list_for_another_folder_is_given_up_early(tmp_path: Path) -> None:
     content = b"".join(b"%d.png 1\n" % image for image in range(400_000))
     entries, problems, gave_up = label_lists.listed(content, tmp_path, "list")

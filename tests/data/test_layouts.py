@@ -286,7 +286,7 @@ def test_no_link_is_followed_out_of_the_folder(tmp_path: Path) -> None:
     assert [row.path for row in found.of("query")] == [GOOD["market1501"][0], "query/0009_c1s1_000001_00.jpg"]
     assert not found.of("train")
     assert sorted(problem.removeprefix(f"{inside}/") for problem in found.problems) == [
-        "bounding_box_train: a symbolic link that leaves the folder: put the images there themselves",
+        "bounding_box_train: a symbolic link that leaves the folder: put there what it leads to",
         "query/0003_c1s1_000001_00.jpg: a symbolic link that leaves the folder",
     ]
 
@@ -297,6 +297,16 @@ def test_a_list_that_is_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> N
     (folder / "train_test_split/train_list.txt").symlink_to(tmp_path / "list.txt")
     with pytest.raises(ReidError, match=r"train_list.txt: a symbolic link that leaves the folder"):
         layouts.read(folder, "vehicleid", ())
+
+
+def test_a_camera_of_a_table_is_one_with_zeros_and_without(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.png").touch()
+    (tmp_path / "t.csv").write_text(
+        "path,identity,role,camera,group\na.png,7,query,01,02\nb.png,7,gallery,1,2\n"
+    )
+    found = layouts.look(tmp_path, "table").rows
+    assert [(row.camera, row.group) for row in found] == [("1", "2")] * 2
 
 
 def test_folders_of_identities_alone_are_for_training_and_may_be_nested(tmp_path: Path) -> None:

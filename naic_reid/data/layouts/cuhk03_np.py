@@ -23,6 +23,8 @@ def rows(folder: Folder, options: Options) -> Iterator[Row]:
     if not (folder.root / home / config).is_file():
         yield from boxes(folder, options, f"{home}{options.variant}/", _PLACES, _NAME, _EXAMPLE)
         return
+    if not folder.within(home + config):
+        return
     try:
         raw = loadmat(folder.root / home / config)
         files = [str(np.ravel(name)[0]) for name in np.ravel(raw["filelist"])]

@@ -90,6 +90,13 @@ class Folder:
         """A problem with a file of the folder, or with one of its lines."""
         self.problems.append(f"{self.root / path}{f':{line}' if line else ''}: {reason}")
 
+    def within(self, path: str) -> bool:
+        """Whether what lies there is in the folder; a problem where a link leads out of it."""
+        inside = (self.root / path).resolve().is_relative_to(self._real)
+        if not inside:
+            self.wrong("a symbolic link that leaves the folder: put there what it leads to", path)
+        return inside
+
     def home(self, roots: Sequence[str], inside: Sequence[str]) -> str:
         """`""` where the folder itself holds one of `inside`, else `root/` of the first root that does."""
         prefixes = ["", *(f"{root}/" for root in roots)]
@@ -140,10 +147,7 @@ class Folder:
     def lines(self, path: str) -> Iterator[tuple[int, str]]:
         """Number, from 1, and text of the lines of a file that are not blank; nothing where it is missing."""
         file = self.root / path
-        if not file.is_file():
-            return
-        if not file.resolve().is_relative_to(self._real):
-            self.wrong("a symbolic link that leaves the folder", path)
+        if not file.is_file() or not self.within(path):
             return
         try:
             text = regular(file).read_text(encoding="utf-8-sig")
@@ -167,10 +171,7 @@ class Folder:
 
     def _items(self, below: str) -> list[os.DirEntry[str]]:
         place = self.root / below
-        if not place.is_dir():
-            return []
-        if not place.resolve().is_relative_to(self._real):
-            self.wrong("a symbolic link that leaves the folder: put the images there themselves", below)
+        if not place.is_dir() or not self.within(below):
             return []
         with os.scandir(place) as found:
             items = sorted((item for item in found if not item.name.startswith(".")), key=lambda i: i.name)

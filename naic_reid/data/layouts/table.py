@@ -9,7 +9,7 @@ import csv
 from collections.abc import Iterator
 
 from naic_reid.artifacts import DISTRACTOR, JUNK
-from naic_reid.data.layouts.reading import ROLES, Folder, Layout, Options, Row, marked
+from naic_reid.data.layouts.reading import ROLES, Folder, Layout, Options, Row, marked, number
 
 _NEEDED = ("path", "identity", "role")
 _KNOWN = (*_NEEDED, "camera", "group")
@@ -45,7 +45,7 @@ def rows(folder: Folder, options: Options) -> Iterator[Row]:
             folder.wrong("its identity is missing", file, line)
         elif image := folder.named(told["path"], line, file):
             mark = mark or marked(told["identity"], options)
-            yield Row(image, role, told["identity"], told["camera"], told["group"], mark)
+            yield Row(image, role, told["identity"], number(told["camera"]), number(told["group"]), mark)
 
 
 def _only_csv(folder: Folder) -> str:
