@@ -32,7 +32,7 @@ from naic_reid.files import dangling
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status: 0 done, 2 a mistake that the user can mend."""
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    logging.basicConfig(format=_line_format(), datefmt="%H:%M:%S", level=logging.INFO)
     given = sys.argv[1:] if arguments is None else arguments
     _stop_with(os.environ.get("NAIC_REID_WORKFLOW"))
     try:
@@ -57,6 +57,12 @@ def main(arguments: list[str] | None = None) -> int:
         # A bug, or something nobody foresaw: all of it is shown.
         logging.exception("naic-reid: this is not a mistake of yours that was foreseen:%s", _again(given))
         return 1
+
+
+def _line_format() -> str:
+    """A log's lines: the time, and what the workflow calls the job, for others run beside it."""
+    job = os.environ.get("NAIC_REID_JOB", "").replace("%", "%%")
+    return f"%(asctime)s {job and f'[{job}] '}%(message)s"
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -43,10 +43,13 @@ def last_words(log: Path) -> str:
     return f"was ended from outside, killed or out of memory; its last line: {last or '(none)'}"
 
 
+def asked() -> bool:
+    """Whether a command of ours started the workflow, and will say the reason itself."""
+    return NOTE in os.environ
+
+
 def noted(reason: str) -> bool:
-    """Whether the command that started the workflow is to say the reason, and now knows it."""
-    place = os.environ.get(NOTE)
-    if not place:
-        return False
-    Path(place).write_text(reason, encoding="utf-8")
-    return True
+    """Hand the reason to the command that started the workflow; whether there is one."""
+    if asked():
+        Path(os.environ[NOTE]).write_text(reason, encoding="utf-8")
+    return asked()

@@ -101,8 +101,12 @@ def test_on_a_machine_with_several_gpus_each_step_has_its_own(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
     printed = Walk(tmp_path, small_world()).run("--dry-run", "--printshellcmds")
-    assert re.search(r"; naic-reid on_gpu 1 naic-reid train .*--workers 0 --threads 1 ", printed)
-    assert re.search(r"; naic-reid on_gpu 1 naic-reid extract .*--workers 0 ", printed)
+    assert re.search(
+        r"; env NAIC_REID_JOB=large naic-reid on_gpu 1 naic-reid train .*--workers 0 --threads 1 ", printed
+    )
+    assert re.search(
+        r"; env NAIC_REID_JOB='large 2' naic-reid on_gpu 1 naic-reid extract .*--workers 0 ", printed
+    )
     assert re.search(r"; naic-reid collect ", printed)
     more = ("--set-resources", "train:gpu=4", "train:workers=6")
     printed = Walk(tmp_path, small_world()).run("--dry-run", "--printshellcmds", *more)
@@ -110,7 +114,7 @@ def test_on_a_machine_with_several_gpus_each_step_has_its_own(
     assert re.search(team, printed)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     printed = Walk(tmp_path, small_world()).run("--dry-run", "--printshellcmds")
-    assert re.search(r"; naic-reid train ", printed)
+    assert re.search(r"; env NAIC_REID_JOB=large naic-reid train ", printed)
 
 
 def test_as_many_steps_use_gpus_at_once_as_there_are_gpus(

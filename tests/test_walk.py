@@ -91,6 +91,7 @@ def test_a_finished_walk_has_nothing_to_do(finished: Walk) -> None:
 def test_a_drawn_world_tells_what_its_persons_wear_where_a_model_learns_it(finished: Walk) -> None:
     learns, other = finished.raw["models"]
     log = (finished.folder / f"logs/train/{learns}.log").read_text()
+    assert f" [{learns}] train: wrote 1 checkpoints in " in log
     known = re.search(r"toy/attributes\.csv: (\d+) of (\d+) persons, sleeves, cut", log)
     assert known and known[1] == known[2]
     path, plain = (finished.folder / f"results/train/{name}/epoch_2.pt" for name in (learns, other))

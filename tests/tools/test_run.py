@@ -77,6 +77,11 @@ def test_what_a_step_said_is_the_last_thing_that_is_read(tmp_path: Path, config:
     ]
     assert printed.index("is a truncated PNG") < printed.index("collect: ")
     assert (tmp_path / asked[1]).is_file()
+    assert (
+        printed.count("naic-reid split --settings") == 1
+    )  # to repeat it; all of Snakemake's words are in its log
+    logs = [log.read_text() for log in (tmp_path / ".snakemake/log").iterdir()]
+    assert any("CalledProcessError" in log for log in logs)
 
 
 def test_what_is_refused_is_said_once_and_alone(tmp_path: Path, config: Path) -> None:

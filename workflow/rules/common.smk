@@ -14,6 +14,32 @@ HOME = Path(workflow.basedir)
 FROM_COMMAND_LINE = {"data", "truth", "gpus"}
 
 
+# What Snakemake says to its experts. A failed step has said what was wrong, and the command that repeats it.
+ASIDE = (
+    "Assuming unrestricted shared filesystem",
+    "Using shell: ",
+    "Rules claiming more threads",
+    "Provided resources: ",
+    "Select jobs to execute",
+    "Execute ",
+    "Finished jobid: ",
+    "RuleException:\nCalledProcessError",
+    "Exiting because a job execution failed",
+    "WorkflowError:\nAt least one job did not complete",
+)
+
+
+def for_users(record):
+    """Whether a line of Snakemake's is one for who asked `naic-reid run`; its log file keeps them all."""
+    return not record.getMessage().startswith(ASIDE)
+
+
+if stopped.asked():
+    for handler in logger.handlers:
+        if handler.name == "DefaultStreamHandler":
+            handler.addFilter(for_users)
+
+
 def refuse(sentence):
     """End before any step with the sentence alone: no traceback, no line of a rule file."""
     if not (workflow.is_main_process and stopped.noted(sentence)):
@@ -211,19 +237,22 @@ def door(stage):
 def start(wildcards, resources):
     """How a step's command begins: alone, on GPUs of its own, or as one process for each GPU.
 
-    Where a profile gives `mpi`, that starts one torchrun on each node. Slurm hands out GPUs by itself.
+    Where a profile gives `mpi`, that starts one torchrun on each node. Slurm hands out GPUs by itself. Lines of
+    jobs that run side by side are told apart by the job's name.
     """
+    job = shlex.quote(" ".join(wildcards))
+    named = f"env NAIC_REID_JOB={job} " if list(wildcards) else ""
     if "mpi" in resources.keys():
         return (
             # On other nodes there is no Snakemake to watch.
-            f"{resources.mpi} env -u NAIC_REID_WORKFLOW torchrun --nnodes={resources.nodes} --nproc-per-node=gpu "
+            f"{resources.mpi} {named}env -u NAIC_REID_WORKFLOW torchrun --nnodes={resources.nodes} --nproc-per-node=gpu "
             "--rdzv-backend=c10d --rdzv-id=$SLURM_JOB_ID --rdzv-endpoint=$(hostname):29500 -m naic_reid"
         )
     number = resources.get("gpu", 0)
     alone = f"naic-reid on_gpu {number} " if number and not workflow.remote_exec else ""
     if number > 1:
-        return f"{alone}torchrun --standalone --nproc-per-node={number} -m naic_reid"
-    return f"{alone}naic-reid"
+        return f"{named}{alone}torchrun --standalone --nproc-per-node={number} -m naic_reid"
+    return f"{named}{alone}naic-reid"
 
 
 # Output goes to the terminal and to the log, which Snakemake empties before each attempt.
