@@ -103,13 +103,15 @@ class Evaluation:
     def score(self, blocks: Sequence[list[Hits]]) -> dict[str, Any]:
         """The scores by the hits of the trials for consecutive blocks of queries.
 
-        They are means over the trials; with more than one also their deviations are told.
+        They are means over the trials in which a query counts; with more than one also their deviations are
+        told.
         """
         trials = [Hits.joined(parts) for parts in zip(*blocks, strict=True)] or [Hits.empty()]
         rule = self.protocol
         each = [
             metrics.score(found, trapezoid=rule.trapezoid, all_queries=rule.all_queries) for found in trials
         ]
+        each = [one for one in each if one["queries"]] or each[:1]
         scores: dict[str, Any] = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
         scores["queries"] = round(scores["queries"])
         if len(each) > 1:

@@ -9,12 +9,12 @@
 | `vehicleid` | junk | a drawn image of each identity; all others are queries | of hits |
 | `groups` | junk | queries of a group, the gallery of a group | of hits |
 
-`single_shot` and `vehicleid` are means of ten draws, `groups` of all pairs of groups.
-`market` is that of Market-1501, DukeMTMC-reID, MSMT17, CUHK03-NP, VeRi-776 and VERI-Wild (Zheng et al. 2015
-and the evaluations of torchreid and fast-reid); `market_trapezoid` is layumi's; `single_shot` CUHK03's first
-one (Li et al. 2014); `vehicleid` Liu et al. 2016; `groups` the single-shot comparison on Partial-REID of
-VPM (Sun et al. 2019). Junk (published −1) is met by nobody. A distractor (published 0, and whoever no query
-shows) is always wrong and never left out.
+`single_shot` and `vehicleid` are means of ten draws, `groups` of all pairs of groups that have a person in
+common. `market` is that of Market-1501, DukeMTMC-reID, MSMT17, CUHK03-NP, VeRi-776 and VERI-Wild (Zheng
+et al. 2015 and the evaluations of torchreid and fast-reid); `market_trapezoid` is layumi's;
+`single_shot` CUHK03's first one (Li et al. 2014); `vehicleid` Liu et al. 2016; `groups` the single-shot
+comparison on Partial-REID of VPM (Sun et al. 2019). Junk (published −1) is met by nobody. A distractor
+(published 0, and whoever no query shows) is always wrong and never left out.
 """
 
 from collections.abc import Iterator, Sequence
@@ -71,7 +71,7 @@ _TRIALS = {
     "mAP, mINP: the whole gallery",
     "split": f"one image of each identity is the gallery, all others are queries; mean of {DRAWS} draws",
     "groups": "queries of one group against the gallery of one group, one image of each identity; mean over "
-    "all pairs of groups",
+    "all pairs of groups that have a person in common",
 }
 
 PROTOCOLS = {

@@ -24,7 +24,7 @@ from naic_reid.retrieval.evaluation import Evaluation, Head
 from naic_reid.retrieval.memory import budget
 from naic_reid.retrieval.metrics import RATES, Histogram, Hits, Roc
 
-REVISION = 4
+REVISION = 5
 FUSION = "fusion"
 HEAD = 20  # places of every list that are kept for the eye
 _log = logging.getLogger(__name__)
@@ -172,7 +172,9 @@ class _Scoring:
         if self.fuse.of == "features" and single[0].vectors.num_query and single[0].vectors.num_gallery:
             fused = [members.side_by_side(single, self.rerank, **self.speed)]
         expected = Ranking.read(shipped) if shipped else None
-        alone, both = _Judge(self.evaluation), [_Judge(self.evaluation, fused, mix) for mix in mixes]
+        threads = self.speed["threads"]
+        alone = _Judge(self.evaluation)
+        both = [_Judge(self.evaluation, fused, mix, threads) for mix in mixes]
         num_query, num_gallery = single[0].vectors.num_query, single[0].vectors.num_gallery
 
         def of_block(start: int, stop: int) -> list[_Judged]:
@@ -194,7 +196,6 @@ class _Scoring:
 
         # Last bits of a product depend on its shape: blocks depend on the gallery, not on what is free.
         block = nearest_of.block_length(num_gallery, 1 << 28, threads=1, arrays=4)
-        threads = self.speed["threads"]
         blocks = list(distances.each_block(of_block, num_query, threads=threads, block=block, watch=_watch))
         rows = [(name, reranked) for name in [*map(str, named), FUSION] for reranked in (False, True)]
         made = []
@@ -233,7 +234,9 @@ class _Judge:
     That asks for the whole gallery, for the ROC also for not too many pairs.
     """
 
-    def __init__(self, evaluation: Evaluation, fused: Sequence[Member] = (), mix: Mix = PLAIN):
+    def __init__(
+        self, evaluation: Evaluation, fused: Sequence[Member] = (), mix: Mix = PLAIN, threads: int = 0
+    ):
         self.evaluation = evaluation
         self.histogram = self.roc = None
         if not fused or not evaluation.whole:
@@ -241,7 +244,7 @@ class _Judge:
         self.histogram = Histogram(mix.top * sum(member.weight for member in fused))
         pairs = evaluation.pairs
         if evaluation.rated and len(pairs.positives):
-            same = distances.measured_pairs(fused, mix, pairs.positives, pairs.begin)
+            same = distances.measured_pairs(fused, mix, pairs.positives, pairs.begin, threads=threads)
             self.roc = Roc(same, evaluation.num_different)
 
     def of_block(self, total: torch.Tensor, start: int) -> _Judged:

@@ -132,6 +132,13 @@ def test_groups_are_all_pairs_of_a_query_and_a_gallery_group() -> None:
         Evaluation(PROTOCOLS["groups"], query, numbered(columns(names))[0])
 
 
+def test_groups_of_other_persons_are_no_trial() -> None:
+    query, gallery = numbered(columns("a b", groups="1 2"), columns("a c b", groups="1 1 2"))
+    found = of_distances(np.array([[1, 0, 0], [0, 0, 1]], np.float32), query, gallery, PROTOCOLS["groups"])
+    # Only 1 × 1, where c comes first, and 2 × 2 show somebody twice.
+    assert (found["R1"], found["mAP"], found["queries"]) == (0.5, 0.75, 1)
+
+
 def test_single_gallery_shot_draws_for_cmc_and_takes_the_whole_list_for_ap() -> None:
     rng = np.random.default_rng(4)
     names = [f"p{n}" for n in rng.integers(0, 5, 30)]
