@@ -14,7 +14,7 @@ from naic_reid.pages import chain, curves, lists, ranked, tables
 from naic_reid.pages.fitted import fitted, script
 from naic_reid.pages.looking import Looking, looking
 
-REVISION = 3
+REVISION = 4
 _log = logging.getLogger(__name__)
 
 

@@ -295,6 +295,18 @@ def test_without_answers_there_are_lists_and_curves_alone(made: Made) -> None:
     assert checked.open == [] and checked.asked <= set(checked.ids)
 
 
+def test_without_answers_nothing_is_offered_that_needs_them(made: Made, page: str, tmp_path: Path) -> None:
+    unknown = made.page(name="unknown", truth=False).read_text(encoding="utf-8")
+    for word in ("worst first", "only where the first is wrong", "✓ right", "of the worst"):
+        assert word in page and word not in unknown.partition("<script")[0], word
+    shown = in_the_browser(
+        unknown,
+        '<script>onload = () => tell(document.getElementById("count").textContent);</script>',
+        tmp_path,
+    )
+    assert shown == "20 of 35 queries shown"
+
+
 def test_lists_of_other_queries_are_refused(made: Made) -> None:
     one, other = (made.folder / f"{domain}_heads.npz" for domain in SIZES)
     kept = one.read_bytes()
