@@ -47,13 +47,18 @@ install() {
         fi
     fi
     say "making .venv from requirements.lock (about a minute, once)"
-    "$python" -m venv --clear "$home/.venv"
+    # Each command by itself: `set -e` is off in a function that is called before `&&`.
+    "$python" -m venv --clear "$home/.venv" || die "$python could not make $home/.venv: see the lines above, then run this again"
     uv_entry >"$home/.venv/uv.lock"
-    "$home/.venv/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r "$home/.venv/uv.lock"
-    "$home/.venv/bin/uv" pip install -q --python "$home/.venv/bin/python" --require-hashes --compile-bytecode -r "$home/requirements.lock"
-    "$home/.venv/bin/uv" pip install -q --python "$home/.venv/bin/python" --no-deps --no-build-isolation -e "$home"
-    cp "$home/requirements.lock" "$stamp"
+    {
+        "$home/.venv/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r "$home/.venv/uv.lock" &&
+            uv_install --require-hashes --compile-bytecode -r "$home/requirements.lock" &&
+            uv_install --no-deps --no-build-isolation -e "$home"
+    } || die "the packages of requirements.lock could not be installed (no network, or no room on the disk?): see the lines above, then run this again"
+    cp "$home/requirements.lock" "$stamp" || die "$stamp cannot be written: see the line above, then run this again"
 }
+
+uv_install() { "$home/.venv/bin/uv" pip install -q --python "$home/.venv/bin/python" "$@"; }
 
 # The first that runs and is new enough; a name alone proves nothing, pyenv leaves names of versions it will not run.
 newest_python() {

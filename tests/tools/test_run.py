@@ -159,6 +159,29 @@ def test_run_sh_hands_on_what_it_was_given(tmp_path: Path) -> None:
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == handed
 
 
+@pytest.mark.parametrize("asked", [["install"], ["choose", "a.yaml"], []])
+def test_an_installation_that_fails_is_an_error_and_not_taken_for_one(
+    tmp_path: Path, asked: list[str]
+) -> None:
+    for name in ("run.sh", "requirements.lock"):
+        shutil.copy(HOME / name, tmp_path)
+    python = tmp_path / "bin/python3.13"
+    python.parent.mkdir()
+    makes = 'mkdir -p "$4/bin" && ln -s /bin/false "$4/bin/python" && ln -s /bin/true "$4/bin/uv"'
+    python.write_text(f'#!/bin/sh\n[ "$2" != venv ] || {{ {makes}; }}\n')
+    python.chmod(0o755)
+    found = subprocess.run(
+        ["bash", tmp_path / "run.sh", *asked], capture_output=True, text=True, check=False,
+        env=os.environ | {"PATH": f"{python.parent}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert found.returncode == 2
+    assert (
+        "run.sh: error: the packages of requirements.lock could not be installed (no network" in found.stderr
+    )
+    assert "is ready" not in found.stdout
+    assert not (tmp_path / ".venv/.installed-from").exists()
+
+
 def test_run_sh_names_the_same_options() -> None:
     usage = subprocess.run(
         ["bash", HOME / "run.sh", "--help"], capture_output=True, text=True, check=True
