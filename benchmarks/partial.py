@@ -25,6 +25,7 @@ words), from the lists of a run of quick.yaml (`--results`), two to four core-mi
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -42,11 +43,31 @@ from naic_reid.data.images import read
 from naic_reid.losses.ratio import Ratio
 from naic_reid.models.ratio import RatioPredictor, guarded
 
+
+class Predictor(NamedTuple):
+    """One of E7."""
+
+    cut: int
+    """Layer that it is cut after."""
+    output: str
+    form: str
+    """Of its loss."""
+    epochs: int = 4
+
+    def __str__(self) -> str:
+        longer = f", {self.epochs} epochs" if self.epochs != 4 else ""
+        return f"layer {self.cut}, {self.output}, {self.form}{longer}"
+
+
+_FORMS = ("direct", "relative", "relative_log")
 _PREDICTORS = [
-    *((2, output, form) for output in ("exp", "linear") for form in ("direct", "relative", "relative_log")),
-    *((cut, "exp", "relative_log") for cut in (1, 3, 4)),
+    *(Predictor(2, output, form) for output in ("exp", "linear") for form in _FORMS),
+    *(Predictor(cut, "exp", "relative_log") for cut in (1, 3, 4)),
+    *(
+        Predictor(cut, "exp", form, 16)
+        for cut, form in ((2, "direct"), (2, "relative_log"), (3, "relative_log"))
+    ),
 ]
-"""E7: layer that a predictor is cut after, its output, its loss."""
 
 
 def ratios(data: Path, listed: Path, photographs: Pictures, seeds: Sequence[int]) -> Iterator[str]:
@@ -62,20 +83,20 @@ def ratios(data: Path, listed: Path, photographs: Pictures, seeds: Sequence[int]
     parts = torch.cat([inputs(photographs.cut(f"legs_{share}")) for share in shares])
     changes = torch.tensor(shares).reciprocal().repeat_interleave(len(whole))
     yield from GUARD_HEADER
-    for cut, output, form in _PREDICTORS:
+    for predictor in _PREDICTORS:
         for seed in seeds:
-            predict = taught(shown, seed, cut, output, form)
+            predict = taught(shown, seed, predictor)
             told = [torch.cat([predict(some) for some in each.split(64)]) for each in (whole, parts)]
-            yield guard_told(f"layer {cut}, {output}, {form}", seed, guarded(*told, changes))
+            yield guard_told(str(predictor), seed, guarded(*told, changes))
 
 
-def taught(shown: torch.Tensor, seed: int, cut: int, output: str, form: str) -> Callable[..., torch.Tensor]:
-    """A predictor after four epochs of all images, in evaluation mode."""
+def taught(shown: torch.Tensor, seed: int, how: Predictor) -> Callable[..., torch.Tensor]:
+    """A predictor after its epochs of all images, in evaluation mode."""
     torch.manual_seed(seed)
-    predict, judge, batch, epochs = RatioPredictor(cut, output), Ratio(form), 32, 4
+    predict, judge, batch = RatioPredictor(how.cut, how.output), Ratio(how.form), 32
     optimizer = torch.optim.Adam(predict.parameters(), lr=1e-3)
     whole_batches = len(shown) // batch * batch
-    order = torch.cat([torch.randperm(len(shown))[:whole_batches] for _ in range(epochs)])
+    order = torch.cat([torch.randperm(len(shown))[:whole_batches] for _ in range(how.epochs)])
     for rows in order.split(batch):
         optimizer.zero_grad()
         judge(predict, shown[rows], None).backward()
