@@ -192,6 +192,7 @@ EXPERIMENTS = {
         [Claim("six regions above one on whole bodies", 0, 2, "legs_1.0"),
          Claim("three regions above one on whole bodies", 1, 2, "legs_1.0"),
          Claim("three regions above one at half", 1, 2, "legs_0.5"),
+         Claim("six regions: crops above none at half", 0, 3, "legs_0.5"),
          Claim("three regions: crops above none at half", 1, 4, "legs_0.5"),
          Claim("one region: crops above none at half", 2, 5, "legs_0.5"),
          Claim("without crops, three regions above one at half", 4, 5, "legs_0.5"),
