@@ -111,7 +111,7 @@ def allocate(optimizer: torch.optim.Optimizer) -> None:
         for p in fresh:
             p.grad = torch.zeros_like(p)
         for group in optimizer.param_groups:
-            group.update(lr=0.0, weight_decay=0.0)
+            group["lr"] = 0.0
         optimizer.step()
         for p in fresh:
             for value in optimizer.state[p].values():

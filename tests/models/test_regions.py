@@ -213,3 +213,11 @@ def test_an_architecture_without_regions_does_not_name_them_and_one_with_them_is
     assert "regions" not in plain.options
     network = build(plain.model_copy(update={"regions": 2})).eval()
     assert network.unit(network(torch.zeros(1, 3, 64, 32))).shape == (1, 2 * 512 + 2)
+
+
+def test_a_region_of_which_nothing_at_all_is_seen_has_a_finite_feature_and_no_mass() -> None:
+    branch = regions.VisibleBranch(4, 1).eval()
+    logits = torch.tensor([0.0, -300.0])[None, :, None].expand(2, 2, 3)
+    seen = branch([torch.rand(2, 4, 3, 2), logits])
+    assert seen.mass is not None and not seen.mass.any()
+    assert torch.isfinite(seen.embedding).all() and torch.isfinite(seen.feature).all()

@@ -214,6 +214,32 @@ def test_a_loss_that_is_not_finite_names_its_images() -> None:
         _run(state)
 
 
+def test_a_step_that_begins_anew_forgets_what_centres_saw_of_the_one_that_failed() -> None:
+    centre = losses.build_metric("center", 2, 4)
+    made = optimizers.build("sgd", {"body": ([nn.Parameter(torch.zeros(1))], 0.1)}, 0.0)
+    state = State(nn.Sequential(centre), made)
+    before = centre.get_parameter("centers").clone()
+    centre(torch.ones(2, 4), torch.tensor([0, 1]))
+    state.begin()
+    (follower,) = state.followers
+    follower.follow(torch.tensor(True))
+    assert torch.equal(centre.get_parameter("centers"), before)
+
+
+def test_accuracy_is_the_share_of_images_whose_own_class_is_the_likeliest() -> None:
+    class Told(nn.Module):
+        def forward(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            return features.sum(), features
+
+    class Rows(nn.Module):
+        def forward(self, images: Tensor) -> dict[str, Seen]:
+            return {"whole": Seen(images, images)}
+
+    learner = Learner(Rows(), [Term("told", Group(("whole",)), Told())], [])
+    logits = torch.tensor([[3.0, 1, 2], [0, 2, 1], [1, 0, 4], [5, 4, 6]])
+    assert float(learner(logits, torch.tensor([0, 1, 1, 2])).right) == 0.75
+
+
 def test_fp16_that_overflows_in_every_step_is_refused_and_nothing_has_moved() -> None:
     state = _state("ranger", 0.5)
     before = [p.clone() for p in state.parameters]
@@ -224,8 +250,12 @@ def test_fp16_that_overflows_in_every_step_is_refused_and_nothing_has_moved() ->
     assert len(seen) < steps.MOST_SKIPPED
     assert [r.scale for r in seen[:3]] == [2.0**16, 2.0**15, 2.0**14]
     assert not any(r.finite for r in seen)
-    assert state.overflows == len(seen)
+    assert state.overflows == state.skipped == len(seen)
     assert all(torch.equal(p, was) for p, was in zip(state.parameters, before, strict=True))
+    assert float(state.scale.value) == 2.0 ** (16 - len(seen)), "what the last one took from it is put back"
+    again = _state("ranger", 0.5)
+    again.load(_everything(state))
+    assert (again.overflows, again.skipped) == (state.overflows, state.skipped)
 
 
 def test_fp16_skips_a_step_that_overflows_and_goes_on_as_if_it_had_not_been() -> None:

@@ -1,6 +1,7 @@
 """Files written beside training."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,18 @@ def test_all_is_written_when_training_ends_with_an_error() -> None:
         writer.write(1, written.append)
         raise KeyError
     assert written == [1]
+
+
+def test_waiting_for_copies_takes_a_twentieth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    pace = Pace(1)
+    with pace.saving():
+        now += 2
+    now += 39
+    assert not pace.due
+    now += 1
+    assert pace.due
 
 
 def test_saving_waits_for_its_seconds() -> None:
