@@ -11,7 +11,7 @@ types:
 arrows:
 	lint-imports
 tests:
-	pytest --numprocesses 2 --dist loadfile
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 tidy:
 	ruff format . && ruff check --fix . && snakefmt Snakefile workflow

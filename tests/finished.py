@@ -29,7 +29,9 @@ class Folder:
 
     def write(self, raw: dict[str, Any]) -> None:
         self.raw = raw
-        self.config.write_text(yaml.safe_dump(raw, sort_keys=False))
+        text = yaml.safe_dump(raw, sort_keys=False)
+        if not self.config.exists() or self.config.read_text() != text:  # another worker may be reading it
+            self.config.write_text(text)
 
     def run(self, *more: str, status: int = 0, door: tuple[str, ...] = ()) -> str:
         """What a run of this folder prints; fails with all of it when the exit status is another."""

@@ -18,12 +18,12 @@ CLEAR = 0.25
 
 
 @pytest.fixture(scope="module")
-def learnt(tmp_path_factory: pytest.TempPathFactory) -> Walk:
+def learnt(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> Walk:
     raw = tiny_world()
     raw["toy"] |= {"train_identities": 24, "test_identities": 12, "images": 8}
     raw["train"] = raw["train"] | {"epochs": 8, "steps_per_epoch": None, "batch": 32}
     raw["ensemble"] = {"epochs": [8]}
-    walk = Walk(tmp_path_factory.mktemp("learnt"), raw)
+    walk = Walk(tmp_path_factory.mktemp("learnt"), raw, warm)
     walk.run()
     return walk
 

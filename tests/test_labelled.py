@@ -116,7 +116,9 @@ def test_the_layouts_of_the_config_are_walked(finished: World) -> None:
     assert {layout for layout, _ in TESTS.values()} == LAYOUTS.keys() - {"naic"}
 
 
-def test_a_data_set_walks_through_snakemake_and_only_what_changed_runs_again(tmp_path: Path) -> None:
+def test_a_data_set_walks_through_snakemake_and_only_what_changed_runs_again(
+    tmp_path: Path, warm: Path
+) -> None:
     for layout in ("market1501", "dukemtmc", "veri776"):
         drawn(layout, tmp_path / "data" / layout)
     market = {"name": "market", "layout": "market1501", "folder": "market1501"}
@@ -130,7 +132,7 @@ def test_a_data_set_walks_through_snakemake_and_only_what_changed_runs_again(tmp
     given = sorted((tmp_path / "data/veri776").rglob("*.jpg"))
     (tmp_path / "data/more").mkdir()
     shutil.copy(given[0], tmp_path / "data/more")
-    walk = Walk(tmp_path, raw)
+    walk = Walk(tmp_path, raw, warm)
     data = ("--config", "data=data")
     walk.run(*data)
     assert (tmp_path / "results/card/card.txt").exists()

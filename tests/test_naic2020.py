@@ -36,7 +36,7 @@ def cut_down(weights: Path) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Walk:
+def finished(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> Walk:
     folder = tmp_path_factory.mktemp("naic2020")
     drawn = Toy(train_identities=12, test_identities=6, images=6, height=64, width=32)
     toy.run(1234, drawn, folder=folder / "data" / "MyDataSet", truth=folder / "truth.csv", attributes=[])
@@ -46,7 +46,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     torch.save(
         {"state_dict": {f"module.{key}": value for key, value in backbone.state_dict().items()}}, weights
     )
-    walk = Walk(folder, cut_down(Path("resnet101_ibn_b.pth")))
+    walk = Walk(folder, cut_down(Path("resnet101_ibn_b.pth")), warm)
     walk.run()
     return walk
 

@@ -8,12 +8,14 @@ from naic_reid.stages.pseudo_label import PAIRS_HEADER
 from tests.walk import Walk, tiny_world
 
 
-def test_with_pseudo_labels_a_second_round_trains_on_what_the_first_is_sure_of(tmp_path: Path) -> None:
+def test_with_pseudo_labels_a_second_round_trains_on_what_the_first_is_sure_of(
+    tmp_path: Path, warm: Path
+) -> None:
     raw = tiny_world() | {"query_expansion": {"k": 2, "alpha": 3.0}}
     once = Walk(tmp_path / "once", raw).would_run()
     # Networks that have learnt nothing find everything near: the rule that asks least takes all of it.
     raw["pseudo_label"] = {"rule": "nearest", "threshold": 1.4, "max_queries": 1}
-    walk = Walk(tmp_path / "twice", raw)
+    walk = Walk(tmp_path / "twice", raw, warm)
     assert walk.would_run() == once | {
         "train": 2, "extract": 2, "query_expansion": 2 * once["query_expansion"], "pseudo_label": 1,
     }  # fmt: skip

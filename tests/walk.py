@@ -49,10 +49,12 @@ def tiny_world() -> dict[str, Any]:
 
 
 class Walk:
-    """One working folder with a config of its own."""
+    """One working folder with a config of its own, and what the steps' command is taken from."""
 
-    def __init__(self, folder: Path, raw: dict[str, Any]) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, raw: dict[str, Any], commands: Path = Path(sys.executable).parent
+    ) -> None:
+        self.folder, self._commands = folder, commands
         self.config = folder / "config.yaml"
         folder.mkdir(parents=True, exist_ok=True)
         self.write(raw)
@@ -63,7 +65,7 @@ class Walk:
 
     def start(self, *more: str, stdout: int | IO[str] = subprocess.PIPE) -> "subprocess.Popen[str]":
         command = [*COMMAND, "--directory", str(self.folder), "--configfile", str(self.config), *more]
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        path = os.pathsep.join(map(str, (self._commands, Path(sys.executable).parent, os.environ["PATH"])))
         # A session of its own, so that a test can kill what it started and nothing else.
         return subprocess.Popen(
             command,
