@@ -4,7 +4,7 @@
 
 `--results` is a finished run of configs/quick.yaml on the data: its lists are read, its networks are not. A
 CHANGE is what differs in the entry of `models`, as YAML: `{pooling: average}`, or
-`{recipe: {weight_decay: 5.0e-4}}`; without any, the table of docs/log is made. Scores are those of
+`{recipe: {weight_decay: 5.0e-4}}`; without any, the table of docs/log/2026-11.md is made. Scores are those of
 `x223.py`, without re-ranking, means over `--seeds`. The default model takes two core-minutes each time.
 """
 

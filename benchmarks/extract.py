@@ -10,6 +10,8 @@ Rates, interleaved, median of several rounds, flip included:
 * crop, pad  fp32 of pictures that are not stretched (`extract.geometry`) and just fill the input
 * blank, masked, scale  fp32 with other borders, and with taps 1.5 times as far apart down and across (plain
   ResNets alone)
+* predicted  fp32 of the same network with a predictor (`ratio: 2`) that first tells each picture's scale,
+  which taps follow: down alone, about 1.5 each, for nobody has taught it (plain ResNets alone)
 
 Before the clock starts, features of both must point where the plain ones do. On a CPU the ratio is
 that of processor seconds, which other users of the machine disturb less than the wall clock.
@@ -19,6 +21,7 @@ drawn image); the peaks must agree.
 """
 
 import argparse
+import math
 import statistics
 import subprocess
 import sys
@@ -68,6 +71,17 @@ def plain_features(embedder: Embedder, pixels: torch.Tensor) -> torch.Tensor:
     return F.normalize(embedder(inputs)["whole"].feature + embedder(inputs.flip(3))["whole"].feature)
 
 
+def predicting(architecture: Architecture, embedder: Embedder, device: str) -> Extractor:
+    """The same network, whose taps follow scales near 1.5 that its predictor tells."""
+    told = architecture.model_copy(update={"ratio": 2})
+    network = build(told)
+    network.load_state_dict(embedder.state_dict(), strict=False)
+    assert network.ratio is not None
+    torch.nn.init.constant_(network.ratio.linear.bias, math.log(1.5))
+    checkpoint = Checkpoint.of(network, torch.nn.Identity(), 1, (), told, MadeBy())
+    return Extractor(checkpoint, device=device, scale="predicted")
+
+
 def rates(options: argparse.Namespace) -> None:
     device = torch.device(options.device)
     torch.manual_seed(0)
@@ -93,6 +107,8 @@ def rates(options: argparse.Namespace) -> None:
     for name, words in (shown | (others if options.backbone in PLAIN else {})).items():
         extractor = Extractor(checkpoint, device=options.device, **words)
         ways[name] = partial(extractor, pixels, frames if "geometry" in words else None)
+    if options.backbone in PLAIN:
+        ways["predicted"] = partial(predicting(architecture, embedder, options.device), pixels)
 
     with torch.inference_mode():
         expected = ways["plain"]()
@@ -115,12 +131,12 @@ def rates(options: argparse.Namespace) -> None:
     clock = walls if device.type == "cuda" else seconds
     unit = "second" if device.type == "cuda" else "processor second"
     print(f"\n{options.backbone} at {options.height}×{options.width}, batch {options.batch}, on {device}")
-    print(f"{'way':8} {'images/wall s':>14} {'images/' + unit:>24} {'ratio':>7}")
+    print(f"{'way':9} {'images/wall s':>14} {'images/' + unit:>24} {'ratio':>7}")
     images = options.batch * options.repeat
     for name in ways:
         ratio = statistics.median(p / o for p, o in zip(clock["plain"], clock[name], strict=True))
         per_wall, per_clock = (images / statistics.median(times[name]) for times in (walls, clock))
-        print(f"{name:8} {per_wall:14.1f} {per_clock:24.1f} {ratio:7.2f}")
+        print(f"{name:9} {per_wall:14.1f} {per_clock:24.1f} {ratio:7.2f}")
 
 
 def memory(options: argparse.Namespace) -> None:

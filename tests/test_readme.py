@@ -1,4 +1,4 @@
-"""Every command of README and tutorial runs as it stands, on drawn data; or it is said why not."""
+"""Every command of README, tutorial and partial.md runs as it stands on drawn data; or it is said why not."""
 
 import contextlib
 import importlib
@@ -27,10 +27,12 @@ from tests.tools.house import photos
 from tests.walk import HOME
 
 README = (HOME / "README.md").read_text(encoding="utf-8")
-TUTORIAL = (HOME / "docs" / "tutorial.md").read_text(encoding="utf-8")
+TUTORIAL, PARTIAL = (
+    (HOME / "docs" / name).read_text(encoding="utf-8") for name in ("tutorial.md", "partial.md")
+)
 LINES = [
     line
-    for block in re.findall(r"^```sh\n(.*?)^```", README + TUTORIAL, re.DOTALL | re.MULTILINE)
+    for block in re.findall(r"^```sh\n(.*?)^```", README + TUTORIAL + PARTIAL, re.DOTALL | re.MULTILINE)
     for line in block.splitlines()
     if line.strip()
 ]
@@ -43,8 +45,6 @@ ELSEWHERE = {
     "naic-reid zoo --check market_sbs_R50-ibn.pth": "a published file; tests/test_zoo.py checks drawn ones",
     CHOOSE: "it trains eight times; run below without its trainings",
     PLAN: "measures for a minute; run below with measurements that cost nothing",
-    "naic-reid find MODEL half.jpg --in photos/ --geometry pad --widen 1.3333": "not for IBN, "
-    "which the toy's networks have; tests/tools/test_find.py",
     "uv build --wheel": "tests/test_wheel.py builds the wheel and installs it",
     "pip install dist/naic_reid-*.whl": "tests/test_wheel.py",
     "pip install 'dist/naic_reid-0.1.0-py3-none-any.whl[all]'": "needs the network",
@@ -85,7 +85,8 @@ def written(folder: Path, finished: Folder) -> None:
     shutil.copy(finished.given / "truth.csv", folder / "PATH")
     shutil.copy(next(results.glob("train/*/epoch_1.pt")), folder / "MODEL")
     photos(folder / "photos", persons=2)
-    shutil.copy(folder / "photos" / "0" / "0.png", folder / "asked.jpg")
+    for asked in ("asked.jpg", "half.jpg"):
+        shutil.copy(folder / "photos" / "0" / "0.png", folder / asked)
     for role, short in (("query", "q"), ("gallery", "g")):
         features = Features.read(next(results.glob(f"extract/*/epoch_1/{role}_green.npz")))
         np.save(folder / f"{role}.npy", features.values)
