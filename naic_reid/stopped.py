@@ -38,6 +38,8 @@ def last_words(log: Path) -> str:
         lines = rest.partition(_REPEAT)[0].rstrip().splitlines()
         return "\n".join(lines[:_LINES] + ["  …"] * (len(lines) > _LINES))
     *_, last = ["", *text.rstrip().splitlines()]
+    if last and not text.endswith("\n"):
+        return f"its log breaks off, as on a full disk, after: {last}"
     if _TRACEBACK in text:
         return f"an error that nobody foresaw: {last}"
     return f"was ended from outside, killed or out of memory; its last line: {last or '(none)'}"

@@ -56,6 +56,7 @@ def test_of_many_the_first_are_told(tmp_path: Path) -> None:
             "Traceback (most recent call last):\n  File x\nValueError: y\n",
             "an error that nobody foresaw: ValueError: y",
         ),
+        ("Traceback (most recent call last):\n  Fil", "its log breaks off, as on a full disk, after:   Fil"),
         ("08:00 epoch 3\n", "was ended from outside, killed or out of memory; its last line: 08:00 epoch 3"),
         ("", "was ended from outside, killed or out of memory; its last line: (none)"),
     ],

@@ -61,7 +61,7 @@ def validated(kind: type[BaseModel], raw: Any, name: str) -> Any:
 
 
 def _sentence(kind: type[BaseModel], problem: Mapping[str, Any]) -> str:
-    key = ".".join(str(part) for part in problem["loc"]) or "(whole)"
+    key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         known = _keys_at(kind, problem["loc"][:-1])
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
@@ -70,7 +70,8 @@ def _sentence(kind: type[BaseModel], problem: Mapping[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"{key}: missing"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{key}: {message}" + ("" if problem["type"] == "value_error" else f", not {problem['input']!r}")
+    message = f"{key}: {message}" if key else message  # of several sections: it names them itself
+    return message + ("" if problem["type"] == "value_error" else f", not {problem['input']!r}")
 
 
 def _keys_at(kind: type[BaseModel], place: tuple[str | int, ...]) -> list[str]:
