@@ -158,6 +158,12 @@ def test_a_tiff_that_says_how_it_lies_stays_as_stored(order: str, orientation: i
     np.testing.assert_array_equal(images.checked(content), picture)
 
 
+def test_a_file_of_more_bytes_than_a_picture_has_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    os.truncate(tmp_path / "a.png", images.MAX_BYTES + 1)
+    assert "is a file of 268,435,457 bytes" in images.look(tmp_path / "a.png").fault
+
+
 def test_a_bmp_of_os2_is_read() -> None:
     picture = _picture()[:, :8]
     data = picture[::-1, :, ::-1].tobytes()  # rows of a multiple of four bytes

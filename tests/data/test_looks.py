@@ -74,6 +74,16 @@ def test_looks_do_not_depend_on_the_memory(paths: list[Path], tmp_path: Path) ->
         assert list(_looks(paths, with_pixels=with_pixels, cache=cache)) == expected
 
 
+def test_what_could_not_be_read_is_not_remembered(
+    paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as busy:
+        busy.setattr(module, "look", lambda path, *, with_pixels: Look(fault="cannot be read: busy"))
+        assert next(_looks(paths, cache=tmp_path / "looks.sqlite")).fault
+        list(_looks(paths, cache=tmp_path / "looks.sqlite"))
+    assert not next(_looks(paths, cache=tmp_path / "looks.sqlite")).fault
+
+
 def test_a_changed_file_is_read_again(paths: list[Path], tmp_path: Path, read: list[Path]) -> None:
     cache = tmp_path / "looks.sqlite"
     list(_looks(paths[:3], cache=cache))

@@ -121,6 +121,17 @@ def test_a_list_crowded_by_equal_images_is_made_longer() -> None:
     np.testing.assert_array_equal(head, whole[:, :10])
 
 
+@pytest.mark.parametrize("dimension", [3, 17, 35])
+def test_what_a_product_tells_apart_and_the_definition_does_not_ranks_by_index(dimension: int) -> None:
+    signs = np.random.default_rng(dimension).choice([-1, 1], size=(330, dimension))
+    rows = (signs * 10.0 ** np.linspace(-1, 1, 330)[:, None]).astype(np.float32)
+    expected = np.argsort(-signs[:30] @ signs[30:].T, axis=1, kind="stable")[:, :9]
+    for compiled in (True, False):
+        fused = Member(rows[:30], rows[30:])
+        fused.vectors.compiled = compiled
+        np.testing.assert_array_equal(nearest_of.best([fused], PLAIN, 9)[0], expected)
+
+
 def test_measured_pairs_are_those_of_the_whole_ranking() -> None:
     one, _, _ = member(14)
     indices, values = nearest_of.best([one], Mix(0.3), NUM)

@@ -164,6 +164,26 @@ def test_single_gallery_shot_draws_for_cmc_and_takes_the_whole_list_for_ap() -> 
     assert scored["R1"] == pytest.approx(np.mean(first), abs=1e-9)
 
 
+def test_of_equal_distances_the_lower_index_comes_first_among_those_drawn() -> None:
+    query, gallery = numbered(columns("a b"), columns("b a", marks="- -"))
+    found = of_distances(np.zeros((2, 2), np.float32), query, gallery, PROTOCOLS["single_shot"])
+    assert (found["R1"], found["R5"]) == (0.5, 1)  # b stands first: a's is the second
+
+
+def test_each_distractor_is_drawn_for_itself() -> None:
+    query, gallery = numbered(columns("a"), columns("0 0 0 0 0 a", marks="D D D D D -"))
+    nearest_last = np.array([[1, 2, 3, 4, 5, 6]], np.float32)
+    found = of_distances(nearest_last, query, gallery, PROTOCOLS["single_shot"])
+    assert (found["R5"], found["R10"]) == (0, 1)
+
+
+def test_images_of_nobody_are_averaged_for_nobody() -> None:
+    more = np.array([[0, 1]], np.float32)
+    of_query, of_more = numbered(columns("0", "1", "D"), columns("0", "1", "D"))
+    found, kept = protocols.averaged(np.array([[1, 0]], np.float32), of_query, more, of_more)
+    assert (found.tolist(), kept) == ([[1, 0]], 1)
+
+
 def test_multiple_queries_are_the_mean_of_identity_and_camera() -> None:
     query = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
     more = np.array([[1, 0], [0.6, 0.8], [0, 1]], np.float32)

@@ -81,6 +81,12 @@ def test_of_two_equally_near_queries_the_first_is_taken() -> None:
     assert found.person.tolist() == [-1, 1, -1]
 
 
+def test_the_angle_of_equal_images_is_that_of_the_largest_cosine() -> None:
+    row = np.eye(1, 4, dtype=np.float32)
+    found = pseudo_labels([Member(row, row)], 0.1)
+    assert found.radians[0] == pytest.approx(np.arccos(1 - 1e-5), abs=1e-7)
+
+
 def test_memory_changes_nothing() -> None:
     members, _ = _world(3)
     for one, other in zip(

@@ -58,14 +58,14 @@ def test_too_little_memory_is_refused_with_the_amount_it_takes() -> None:
         rank(*split(), rerank=Reranking(), device="cpu", memory="100kB")
 
 
-@pytest.mark.parametrize("alpha", [0.0, 3.0])
-def test_query_expansion_is_the_weighted_sum_of_the_nearest(alpha: float) -> None:
+@pytest.mark.parametrize(("alpha", "k"), [(0.0, 5), (3.0, 5), (3.0, 300)])
+def test_query_expansion_is_the_weighted_sum_of_the_nearest(alpha: float, k: int) -> None:
     query, gallery = split(4)
     cosines = oracle.cosines(query, gallery)
-    order = oracle.ranks(query, gallery)[:, :5]
+    order = oracle.ranks(query, gallery)[:, :k]
     unit = np.concatenate([query, gallery]).astype(float)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    expected = np.stack([(cosines[i, order[i]] ** alpha) @ unit[order[i]] for i in range(len(unit))])
+    expected = np.stack([(cosines[i, order[i]].clip(0) ** alpha) @ unit[order[i]] for i in range(len(unit))])
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    one, other = expanded(query, gallery, 5, alpha, memory=10**9)
+    one, other = expanded(query, gallery, k, alpha, memory=10**9)
     np.testing.assert_allclose(np.concatenate([one, other]), expected, atol=1e-6)

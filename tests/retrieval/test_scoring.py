@@ -86,6 +86,14 @@ def test_whole_rows_count_as_pieces_do(monkeypatch: pytest.MonkeyPatch) -> None:
     assert score(query, gallery, *labels, device="cpu") == pytest.approx(pieces, abs=1e-9)
 
 
+@pytest.mark.parametrize("protocol", ["market", "single_shot"])
+def test_rates_are_not_told_of_too_many_pairs(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    query, gallery, labels = world(4)
+    assert "TPR@FPR=0.01" in score(query, gallery, *labels, protocol=protocol, device="cpu")
+    monkeypatch.setattr("naic_reid.retrieval.metrics.MOST_PAIRS", 1000)
+    assert "TPR@FPR=0.01" not in score(query, gallery, *labels, protocol=protocol, device="cpu")
+
+
 def test_junk_is_counted_past_without_a_copy_of_the_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
     query, gallery, labels = world(4)
     given = []
