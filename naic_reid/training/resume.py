@@ -26,6 +26,9 @@ import torch
 from naic_reid.errors import ReidError
 from naic_reid.files import json_in, regular, require_sound, whole
 
+PATIENCE = 10.0
+"""Seconds: a trainer whose workflow was killed saves before it lets go of its folder."""
+
 
 def folder_of(parent: Path, name: str, settings: str) -> Path:
     """Where the run with these settings lives: the name, and the settings' digest."""
@@ -63,9 +66,9 @@ def run_folder(parent: Path, name: str, settings: str) -> Iterator[Path]:
         yield folder
 
 
-def _locked(lock: IO[str], patience: float = 10.0) -> bool:
-    """Whether the lock could be had. A trainer whose workflow was killed saves before it lets go: wait."""
-    end = time.monotonic() + patience
+def _locked(lock: IO[str]) -> bool:
+    """Whether the lock could be had, soon at least."""
+    end = time.monotonic() + PATIENCE
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
+from naic_reid.training import resume
 from tests.faults.case import Case
 from tests.faults.images import unreadable
 from tests.faults.world import DATA, Command, World, with_settings
@@ -21,7 +22,7 @@ READ_ONLY = 'mount --bind {0} {0} && mount -o remount,bind,ro {0} || exit 77; ex
 NO_SHM = 'mount -t tmpfs -o size=4k,ro none /dev/shm || exit 77; exec "$@"'
 CRAMPED = 'python=$1; shift 3; exec "$python" -m tests.faults.cramped {megabytes} "$@"'
 
-_held: list[int] = []
+_held: list[tuple[int, float]] = []
 
 
 def possible() -> bool:
@@ -51,12 +52,15 @@ def _trains_here(world: World) -> None:
     assert status == 0, printed
     (lock,) = world.path("scratch/train").glob("*/lock")
     lock.write_text("process 4711 on another")
-    _held.append(os.open(lock, os.O_RDONLY))
-    fcntl.flock(_held[-1], fcntl.LOCK_EX)
+    handle = os.open(lock, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    _held.append((handle, resume.PATIENCE))
+    resume.PATIENCE = 0.1
 
 
 def _released(world: World) -> None:
-    os.close(_held.pop())
+    handle, resume.PATIENCE = _held.pop()
+    os.close(handle)
 
 
 def _tomorrow(world: World) -> None:

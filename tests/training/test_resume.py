@@ -1,11 +1,10 @@
 """The folder of an unfinished run."""
 
+import fcntl
 import os
 import signal
 import socket
-import subprocess
-import sys
-import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -29,23 +28,25 @@ def test_a_folder_in_use_is_refused_and_its_holder_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "345")
-    with resume.run_folder(tmp_path, "r", "{}"):
-        script = f"""
-            from pathlib import Path
-            from naic_reid.errors import ReidError
-            from naic_reid.training.resume import run_folder
-            try:
-                with run_folder(Path({str(tmp_path)!r}), "r", "{{}}"):
-                    print("entered")
-            except ReidError as error:
-                print(error)
-        """
-        command = [sys.executable, "-c", textwrap.dedent(script)]
-        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        holder = f"process {os.getpid()} on {socket.gethostname()} in Slurm job 345"
-        assert f": {holder} trains here already: wait for it, or stop it" in answer
+    monkeypatch.setattr(resume, "PATIENCE", 0.1)
+    holder = f"process {os.getpid()} on {socket.gethostname()} in Slurm job 345"
+    refused = pytest.raises(ReidError, match=f": {holder} trains here already: wait for it, or stop it")
+    with resume.run_folder(tmp_path, "r", "{}"), refused, resume.run_folder(tmp_path, "r", "{}"):
+        pass
     with resume.run_folder(tmp_path, "r", "{}"):
         pass
+
+
+def test_a_holder_that_saves_and_leaves_is_waited_for(tmp_path: Path) -> None:
+    with resume.run_folder(tmp_path, "r", "{}") as folder:
+        pass
+    held = os.open(folder / "lock", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    leaves = threading.Timer(0.3, os.close, [held])
+    leaves.start()
+    with resume.run_folder(tmp_path, "r", "{}"):
+        leaves.join(0)
+        assert not leaves.is_alive()
 
 
 def test_a_holder_outside_slurm_has_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
