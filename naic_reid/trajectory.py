@@ -42,22 +42,19 @@ class Trajectory:
     def name(self) -> str:
         return f"{self.model.backbone.replace('/', '_')}_{self.model.height}x{self.model.width}"
 
-    def settings(self, train: Train) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """All that decides a trajectory, but for the inputs; not which of its epochs are kept."""
-        recipe = train.model_dump(mode="json", by_alias=True, exclude={"checkpoint_every"})
+        recipe = self.train.model_dump(mode="json", by_alias=True, exclude={"checkpoint_every"})
         network = self.model.model_dump(mode="json", exclude={"weight", "recipe"})
         return {"seed": self.seed, "train": recipe, "model": network}
 
     def made_by(self, inputs: list[Path]) -> MadeBy:
         """What the files that are handed over tell of their origin."""
-        return MadeBy.of("train", self.revision, self.settings(self.train), inputs)
-
-    def trajectory_of(self, train: Train) -> str:
-        return canonical({**self.settings(train), **self.contents, "revision": self.revision})
+        return MadeBy.of("train", self.revision, self.settings(), inputs)
 
     @cached_property
     def trajectory(self) -> str:
-        return self.trajectory_of(self.train)
+        return canonical({**self.settings(), **self.contents, "revision": self.revision})
 
     @cached_property
     def path(self) -> Path:

@@ -30,11 +30,12 @@ from naic_reid.models.embedder import Embedder
 from naic_reid.models.pooling import POOLINGS
 from naic_reid.models.weights import Checkpoint, carry_classes
 from naic_reid.stages import extract, train
-from naic_reid.training import attack
+from naic_reid.training import attack, resume
 from naic_reid.training.average import Equal
 from naic_reid.training.consistency import Consistency
 from naic_reid.training.learner import Judgement, Learner, Term
 from naic_reid.training.teacher import Teacher
+from naic_reid.trajectory import Trajectory
 
 MODEL = Model(backbone="timm/test_resnet", height=32, width=16, pooling="average")
 TRAIN = Train(
@@ -199,6 +200,21 @@ def test_a_run_goes_on_from_a_step_that_is_not_finite_with_other_words_on_purpos
     record = json.loads(Checkpoint.read(tmp_path / "on/epoch_4.pt").made_by.settings)
     assert record["train"]["changes"][0]["learning_rate"] == 0.001
     assert "checkpoint_every" not in record["train"]
+
+
+def test_a_change_takes_over_no_epoch_that_the_run_before_trained_beyond_its_saved_state(
+    tmp_path: Path,
+) -> None:
+    changed = _settings(changes=[{"epoch": 3, "learning_rate": 0.001}])
+    before, after = (Trajectory(tmp_path, 7, words, MODEL, {}, 1) for words in (_settings(), changed))
+    for home in (before, after):
+        home.path.mkdir()
+    for name in ("epoch_1.pt", "epoch_3.pt", "history.jsonl"):
+        (before.path / name).write_text("")
+    resume.save(before.path / "state.pt", {"epoch": 1, "step": 1, "settings": before.trajectory})
+    found = after.load(leads=True)
+    assert found is not None and found["epoch"] == 1
+    assert after.epochs() == [1]
 
 
 def test_a_precision_can_change_within_a_run_which_resumes_to_the_same_bits(
