@@ -239,8 +239,17 @@ class Epochs:
 
     def changed(self, record: Record) -> dict[str, Any]:
         """The words of the recipe that changed with the record's step."""
-        place = (record.epoch + 1, record.step + 1)
-        return next((c.words for c in self._task.train.changes if (c.epoch, c.step) == place), {})
+        changes = self._task.train.changes
+        place = before = (record.epoch + 1, record.step + 1)
+        if changes and record.step:
+            before = (record.epoch + 1, record.step)
+        elif changes:  # what was to change with a step that the epoch before did not have changes now
+            before = (record.epoch, len(self.rows(record.epoch - 1)) if record.epoch else 0)
+        found: dict[str, Any] = {}
+        for change in changes:
+            if before < (change.epoch, change.step) <= place:
+                found |= change.words
+        return found
 
 
 def learner_of(state: State) -> Learner:

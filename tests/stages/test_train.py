@@ -221,7 +221,9 @@ def test_a_precision_can_change_within_a_run_which_resumes_to_the_same_bits(
     world: Path, tmp_path: Path
 ) -> None:
     model = Model(backbone="resnet18", height=64, width=32)
-    changed = _settings(precision="fp32", steps_per_epoch=1, changes=[{"epoch": 2, "precision": "bf16"}])
+    # The first epoch has one step: what changes with its ninth changes with the next one's first.
+    changes = [{"epoch": 1, "step": 9, "precision": "bf16"}]
+    changed = _settings(precision="fp32", steps_per_epoch=1, changes=changes)
     whole = _run(world, tmp_path / "whole", changed, model)
     with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
         patch.setattr(train._Asked, "flags", _stop_at(0))
@@ -229,6 +231,8 @@ def test_a_precision_can_change_within_a_run_which_resumes_to_the_same_bits(
     assert _run(world, tmp_path / "cut", changed, model) == whole
     plain = _settings(precision="fp32", steps_per_epoch=1)
     assert _run(world, tmp_path / "plain", plain, model) != whole
+    told = (tmp_path / "whole/history.jsonl").read_text().splitlines()
+    assert [json.loads(line).get("changed") for line in told] == [None, {"precision": "bf16"}, None, None]
     same = [_losses(tmp_path / name)[0] for name in ("whole", "plain")]
     assert same[0] == same[1]
 
