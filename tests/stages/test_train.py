@@ -353,7 +353,8 @@ def test_half_precision_on_a_cpu_is_half_precision_and_the_log_says_what_it_cost
     first = {}
     for word in ("fp32", "fp16", "bf16"):
         with caplog.at_level("INFO"):
-            _run(world, tmp_path / word, _settings(epochs=4, steps_per_epoch=1, precision=word), model)
+            settings = _settings(epochs=1, steps_per_epoch=1, precision=word)
+            _run(world, tmp_path / word, settings, model, ensemble=Ensemble(epochs=(1,)))
         assert ("fp16 is many times slower than bf16" in caplog.text) == (word != "fp32")
         first[word] = _losses(tmp_path / word)[0][2]
     away = {word: abs(first[word] / first["fp32"] - 1) for word in ("fp16", "bf16")}
