@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
+from naic_reid.artifacts import MadeBy
 from naic_reid.data import layouts
+from naic_reid.data.labelled import Labelled
 from naic_reid.data.layouts import LAYOUTS, Options, Row
 from naic_reid.data.worlds import WORLDS, Shot, World, drawn
 from naic_reid.errors import ReidError
@@ -297,6 +299,12 @@ def test_a_list_that_is_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> N
     (folder / "train_test_split/train_list.txt").symlink_to(tmp_path / "list.txt")
     with pytest.raises(ReidError, match=r"train_list.txt: a symbolic link that leaves the folder"):
         layouts.read(folder, "vehicleid", ())
+
+
+def test_junk_stands_in_no_list_of_images() -> None:
+    rows = Row("a.png", "gallery", "m/7"), Row("b.png", "gallery", "m/-1", mark="junk")
+    found = Labelled(rows, (1, 1)).image_list("gallery", MadeBy(), {"a.png": "", "b.png": ""})
+    assert found.paths == ("a.png",)
 
 
 def test_a_camera_of_a_table_is_one_with_zeros_and_without(tmp_path: Path) -> None:

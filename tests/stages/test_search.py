@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from naic_reid.artifacts import Features, Neighbours
+from naic_reid import lineage
+from naic_reid.artifacts import Features, MadeBy, Neighbours
 from naic_reid.config import Search
+from naic_reid.errors import ReidError
 from naic_reid.stages import search
 from tests.oracles import rerank as oracle
 from tests.stages.members import world
@@ -57,3 +59,10 @@ def test_other_engines_tell_their_recall_in_log_and_record(
     assert told["search"]["engine"] == engine
     assert 0.2 < told["recall"] <= 1
     assert f"{engine} found {100 * told['recall']:.2f} %" in caplog.text
+
+
+def test_features_by_another_checkpoint_are_no_twins() -> None:
+    one, other = (MadeBy("extract", inputs=((role, "1"), ("a.pt", digest))) for role, digest in ("q2", "g3"))
+    with pytest.raises(ReidError, match="another checkpoint"):
+        lineage.require_twins(Path("q"), one, Path("g"), other)
+    lineage.require_twins(Path("q"), one, Path("g"), MadeBy("extract", inputs=(("g", "4"), ("a.pt", "2"))))
