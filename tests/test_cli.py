@@ -157,3 +157,30 @@ def test_two_options_that_name_one_file_are_refused(
     given = [word for key, name in paths.items() for word in (f"--{key}", str(tmp_path / name))]
     assert cli.main(["holdout", "--config", str(config), *given]) == 2
     assert f"--train: {tmp_path}/a.tsv is the file of --images, too" in capsys.readouterr().err
+
+
+def test_a_line_bears_the_name_of_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NAIC_REID_JOB", raising=False)
+    assert cli._line_format() == "%(asctime)s %(message)s"
+    monkeypatch.setenv("NAIC_REID_JOB", "50% 2")
+    assert cli._line_format() % {"asctime": "08:00:00", "message": "told"} == "08:00:00 [50% 2] told"
+
+
+def test_a_number_below_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(
+            [
+                "search",
+                "--settings",
+                "{}",
+                "--query",
+                "q",
+                "--gallery",
+                "g",
+                "--neighbours",
+                "n",
+                "--threads",
+                "-1",
+            ]
+        )
+    assert "-1 is less than 0" in capsys.readouterr().err

@@ -55,3 +55,24 @@ def test_what_is_no_file_is_found_wherever_it_lies(tmp_path: Path) -> None:
     (one, other) = str(error.value).splitlines()[1:]
     assert one.endswith("results/fuse/pipe: is no file: move it away")
     assert other.endswith("scratch: is a link that leads nowhere, and a folder belongs here: move it away")
+
+
+def test_what_a_config_names_is_looked_up_and_a_dry_run_fetches_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr(preflight, "located", lambda source, cache: Path(fetched.append(source) or "w.pth"))
+    text = TEXT.replace("resnet18,", f"resnet18, pretrained: 'https://a/w.pth#sha256={'0' * 64}',")
+    names = (tmp_path, tmp_path / "cache", tmp_path)
+    assert preflight.given(config.parse(text, "c"), [], *names, fetch=False).weights == {}
+    assert not fetched
+    assert preflight.given(config.parse(text, "c"), [], *names).weights == {"small": Path("w.pth")}
+    repeated = {length: config.parse(TEXT.replace("small", "a" * length), "c") for length in (19, 20)}
+    preflight.given(repeated[19], [], *names)
+    with pytest.raises(ReidError, match=r"models\.a{20}: repeats itself too often"):
+        preflight.given(repeated[20], [], *names)
+    table = tmp_path / "a{b}.csv"
+    table.write_text("")
+    worn = TEXT.replace("batch: 20", "batch: 20, attributes: {table: 'a{b}.csv'}")
+    with pytest.raises(ReidError, match=r"a\{b\}\.csv: braces in the path"):
+        preflight.given(config.parse(worn, "c"), [], *names)
