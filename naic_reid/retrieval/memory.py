@@ -1,7 +1,5 @@
 """How much memory may be taken: what is asked for, or half of what is free here."""
 
-import re
-
 import torch
 
 from naic_reid import machine
@@ -14,11 +12,11 @@ def budget(memory: str, device: str = "cpu") -> int:
     Raises:
         ReidError: the text is no amount of memory.
     """
-    if not memory:
+    asked = machine.amount(memory)
+    if asked is None:
         if device == "cpu":
             return machine.free_memory() // 2
         return int(torch.cuda.mem_get_info(torch.device(device))[0]) // 2
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([kMGT]?)i?B?", memory)
-    if not found or not float(found[1]):
+    if not asked:
         raise ReidError(f"memory {memory!r} is no amount: write it like 800MB or 6GB")
-    return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))
+    return asked
