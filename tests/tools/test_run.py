@@ -16,6 +16,7 @@ import yaml
 from naic_reid import stopped
 from naic_reid.artifacts import MadeBy, write_json
 from naic_reid.files import digest
+from naic_reid.tools.run import _tell as tell
 from tests.walk import HOME, tiny_world
 
 TRUTH = "results/toy/truth.csv"  # the first file of the walk, made in seconds
@@ -58,6 +59,29 @@ def test_it_runs_in_another_folder_and_ends_with_card_and_submission(tmp_path: P
     assert "the card\nnaic-reid: the submission: new folder/results/submission.json\n" in printed
     printed = run(tmp_path, "--config", "tiny.yaml", "--into", "new folder", "--", TRUTH, "--dry-run")
     assert "the card" not in printed
+
+
+def test_what_another_config_left_or_what_is_out_of_date_is_not_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "results"
+    (results / "card").mkdir(parents=True)
+    (results / "ranked").write_text("as it was")
+    made_by = MadeBy.of("submit", 1, {}, [results / "ranked"])
+    for name, record, key in (
+        ("card/card.txt", "card/card.json", "table"),
+        ("submission.json", "submission.record.json", "submission"),
+    ):
+        (results / name).write_text("its words\n")
+        write_json(results / record, "Record", made_by, {key: digest(results / name)})
+    tell(tmp_path, (False, True, True))
+    printed = capsys.readouterr().out
+    assert "its words" not in printed and "the submission: " in printed
+    (results / "ranked").write_text("another")
+    tell(tmp_path, (True, True, True))
+    printed = capsys.readouterr().out
+    assert "its words" not in printed and "the submission: " not in printed
+    assert printed.count("is not told: it was made from another ") == 2
 
 
 def test_what_a_step_said_is_the_last_thing_that_is_read(tmp_path: Path, config: Path) -> None:
