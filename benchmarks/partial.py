@@ -112,7 +112,10 @@ def main() -> None:
     parser.add_argument("what", nargs="+", choices=["train", "E7", *EXPERIMENTS])
     add_test(parser)
     parser.add_argument(
-        "--results", type=Path, default=Path("results"), help="train, E7, E10's PCA: a run of quick.yaml"
+        "--results",
+        type=Path,
+        default=Path("results"),
+        help="train, E7, E10's PCA and layers: a run of quick.yaml",
     )
     parser.add_argument("--models", type=Path, required=True, help="NAME_SEED.pt and kept features")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -134,9 +137,10 @@ def main() -> None:
     names = [name for name in options.what if name in EXPERIMENTS]
     if names:
         listed = options.results / "holdout" / "train.tsv"
-        learnt = ImageList.read(listed).paths if options.truth and listed.exists() else ()
-        paths = [options.data / path for path in learnt]
-        taken = Taken(options.models, pictures(options), paths, single_shot=options.single_shot)
+        known = ImageList.read(listed) if options.truth and listed.exists() else None
+        learnt = zip(known.paths, known.identities, strict=True) if known else ()
+        of_whom = [(options.data / path, person) for path, person in learnt]
+        taken = Taken(options.models, pictures(options), of_whom, single_shot=options.single_shot)
         for name in names:
             print(f"\n## {name}: {EXPERIMENTS[name].title}\n")
             experiment = of_networks(EXPERIMENTS[name], options.only or TRAININGS)

@@ -138,16 +138,21 @@ class Taken:
     """Features of every row, list and seed that is asked for, each taken once and kept in a file."""
 
     def __init__(
-        self, models: Path, test: Pictures, learnt: Sequence[Path] = (), *, single_shot: bool = False
+        self,
+        models: Path,
+        test: Pictures,
+        learnt: Sequence[tuple[Path, str]] = (),
+        *,
+        single_shot: bool = False,
     ) -> None:
-        """`learnt` are the images that networks were trained on, which some controls ask for."""
+        """`learnt` are the images that networks were trained on, and of whom, which some controls ask for."""
         self._models, self.test, self._learnt = models, test, learnt
         self._usual = "single_shot" if single_shot else "all_shot"
 
     def seeds(self, row: Row, wanted: Sequence[int]) -> list[int]:
         """Those of the seeds with which the row's network was trained; none where the row cannot be asked."""
         unknown = row.compared == "known" and self.test.lists  # how much partial queries show
-        if unknown or (row.compared.startswith("pca") and not self._learnt):
+        if unknown or (row.compared.startswith(("pca", "linear")) and not self._learnt):
             return []
         return [seed for seed in wanted if self._checkpoint(row, seed).exists()]
 
@@ -184,14 +189,16 @@ class Taken:
         kind, _, keep = row.compared.partition(" ")
         if kind == "random":
             return controls.drawn(rows, int(keep), seed)
+        if kind not in ("pca", "linear"):
+            return rows
+        learnt = self._features(self._checkpoint(row, seed), {}, self._pictures, "learnt")
         if kind == "pca":
-            learnt = self._features(self._checkpoint(row, seed), {}, self._pictures, "learnt")
             return controls.components(rows, int(keep), learnt)
-        return rows
+        return controls.linear(rows, int(keep), learnt, [person for _, person in self._learnt], seed)
 
     @cached_property
     def _pictures(self) -> list[NDArray[np.uint8]]:
-        return [read(path) for path in self._learnt]
+        return [read(path) for path, _ in self._learnt]
 
     def _checkpoint(self, row: Row, seed: int) -> Path:
         return self._models / f"{row.model}_{seed}.pt"

@@ -103,7 +103,9 @@ _FEWER = [
 ]
 
 _OTHERWISE = [
-    Row("whole", compared=f"{kind} {keep}") for kind in ("random", "pca") for keep in (640, 320, 160)
+    Row("whole", compared=f"{kind} {keep}")
+    for kind in ("random", "pca", "linear")
+    for keep in (640, 320, 160)
 ]
 
 
@@ -222,7 +224,9 @@ EXPERIMENTS = {
          Claim("every above drawn ones at 640", 1, 7, "legs_1.0"),
          Claim("every above drawn ones at 160", 3, 9, "legs_1.0"),
          Claim("every above PCA at 640", 1, 10, "legs_1.0"),
-         Claim("every above PCA at 160", 3, 12, "legs_1.0")],
+         Claim("every above PCA at 160", 3, 12, "legs_1.0"),
+         Claim("every above a linear layer at 640", 1, 13, "legs_1.0"),
+         Claim("every above a linear layer at 160", 3, 15, "legs_1.0")],
         ("P19",),
     ),
 }  # fmt: skip

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from naic_reid import Extractor, config
 from naic_reid.architecture import Architecture
@@ -264,6 +265,28 @@ def test_fewer_numbers_are_channels_that_were_drawn_or_directions_of_most_varian
         partial.controls.components(rng.normal(size=(3, 50)), 41, rng.normal(size=(40, 50)))
 
 
+def test_a_linear_layer_keeps_what_tells_persons_apart(partial: SimpleNamespace) -> None:
+    """Three numbers tell whom, three others vary as much: it finds strangers, too, by the former."""
+    rng = np.random.default_rng(4)
+    prototypes = rng.normal(size=(60, 3))
+
+    def seen(whom: NDArray[np.int64]) -> NDArray[np.float32]:
+        told = prototypes[whom] + 0.1 * rng.normal(size=(len(whom), 3))
+        return np.float32(np.c_[told, rng.normal(size=(len(whom), 3))])
+
+    def found_first(rows: NDArray[np.float32]) -> float:
+        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return float(((rows[:20] @ rows[20:].T).argmax(1) == np.arange(20)).mean())
+
+    learnt, rows = np.repeat(np.arange(40), 16), seen(np.tile(np.arange(40, 60), 2))
+    table, persons = seen(learnt), [f"p{who}" for who in learnt]
+    made = partial.controls.linear(rows, 3, table, persons, 0)
+    np.testing.assert_allclose(np.linalg.norm(made, axis=1), 1, rtol=1e-6)
+    assert made.shape == (40, 3) and found_first(made) > found_first(rows) + 0.2
+    np.testing.assert_array_equal(made, partial.controls.linear(rows, 3, table, persons, 0))
+    assert not np.array_equal(made, partial.controls.linear(rows, 3, table, persons, 1))
+
+
 def test_what_is_true_is_told_as_heads_tell_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.syspath_prepend(str(HOME / "benchmarks"))
     worn = importlib.import_module("worn")
@@ -281,12 +304,14 @@ def test_what_is_true_is_told_as_heads_tell_it(monkeypatch: pytest.MonkeyPatch, 
 def test_controls_that_cannot_be_asked_are_not_told(partial: SimpleNamespace, place: Path) -> None:
     taken = partial.asking.Taken(place / "models", partial.asking.Pictures.of_layout(place, "partial_reid"))
     rows = [
-        partial.experiments.Row("whole", compared=compared) for compared in ("random 64", "pca 2", "known")
+        partial.experiments.Row("whole", compared=compared)
+        for compared in ("random 64", "pca 2", "known", "linear 2")
     ]
-    assert [taken.seeds(row, [0]) for row in rows] == [[0], [], []]
+    assert [taken.seeds(row, [0]) for row in rows] == [[0], [], [], []]
     first, *_ = (path for path in place.rglob("*.jpg"))
-    taught = partial.asking.Taken(place / "models", taken.test, [first] * 3)
-    assert taught.seeds(rows[1], [0]) == [0] and len(taught.scored(rows[0], "all_shot", 0).first) == 12
+    taught = partial.asking.Taken(place / "models", taken.test, [(first, "a"), (first, "b"), (first, "a")])
+    assert taught.seeds(rows[3], [0]) == taught.seeds(rows[1], [0]) == [0]
+    assert len(taught.scored(rows[0], "all_shot", 0).first) == 12
 
 
 def test_published_figures_are_those_of_their_protocols(partial: SimpleNamespace) -> None:
