@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from naic_reid.files import regular
+
 NOTE = "NAIC_REID_STOPPED"
 """The environment's word for the file that `naic-reid run` reads the reason from, to say it last."""
 RESUME = "repeat the same command, and only what failed, changed or was not finished runs"
@@ -32,7 +34,7 @@ def told(failed: Iterable[tuple[str, Path]]) -> str:
 
 def last_words(log: Path) -> str:
     """The sentence that a step ended with, without the command that repeats it; else what can be told."""
-    text = log.read_text(encoding="utf-8", errors="replace")
+    text = regular(log).read_text(encoding="utf-8", errors="replace")
     _, found, rest = text.rpartition(_ERROR)
     if found:
         lines = rest.partition(_REPEAT)[0].rstrip().splitlines()

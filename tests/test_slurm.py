@@ -242,11 +242,15 @@ pytestmark = pytest.mark.timeout(900)
 def test_training_starts_a_process_for_each_gpu_and_an_srun_for_several_nodes(tmp_path: Path) -> None:
     walk = Walk(tmp_path, world())
     dry = ("--dry-run", "--printshellcmds", "--resources", "gpu=4", "--set-resources")
-    assert "; naic-reid on_gpu 1 naic-reid train --settings" in walk.run(*dry, "train:gpu=1")
+    alone = walk.run(*dry, "train:gpu=1")
+    assert re.search(r"; env NAIC_REID_JOB=\S+ naic-reid on_gpu 1 naic-reid train --settings", alone)
     team = walk.run(*dry, "train:gpu=4")
     assert "naic-reid on_gpu 4 torchrun --standalone --nproc-per-node=4 -m naic_reid train --settings" in team
     nodes = walk.run(*dry, "train:mpi=srun --ntasks=2", "train:nodes=2")
-    assert "; srun --ntasks=2 env -u NAIC_REID_WORKFLOW torchrun --nnodes=2 --nproc-per-node=gpu" in nodes
+    assert re.search(
+        r"; srun --ntasks=2 env NAIC_REID_JOB=\S+ env -u NAIC_REID_WORKFLOW torchrun --nnodes=2 "
+        "--nproc-per-node=gpu", nodes,
+    )  # fmt: skip
 
 
 def test_the_walk_ends_with_the_bytes_of_a_local_one(story: Story) -> None:
