@@ -248,7 +248,7 @@ def test_training_starts_a_process_for_each_gpu_and_an_srun_for_several_nodes(tm
     assert "naic-reid on_gpu 4 torchrun --standalone --nproc-per-node=4 -m naic_reid train --settings" in team
     nodes = walk.run(*dry, "train:mpi=srun --ntasks=2", "train:nodes=2")
     assert re.search(
-        r"; srun --ntasks=2 env NAIC_REID_JOB=\S+ env -u NAIC_REID_WORKFLOW torchrun --nnodes=2 "
+        r"; srun --ntasks=2 env -u NAIC_REID_WORKFLOW NAIC_REID_JOB=\S+ torchrun --nnodes=2 "
         "--nproc-per-node=gpu", nodes,
     )  # fmt: skip
 

@@ -76,11 +76,9 @@ def batches(
         for start in range(0, len(sources), batch):
             some = sources[start : start + batch]
             pixels = begin((len(some), *shape), dtype=torch.uint8, pin_memory=pinned)
-            frames = (
-                None
-                if geometry.stretches
-                else torch.zeros(len(some), 4, dtype=torch.int64, pin_memory=pinned)
-            )
+            frames = None
+            if not geometry.stretches:
+                frames = torch.zeros(len(some), 4, dtype=torch.int64, pin_memory=pinned)
             begun.append((pixels, frames))
             places = [None] * len(some) if frames is None else list(frames.numpy())
             yield from zip(pixels.numpy(), places, some, strict=True)

@@ -84,8 +84,8 @@ def run(
     started = time.monotonic()
     train = train.adapted(model.recipe)
     further = further_images(train, data, unlabelled)
-    read = contents_of(images, pretrained, attributes, further)
-    home = Trajectory(scratch / "train", seed, train, model, read, REVISION)
+    contents = contents_of(images, pretrained, attributes, further)
+    home = Trajectory(scratch / "train", seed, train, model, contents, REVISION)
     made_by = home.made_by([images, *pretrained, *unlabelled, *attributes])
     with contextlib.ExitStack() as stack:
         stack.enter_context(repeatable(threads, deterministic=train.deterministic))

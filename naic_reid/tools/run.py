@@ -166,22 +166,18 @@ def _waited(command: Sequence[str], into: Path) -> str:
 
             def end(number: int, _: object) -> None:
                 asked.append(number)
-                if (
-                    number == signal.SIGTERM
-                ):  # a terminal interrupts Snakemake too: only its answer is awaited
+                if number == signal.SIGTERM:  # an interrupt reaches Snakemake too: only its answer is awaited
                     process.terminate()
 
             signal.signal(signal.SIGINT, end)
             signal.signal(signal.SIGTERM, end)
             status = process.wait()
         why = regular(Path(note.name)).read_text(encoding="utf-8")
+    if not status:
+        return ""
     if asked:
         return f"stopped before the end, as it was told to: {stopped.RESUME}"
-    return (
-        (why or f"stopped before the end, the cause stands above: mend it, {stopped.RESUME}")
-        if status
-        else ""
-    )
+    return why or f"stopped before the end, the cause stands above: mend it, {stopped.RESUME}"
 
 
 def _makes(config: Path, truth: Path | None) -> tuple[bool, bool, bool]:

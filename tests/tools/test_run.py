@@ -167,6 +167,17 @@ def test_a_closed_terminal_stops_nothing_and_an_end_stops_all(tmp_path: Path, co
     assert "stopped before the end" in printed
 
 
+@pytest.mark.parametrize(("status", "told"), [(0, ""), (1, "stopped before the end, as it was told to")])
+def test_an_interrupt_that_comes_too_late_stops_nothing(status: int, told: str) -> None:
+    script = f"sleep .3; kill -INT $PPID; exit {status}"
+    asked = (
+        "from pathlib import Path; from naic_reid.tools.run import _waited; "
+        f"print(_waited(['sh', '-c', {script!r}], Path('.')).partition(':')[0])"
+    )
+    command = [sys.executable, "-c", asked]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"{told}\n"
+
+
 def test_run_sh_hands_on_what_it_was_given(tmp_path: Path) -> None:
     for name in ("run.sh", "requirements.lock"):
         shutil.copy(HOME / name, tmp_path)

@@ -240,12 +240,13 @@ def start(wildcards, resources):
     Where a profile gives `mpi`, that starts one torchrun on each node. Slurm hands out GPUs by itself. Lines of
     jobs that run side by side are told apart by the job's name.
     """
-    job = shlex.quote(" ".join(wildcards))
-    named = f"env NAIC_REID_JOB={job} " if list(wildcards) else ""
+    job = " ".join(wildcards)
+    name = f"NAIC_REID_JOB={shlex.quote(job)} " if job else ""
+    named = name and f"env {name}"
     if "mpi" in resources.keys():
         return (
             # On other nodes there is no Snakemake to watch.
-            f"{resources.mpi} {named}env -u NAIC_REID_WORKFLOW torchrun --nnodes={resources.nodes} --nproc-per-node=gpu "
+            f"{resources.mpi} env -u NAIC_REID_WORKFLOW {name}torchrun --nnodes={resources.nodes} --nproc-per-node=gpu "
             "--rdzv-backend=c10d --rdzv-id=$SLURM_JOB_ID --rdzv-endpoint=$(hostname):29500 -m naic_reid"
         )
     number = resources.get("gpu", 0)
