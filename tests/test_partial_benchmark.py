@@ -312,6 +312,9 @@ def test_controls_that_cannot_be_asked_are_not_told(partial: SimpleNamespace, pl
     taught = partial.asking.Taken(place / "models", taken.test, [(first, "a"), (first, "b"), (first, "a")])
     assert taught.seeds(rows[3], [0]) == taught.seeds(rows[1], [0]) == [0]
     assert len(taught.scored(rows[0], "all_shot", 0).first) == 12
+    width = Extractor.load(place / "models/whole_0.pt", "cpu").dimension
+    table = np.random.default_rng(0).normal(size=(4, width)).astype(np.float32)
+    assert [taught._fewer(rows[kind], 0, table).shape for kind in (0, 1, 3)] == [(4, 64), (4, 2), (4, 2)]
 
 
 def test_published_figures_are_those_of_their_protocols(partial: SimpleNamespace) -> None:
